@@ -1,0 +1,1 @@
+"""What each actor does: one folder per role, its law pure, its shell thin."""

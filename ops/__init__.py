@@ -1,0 +1,1 @@
+"""The composition root: command line, settings, logging, demo plant, bench, deployment and documents."""

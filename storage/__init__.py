@@ -1,0 +1,1 @@
+"""What is remembered: models, migrations, repositories and the audit chain."""
