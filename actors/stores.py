@@ -1,0 +1,134 @@
+"""The ports to what is remembered: files and databases as actors see them; `storage` holds the real ones.
+
+Every method may raise `DeviceError` (disk or database refused); nothing here blocks a control loop: what is slow is
+a coroutine that runs elsewhere, what is not a coroutine is a small local file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+
+from actors.vocabulary import InvalidRow, SiteConfig
+from actors.vocabulary.durable import Epoch
+from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
+from actors.vocabulary.records import FeedbackRow, OptimiserStatus, PlanRow, Record, StopEventRecord
+
+
+class TopologyReader(Protocol):
+    """Reads configuration with the read-only role (DAT-4)."""
+
+    async def read(self) -> tuple[tuple[SiteConfig, ...], tuple[InvalidRow, ...]]:
+        """Return every valid active site and the rows that were skipped, each with its reason."""
+        ...
+
+
+class PlanReader(Protocol):
+    """Reads one station's plans with the read-only role (CTL-1)."""
+
+    async def plans(self, station_id: str, *, start: datetime, end: datetime) -> Sequence[PlanRow]:
+        """Return the rows whose interval touches [start, end), at most 10,000, oldest interval first."""
+        ...
+
+    async def optimiser_status(self, station_id: str) -> OptimiserStatus | None:
+        """Return the optimiser's heartbeat row, None when there is none."""
+        ...
+
+    async def wait_for_change(self, *, at_most_s: float) -> bool:
+        """Wait until the database notifies of new plans (PostgreSQL) or the time is over; return whether notified."""
+        ...
+
+
+class FeedbackReader(Protocol):
+    """Reads foreign rows of `pump_feedback` (source not beginning with 'calejo:') with the read-only role."""
+
+    async def foreign_feedback(self, station_id: str, *, since: datetime) -> Sequence[FeedbackRow]:
+        """Return the newest foreign row of each pump of the station measured after `since`."""
+        ...
+
+
+class LatchStore(Protocol):
+    """The durable folder of stops and clears: one small file each, merged by union (EST-2)."""
+
+    def load(self) -> tuple[StopEventRecord, ...]:
+        """Return every stop with its clear, if any. An unreadable file counts as an active SYSTEM stop."""
+        ...
+
+    def fingerprint(self) -> object:
+        """Return something that changes whenever `load` would return something else (cheap: polled every 200 ms)."""
+        ...
+
+    def next_stamp(self) -> int:
+        """Return a number above every stamp and release issued so far, at least the current UTC second (EST-6)."""
+        ...
+
+    def release_floor(self) -> int:
+        """Return the release number in force when no clear is remembered (seeded with the UTC second, durable)."""
+        ...
+
+    def merge(self, records: Sequence[StopEventRecord]) -> None:
+        """Make these durable (fsync of file and folder) and return; a known one is kept, a clear is added to it.
+
+        Raises:
+            DeviceError: the disk refused; the caller must still act on a stop, and must refuse a clear.
+
+        """
+        ...
+
+
+class ModeStore(Protocol):
+    """One pump's operator mode in a local durable file."""
+
+    def load(self, pump_id: str) -> StoredMode | None:
+        """Return what was stored last; None: nothing was (AUTO)."""
+        ...
+
+    def store(self, mode: StoredMode) -> None:
+        """Make it durable (fsync) before it matters."""
+        ...
+
+
+class EpochStore(Protocol):
+    """The site supervisor's local fsynced file of the last epoch issued per station (SAF-11)."""
+
+    def issue(self, station_id: str) -> Epoch:
+        """Issue the next epoch, durable before it returns; a missing file starts at the current UTC second."""
+        ...
+
+    def last(self, station_id: str) -> Epoch | None:
+        """Return the last one issued; None: none yet."""
+        ...
+
+
+class RecordSpool(Protocol):
+    """The storage actor's bounded on-disk queue for the time the database is away (DAT-3)."""
+
+    def append(self, records: Sequence[Record]) -> int:
+        """Make these durable; return how many low-priority records had to be dropped to stay inside the bound."""
+        ...
+
+    def peek(self, count_max: int) -> Sequence[tuple[int, Record]]:
+        """Return the oldest records with their positions."""
+        ...
+
+    def remove(self, positions: Sequence[int]) -> None:
+        """Forget these (they are in the database, or refused by it and set aside)."""
+        ...
+
+    def size(self) -> tuple[int, int]:
+        """Return (records, bytes) waiting."""
+        ...
+
+
+class RecordWriter(Protocol):
+    """Writes records to the database with the writer role; storing a record twice stores it once."""
+
+    async def write(self, records: Sequence[tuple[int, Record]]) -> dict[int, str]:
+        """Write a batch in one transaction; return the positions the database refused for good, with the reason.
+
+        Raises:
+            DeviceError: the database is away or the fault is transient; nothing of the batch is to be forgotten.
+
+        """
+        ...

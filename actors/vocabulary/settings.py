@@ -1,0 +1,94 @@
+"""Every setting that an actor can see, with unit, default and the relations that must hold between them (CFG-1).
+
+`ops.settings` fills these from environment, file and defaults; nothing else makes them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+LIVENESS_PERIOD_S: Final = 1.0
+LIVENESS_DEADLINE_S: Final = 3.0
+START_BUDGET_S: Final = 2.0
+READBACK_BUDGET_S: Final = 3.0
+SETPOINT_LEASE_S: Final = 10.0
+# A lease must outlive a hang that is noticed, killed and replaced, or every restart would stop a healthy pump.
+assert SETPOINT_LEASE_S > LIVENESS_PERIOD_S + LIVENESS_DEADLINE_S + START_BUDGET_S + READBACK_BUDGET_S
+
+
+class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Periods, leases and ages of the control path, all in seconds unless the name says otherwise."""
+
+    period_s: float = 1.0
+    setpoint_lease_s: float = SETPOINT_LEASE_S
+    failsafe_recovery_hold_s: float = 60.0
+    feedback_stale_s: float = 30.0
+    feedback_frozen_s: float = 300.0
+    plc_heartbeat_s: float = 10.0
+    scada_heartbeat_s: float = 60.0
+    optimiser_heartbeat_s: float = 1200.0
+    plan_poll_s: float = 5.0
+    discovery_interval_s: float = 60.0
+    database_unreachable_s: float = 60.0
+    decision_record_period_s: float = 60.0
+    optimiser_speed_hz_min: float = 25.0
+    optimiser_speed_hz_max: float = 45.0
+    manual_expiry_s: float = 3600.0
+    latch_poll_s: float = 0.2
+    publish_refresh_s: float = 0.1
+    gate_bind_after_s: float = 3.0
+
+
+class PortSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one site's endpoints listen. Loopback only until authentication exists."""
+
+    host: str = "127.0.0.1"
+    opcua: int = 4840
+    modbus: int = 5020
+
+
+class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one site has of its own; `ports` None means the common ones, which only one site can have."""
+
+    ports: PortSettings | None = None
+
+
+class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where REST and health listen."""
+
+    host: str = "127.0.0.1"
+    rest: int = 8080
+    health: int = 8081
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """SQLAlchemy URLs; empty means `<data-dir>/calejo.db`. The reader's role may only SELECT on PostgreSQL."""
+
+    url: str = ""
+    reader_url: str = ""
+    pool_size: int = 4
+    statement_timeout_s: float = 5.0
+    connect_timeout_s: float = 3.0
+    spool_bytes_max: int = 268_435_456
+
+
+class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where and how much is logged."""
+
+    level: str = "INFO"
+    rotation_mib: int = 10
+    retention_files: int = 5
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The whole configuration of one `calejo run`."""
+
+    data_dir: str
+    ports: PortSettings = PortSettings()
+    api: ApiSettings = ApiSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    control: ControlSettings = ControlSettings()
+    log: LogSettings = LogSettings()
+    sites: dict[str, SiteSettings] = msgspec.field(default_factory=dict)
