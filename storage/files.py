@@ -1,0 +1,97 @@
+"""Small durable files: whole or absent, never half written, readable by their owner only."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from actors.vocabulary import DeviceError
+
+FOLDER_MODE: Final = 0o700
+FILE_MODE: Final = 0o600
+TEMPORARY_PREFIX: Final = ".tmp-"
+U32_MAX: Final = 0xFFFF_FFFF
+
+UtcSecond = Callable[[], int]
+"""Returns the current UTC second; an argument, so that tests and simulation can set it."""
+
+_number = count()
+
+
+def ensure_folder(folder: Path) -> None:
+    """Make `folder` for its owner only.
+
+    Raises:
+        DeviceError: the disk refused.
+
+    """
+    if folder.is_dir():
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=FOLDER_MODE)
+        sync_folder(folder.parent)
+    except OSError as error:
+        raise refused(folder, error) from error
+
+
+def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
+    """Make `content` durable under `path`; return False if it exists already and may not be replaced.
+
+    A reader sees the former content or this one. When this returns, the content survives a power cut.
+
+    Raises:
+        DeviceError: the disk refused; the former content is untouched.
+
+    """
+    ensure_folder(path.parent)
+    temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{next(_number)}-{path.name}"[:200]
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        try:
+            left = memoryview(content)
+            while left:
+                left = left[os.write(handle, left) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        if replace:
+            temporary.replace(path)
+        else:
+            try:
+                path.hardlink_to(temporary)
+            except FileExistsError:
+                return False
+        sync_folder(path.parent)
+    except OSError as error:
+        raise refused(path, error) from error
+    else:
+        return True
+    finally:
+        with suppress(OSError):  # gone already after a rename; what stays after a crash is swept later
+            temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's own entries durable (a rename is durable only with its folder)."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path, *, older_than_utc_s: float) -> None:
+    """Remove what writers that were killed left behind."""
+    with suppress(OSError):  # a sweep that fails costs a file name, nothing else
+        for entry in os.scandir(folder):
+            if entry.name.startswith(TEMPORARY_PREFIX) and entry.stat().st_mtime < older_than_utc_s:
+                Path(entry.path).unlink(missing_ok=True)
+
+
+def refused(path: Path, error: OSError) -> DeviceError:
+    """Say what the disk refused."""
+    return DeviceError(f"{path}: {error.strerror or type(error).__name__}")

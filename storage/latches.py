@@ -1,0 +1,281 @@
+"""Owns the durable folder of stops and their clears (EST-2) and the counters kept with them (EST-6).
+
+No lock is ever taken: a process that hangs while it holds one (SIGSTOP) would keep everybody else from stopping a
+pump. Instead every distinct content has a file name of its own, is written once and never changed:
+
+    <id>.stop.<hash>.json     a stop as somebody stored it
+    <id>.clear.<hash>.json    the stop with its clear
+    <number>.stamp            a number that was issued; the highest one counts
+    release_floor             the release number before any clear
+
+The set is the union of the files, so two writers cannot lose each other's, whatever their order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from actors.vocabulary import DeviceError, Scope
+from actors.vocabulary.records import StopEventRecord
+from storage.files import (
+    FILE_MODE,
+    TEMPORARY_PREFIX,
+    U32_MAX,
+    UtcSecond,
+    ensure_folder,
+    refused,
+    sweep,
+    sync_folder,
+    write_whole,
+)
+
+UNREADABLE: Final = "unreadable-latch-file"
+"""`set_by` of the stop that stands for a file that cannot be read."""
+
+_PLAIN_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
+_STAMP: Final = re.compile(r"([0-9]{1,10})\.stamp\Z")
+_STOP: Final = "stop"
+_CLEAR: Final = "clear"
+_FLOOR: Final = "release_floor"
+_CLAIMS_MAX: Final = 1000
+_SWEEP_AFTER_S: Final = 3600
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class LatchFolder:
+    """One `<data-dir>/latches/`, shared by every process of this machine."""
+
+    def __init__(self, folder: Path, *, utc_second: UtcSecond) -> None:
+        self._folder = folder
+        self._utc_second = utc_second
+        # Files are never changed, so what was read once need not be read again: (size, mtime) guards against hands.
+        self._read: dict[str, tuple[tuple[int, int], StopEventRecord | None]] = {}
+
+    def load(self) -> tuple[StopEventRecord, ...]:
+        """Return every stop with its clear, if any, ordered by id. A missing folder holds none.
+
+        A file that cannot be read counts as an active SYSTEM stop whose id names the file: it may be one.
+
+        Raises:
+            DeviceError: the folder itself cannot be listed.
+
+        """
+        joined: dict[str, StopEventRecord] = {}
+        seen: dict[str, tuple[tuple[int, int], StopEventRecord | None]] = {}
+        for name, mark in self._entries():
+            known = self._read.get(name)
+            record = known[1] if known is not None and known[0] == mark else self._decode(name)
+            seen[name] = (mark, record)
+            shown = record if record is not None else _stands_for(name, mark)
+            other = joined.get(shown.record_id)
+            joined[shown.record_id] = shown if other is None else _join(other, shown)
+        # An unreadable file is tried again at each load: a disk may recover.
+        self._read = {name: entry for name, entry in seen.items() if entry[1] is not None}
+        return tuple(joined[record_id] for record_id in sorted(joined))
+
+    def fingerprint(self) -> object:
+        """Return names, sizes and times of the files: changes whenever `load` would return something else.
+
+        Raises:
+            DeviceError: the folder cannot be listed.
+
+        """
+        return self._entries()
+
+    def next_stamp(self) -> int:
+        """Return a number above every one issued or merged here so far, at least the current UTC second. Durable.
+
+        Raises:
+            DeviceError: the disk refused, or the 32 bits of the wire are used up.
+
+        """
+        ensure_folder(self._folder)
+        highest = self._highest_stamp()
+        stamp = max(highest + 1, self._utc_second())
+        for _ in range(_CLAIMS_MAX):
+            if stamp > U32_MAX:
+                raise DeviceError(f"{self._folder}: stamp {stamp} does not fit 32 bits (is the clock right?)")
+            # Valid only if nothing higher is there after the claim: then everything issued before is lower.
+            claimed = self._claim(stamp)
+            highest = self._highest_stamp()
+            if claimed and highest <= stamp:
+                self._drop_stamps_below(stamp)
+                return stamp
+            stamp = max(stamp, highest) + 1
+        raise DeviceError(f"{self._folder}: no stamp in {_CLAIMS_MAX} tries, last seen {highest}")
+
+    def release_floor(self) -> int:
+        """Return the release number before any clear: the UTC second of this folder's first use, for ever.
+
+        A damaged file answers 0: a release number too low keeps a pump inhibited, one too high could free it.
+
+        Raises:
+            DeviceError: the disk refused.
+
+        """
+        path = self._folder / _FLOOR
+        for _ in range(2):
+            try:
+                text = path.read_text("ascii")
+            except FileNotFoundError:
+                floor = min(max(self._utc_second(), 0), U32_MAX)
+                write_whole(path, f"{floor}\n".encode("ascii"), replace=False)
+            except UnicodeDecodeError:
+                return 0
+            except OSError as error:
+                raise refused(path, error) from error
+            else:
+                return min(int(text), U32_MAX) if text.strip().isdecimal() else 0
+        raise DeviceError(f"{path}: vanishes while it is written")
+
+    def merge(self, records: Sequence[StopEventRecord]) -> None:
+        """Make these durable and return; what is known is kept, a clear is added to its stop.
+
+        Raises:
+            DeviceError: the disk refused. A stop must be acted on all the same; a clear must be refused.
+
+        """
+        ensure_folder(self._folder)
+        sweep(self._folder, older_than_utc_s=self._utc_second() - _SWEEP_AFTER_S)
+        present = {name for name, _ in self._entries()}
+        for record in records:
+            for name, content in _files_of(record):
+                if name not in present:
+                    write_whole(self._folder / name, content)
+        # Another node's stamps count as issued: a release given here must be above them (EST-6).
+        stamps = [record.set_stamp for record in records]
+        stamps += [record.release for record in records if record.release is not None]
+        highest = max((stamp for stamp in stamps if 0 < stamp <= U32_MAX), default=0)
+        if highest > self._highest_stamp() and self._claim(highest):
+            self._drop_stamps_below(highest)
+
+    def _entries(self) -> tuple[tuple[str, tuple[int, int]], ...]:
+        found = []
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    name = entry.name
+                    if name == _FLOOR or name.startswith(TEMPORARY_PREFIX) or _STAMP.match(name):
+                        continue
+                    try:
+                        status = entry.stat()
+                    except FileNotFoundError:
+                        continue
+                    found.append((name, (status.st_size, status.st_mtime_ns)))
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise refused(self._folder, error) from error
+        return tuple(sorted(found))
+
+    def _decode(self, name: str) -> StopEventRecord | None:
+        try:
+            content = (self._folder / name).read_bytes()
+            record = msgspec.json.decode(content, type=StopEventRecord)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        # The name holds the hash of the content: a file that was cut short or edited is no witness. The content as
+        # it is, not as this version would write it: an older version's file stays readable.
+        kind = "clear" if f".{_CLEAR}." in name else _STOP
+        return record if _name(kind, record.record_id, content) == name else None
+
+    def _names(self) -> list[str]:
+        try:
+            return os.listdir(self._folder)  # noqa: PTH208  (names are all that is wanted)
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise refused(self._folder, error) from error
+
+    def _highest_stamp(self) -> int:
+        return max((int(match[1]) for match in map(_STAMP.match, self._names()) if match), default=0)
+
+    def _claim(self, stamp: int) -> bool:
+        path = self._folder / f"{stamp}.stamp"
+        try:
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+            sync_folder(self._folder)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            raise refused(path, error) from error
+        return True
+
+    def _drop_stamps_below(self, stamp: int) -> None:
+        for name in self._names():
+            match = _STAMP.match(name)
+            if match and int(match[1]) < stamp:
+                with suppress(OSError):  # the next one drops it
+                    (self._folder / name).unlink(missing_ok=True)
+
+
+def _files_of(record: StopEventRecord) -> Iterable[tuple[str, bytes]]:
+    """Name and content of the files that hold this record: the bare stop, and the stop with its clear."""
+    bare = msgspec.structs.replace(record, cleared_by=None, cleared_at=None, clear_reason=None, release=None)
+    yield _file(_STOP, bare)
+    if record.cleared_by is not None and record.cleared_at is not None:
+        yield _file(_CLEAR, record)
+
+
+def _file(kind: str, record: StopEventRecord) -> tuple[str, bytes]:
+    content = msgspec.json.encode(record) + b"\n"
+    return _name(kind, record.record_id, content), content
+
+
+def _name(kind: str, record_id: str, content: bytes) -> str:
+    plain = record_id
+    if not _PLAIN_ID.match(plain):
+        plain = hashlib.sha256(record_id.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{plain}.{kind}.{hashlib.sha256(content).hexdigest()[:16]}.json"
+
+
+def _stands_for(name: str, mark: tuple[int, int]) -> StopEventRecord:
+    return StopEventRecord(
+        record_id=f"unreadable:{name}",
+        scope=Scope.SYSTEM,
+        scope_id="",
+        reason=f"the latch file {name} cannot be read: it may be a stop",
+        set_by=UNREADABLE,
+        set_at=datetime.fromtimestamp(mark[1] // 1_000_000_000, UTC) if mark[1] >= 0 else _EPOCH,
+        # The lowest stamp: no release counts while this stands.
+        set_stamp=0,
+    )
+
+
+def _join(one: StopEventRecord, other: StopEventRecord) -> StopEventRecord:
+    """Return the least record that holds both, by the same rules as the actors' own union."""
+    told = min(one, other, key=lambda record: (record.set_at.isoformat(), record.set_by, record.reason))
+    clears = [
+        record for record in (one, other) if record.cleared_by is not None and record.cleared_at is not None
+    ]
+    clear = min(clears, key=_clear_order) if clears else told
+    same_scope = (one.scope, one.scope_id) == (other.scope, other.scope_id)
+    return StopEventRecord(
+        record_id=one.record_id,
+        scope=one.scope if same_scope else Scope.SYSTEM,
+        scope_id=one.scope_id if same_scope else "",
+        reason=told.reason,
+        set_by=told.set_by,
+        set_at=told.set_at,
+        kind=one.kind if one.kind == other.kind else "emergency_stop",
+        set_stamp=min(one.set_stamp, other.set_stamp),
+        cleared_by=clear.cleared_by,
+        cleared_at=clear.cleared_at,
+        clear_reason=clear.clear_reason,
+        release=clear.release,
+    )
+
+
+def _clear_order(record: StopEventRecord) -> tuple[bool, int, str, str, str]:
+    at = "" if record.cleared_at is None else record.cleared_at.isoformat()
+    release = record.release
+    return (release is None, release or 0, at, record.cleared_by or "", record.clear_reason or "")

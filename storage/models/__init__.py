@@ -1,0 +1,41 @@
+"""Every table that Calejo has, the same for SQLite and PostgreSQL (DAT-1); triggers and roles are in the migrations."""
+
+from storage.models.base import metadata
+from storage.models.configuration import (
+    optimiser_status,
+    pump_commissioning_envelopes,
+    pump_plans,
+    pump_safety_limits,
+    pump_stations,
+    pumps,
+    sites,
+)
+from storage.models.history import (
+    alarms,
+    audit_log,
+    decisions,
+    emergency_stop_events,
+    failsafe_events,
+    plan_refusals,
+    pump_feedback,
+    safety_limit_violations,
+)
+
+__all__ = [
+    "alarms",
+    "audit_log",
+    "decisions",
+    "emergency_stop_events",
+    "failsafe_events",
+    "metadata",
+    "optimiser_status",
+    "plan_refusals",
+    "pump_commissioning_envelopes",
+    "pump_feedback",
+    "pump_plans",
+    "pump_safety_limits",
+    "pump_stations",
+    "pumps",
+    "safety_limit_violations",
+    "sites",
+]

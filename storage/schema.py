@@ -1,0 +1,166 @@
+"""Brings a database up to this program's schema, or says in one line why it is not."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum, unique
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from actors.vocabulary import DeviceError
+from storage.urls import parsed, shown, without_secrets
+
+CONNECT_TIMEOUT_S: Final = 5
+_ONE_AT_A_TIME: Final = threading.Lock()  # Alembic keeps the migration under way in module variables
+_LOCK: Final = 0x43616C65_6A6F_0001  # "Calejo", first of its advisory locks: migrations
+
+
+@unique
+class SchemaState(StrEnum):
+    """How a database's schema stands to the one this program needs."""
+
+    CURRENT = "current"
+    MISSING = "missing"
+    OLDER = "older"
+    NEWER = "newer"
+
+
+class SchemaError(DeviceError):
+    """The database's schema is not the one this program needs; the text is one line and says what to do."""
+
+
+def upgrade(url: str) -> None:
+    """Bring the schema of `url` up to this program's, making the SQLite file if there is none. Idempotent.
+
+    All or nothing: what fails leaves the database as it was. Two upgrades at once wait for each other.
+
+    Raises:
+        DeviceError: the database cannot be reached, or refused; SchemaError: its schema is newer than the program.
+        InvalidValueError: `url` is none.
+
+    """
+    where = parsed(url, "sync")
+    if where.get_backend_name() == "sqlite" and where.database is not None:
+        Path(where.database).parent.mkdir(parents=True, exist_ok=True)
+    with _connection(where, changing=True) as connection:
+        if connection.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
+        state = _state(connection)
+        match state:
+            case SchemaState.CURRENT:
+                return
+            case SchemaState.NEWER:
+                raise _error(state, where)
+            case SchemaState.MISSING | SchemaState.OLDER:
+                config = _config()
+                config.attributes["connection"] = connection
+                with _ONE_AT_A_TIME:
+                    command.upgrade(config, "head")
+            case _:
+                assert_never(state)
+
+
+def check(url: str) -> SchemaState:
+    """Say how the schema of `url` stands; changes nothing and makes no file.
+
+    Raises:
+        DeviceError: the database cannot be reached or read.
+        InvalidValueError: `url` is none.
+
+    """
+    where = parsed(url, "sync")
+    if (
+        where.get_backend_name() == "sqlite"
+        and where.database is not None
+        and not Path(where.database).exists()
+    ):
+        return SchemaState.MISSING
+    with _connection(where, changing=False) as connection:
+        return _state(connection)
+
+
+def require_current(url: str) -> None:
+    """Return if the schema is current.
+
+    Raises:
+        SchemaError: it is missing, older or newer.
+        DeviceError: the database cannot be reached or read.
+        InvalidValueError: `url` is none.
+
+    """
+    state = check(url)
+    if state is not SchemaState.CURRENT:
+        raise _error(state, parsed(url, "sync"))
+
+
+def _error(state: SchemaState, where: URL) -> SchemaError:
+    advice = "run `calejo db upgrade`"
+    if state is SchemaState.NEWER:
+        advice = "a newer Calejo made it; run that version, or restore a backup from before its upgrade"
+    return SchemaError(f"{shown(where)}: database schema is {state.value}: {advice}")
+
+
+def _state(connection: Connection) -> SchemaState:
+    if not inspect(connection).has_table("alembic_version"):
+        return SchemaState.MISSING
+    scripts = ScriptDirectory.from_config(_config())
+    present = MigrationContext.configure(connection).get_current_heads()
+    if not present:
+        return SchemaState.MISSING
+    known = {script.revision for script in scripts.walk_revisions()}
+    if not set(present) <= known:
+        return SchemaState.NEWER
+    return SchemaState.CURRENT if set(present) == set(scripts.get_heads()) else SchemaState.OLDER
+
+
+def _config() -> Config:
+    config = Config()
+    # Alembic reads % in options as interpolation, and a folder may have one in its name.
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+@contextmanager
+def _connection(where: URL, *, changing: bool) -> Iterator[Connection]:
+    """Open one connection in one transaction; what the engine refuses becomes one line without secrets."""
+    arguments: dict[str, Any] = {"timeout": CONNECT_TIMEOUT_S}
+    if where.get_backend_name() == "postgresql":
+        arguments = {"connect_timeout": CONNECT_TIMEOUT_S}
+    engine = create_engine(where, poolclass=NullPool, connect_args=arguments)
+    if where.get_backend_name() == "sqlite":
+        _prepare_sqlite(engine, changing=changing)
+    try:
+        with engine.begin() as connection:
+            yield connection
+    except (SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
+        cause = getattr(error, "orig", None) or error
+        line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+        raise DeviceError(f"{shown(where)}: {without_secrets(line, where)}") from None
+    finally:
+        engine.dispose()
+
+
+def _prepare_sqlite(engine: Engine, *, changing: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def _connected(connection: sqlite3.Connection, _: object) -> None:
+        # Python's own transaction control would commit before DDL: a migration that fails must leave nothing.
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode = WAL" if changing else "PRAGMA query_only = ON")
+
+    @event.listens_for(engine, "begin")
+    def _begun(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if changing else "BEGIN")

@@ -1,0 +1,42 @@
+"""Owns the last good topology on disk: what discovery starts from while the database is away (DAT-3, DAT-5)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from actors.vocabulary import Topology
+from storage.files import refused, write_whole
+
+
+class TopologyFile:
+    """One `<data-dir>/topology.json`, written by discovery only."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> Topology | None:
+        """Return what was saved last; None: nothing was, or the file is damaged (the database has the truth).
+
+        Raises:
+            DeviceError: the disk refused.
+
+        """
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Topology)
+        except FileNotFoundError:
+            return None
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        except OSError as error:
+            raise refused(self._path, error) from error
+
+    def save(self, topology: Topology) -> None:
+        """Make it durable.
+
+        Raises:
+            DeviceError: the disk refused; the former one stays.
+
+        """
+        write_whole(self._path, msgspec.json.encode(topology) + b"\n")

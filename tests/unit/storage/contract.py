@@ -1,0 +1,752 @@
+"""What every database must do for Calejo: the same tests run on SQLite and on a real PostgreSQL."""
+
+import asyncio
+import re
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar, TypeVar
+
+import msgspec
+import pytest
+from sqlalchemy import create_engine, inspect
+from sqlalchemy.pool import NullPool
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from actors.vocabulary import DeviceError, Scope, Severity, SiteConfig
+from actors.vocabulary.records import (
+    AlarmRecord,
+    AuditRecord,
+    DecisionRecord,
+    FailsafeRecord,
+    FeedbackRow,
+    PlanRefusalRecord,
+    Record,
+    StopEventRecord,
+    ViolationRecord,
+)
+from actors.vocabulary.settings import DatabaseSettings
+from storage import schema
+from storage.engine import Access, Chance, Database, RowRefusedError
+from storage.history import History
+from storage.models import metadata
+from storage.readers import DatabaseFeedbackReader, DatabasePlanReader, DatabaseTopologyReader
+from storage.urls import parsed
+from storage.writer import DatabaseWriter
+
+T = TypeVar("T")
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+def moment(seconds: float) -> datetime:
+    """Return noon plus `seconds`."""
+    return NOON + timedelta(seconds=seconds)
+
+
+class Place(ABC):
+    """A database with Calejo's schema, and a foreign client that writes to it past Calejo."""
+
+    admin_url: str
+    reader_url: str
+    writer_url: str
+    refusal: ClassVar[tuple[type[Exception], ...]]
+
+    @abstractmethod
+    def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Run one statement with `?` placeholders as the administrator, committed; return its rows."""
+
+    def database(self, access: Access) -> Database:
+        """Open it as Calejo does."""
+        url = self.reader_url if access is Access.READ else self.writer_url
+        return Database(
+            url, access, settings=DatabaseSettings(), chance=Chance(sleep=asyncio.sleep, random=lambda: 0.5)
+        )
+
+    def run(self, access: Access, work: Callable[[Database], Awaitable[T]]) -> T:
+        """Open, do `work`, close."""
+
+        async def inside() -> T:
+            before = set(threading.enumerate())
+            database = self.database(access)
+            try:
+                return await work(database)
+            finally:
+                await database.close()
+                # A connection that could not be made ends its thread by itself, a moment later.
+                async with asyncio.timeout(5.0):
+                    while any(
+                        "_connection_worker" in thread.name for thread in {*threading.enumerate()} - before
+                    ):
+                        await asyncio.sleep(0.01)
+
+        return asyncio.run(inside())
+
+    def write(self, *records: Record) -> dict[int, str]:
+        """Write as the storage actor does."""
+        return self.run(
+            Access.WRITE, lambda database: DatabaseWriter(database).write(list(enumerate(records)))
+        )
+
+    def topology(self) -> tuple[tuple[SiteConfig, ...], dict[tuple[str, str, str], str]]:
+        """Read as discovery does; invalid rows by (table, key, column)."""
+        sites, invalid = self.run(Access.READ, lambda database: DatabaseTopologyReader(database).read())
+        return sites, {(row.table, row.key, row.column): row.reason for row in invalid}
+
+    def seed(self) -> None:
+        """One site, one station, two pumps with approved limits."""
+        self.execute("INSERT INTO sites (site_id, name) VALUES ('north', 'North')")
+        self.execute(
+            "INSERT INTO pump_stations (station_id, site_id, name, modbus_unit_id) VALUES ('s1', 'north', 'One', 1)"
+        )
+        for pump_id in ("p1", "p2"):
+            self.pump(pump_id)
+            self.envelope(pump_id)
+            self.limits(pump_id)
+
+    def pump(self, pump_id: str, **values: object) -> None:
+        """Insert a pump."""
+        row = {
+            "station_id": "s1",
+            "name": pump_id,
+            "control_type": "DIRECT_SPEED",
+            "default_setpoint_hz": 30.0,
+            "pump_id": pump_id,
+            **values,
+        }
+        self.insert("pumps", row)
+
+    def envelope(self, pump_id: str, **values: object) -> None:
+        """Insert a commissioning envelope."""
+        row = {
+            "min_speed_hz": 18.0,
+            "max_speed_hz": 52.0,
+            "commissioned_by": "anna",
+            "pump_id": pump_id,
+            **values,
+        }
+        self.insert("pump_commissioning_envelopes", row)
+
+    def limits(self, pump_id: str, **values: object) -> None:
+        """Insert approved limits."""
+        row: dict[str, object] = {
+            "version": 1,
+            "hard_min_speed_hz": 20.0,
+            "hard_max_speed_hz": 50.0,
+            "max_rate_hz_per_s": 2.0,
+            "set_by": "anna",
+            "approved_by": "bert",
+            "pump_id": pump_id,
+            **values,
+        }
+        self.insert("pump_safety_limits", row)
+
+    def insert(self, table: str, row: dict[str, object]) -> None:
+        """Insert one row."""
+        marks = ", ".join("?" for _ in row)
+        self.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", *row.values())
+
+
+def feedback(number: int, **values: Any) -> FeedbackRow:
+    """Return a record of our own."""
+    whole = {
+        "pump_id": "p1",
+        "measured_at": moment(number),
+        "source": "calejo:modbus",
+        "quality": "GOOD",
+        **values,
+    }
+    return FeedbackRow(record_id=f"f{number}", **whole)
+
+
+def audit_record(number: int, **values: Any) -> AuditRecord:
+    """Return an audit record."""
+    whole = {
+        "at": moment(number + 0.25),
+        "event_type": "mode_set",
+        "actor": "anna",
+        "source_address": "127.0.0.1",
+        "object_id": "/north/s1/p1",
+        "outcome": "done",
+        "severity": Severity.LOW,
+        "before": {"mode": "AUTO", "hz": 1.1},
+        "after": {"mode": "MANUAL", "é": [1, None, True, 0.1]},
+        **values,
+    }
+    return AuditRecord(record_id=f"a{number}", **whole)
+
+
+def stop(stop_id: str, **values: Any) -> StopEventRecord:
+    """Return a stop."""
+    whole = {
+        "scope": Scope.PUMP,
+        "scope_id": "p1",
+        "reason": "test",
+        "set_by": "anna",
+        "set_at": NOON,
+        **values,
+    }
+    return StopEventRecord(record_id=stop_id, **whole)
+
+
+EVERY_KIND: Sequence[Record] = (
+    feedback(1, actual_speed_hz=31.5, running=True, fault_code=0),
+    PlanRefusalRecord(record_id="r1", plan_id=7, pump_id="p1", at=NOON, reason="speed", value="60.0"),
+    ViolationRecord(
+        record_id="v1",
+        pump_id="p1",
+        at=NOON,
+        limit="speed_band",
+        proposed=60.0,
+        applied=50.0,
+        detail="d",
+        suppressed=3,
+    ),
+    DecisionRecord(
+        record_id="d1",
+        pump_id="p1",
+        station_id="s1",
+        at=NOON,
+        plan_id=7,
+        epoch_term=0,
+        epoch_counter=4_000_000_000,
+        sequence=1,
+        limits_version=1,
+        setpoint_hz=35.0,
+        remote_enabled=True,
+        reason="PLAN",
+        trail={"steps": [{"rule": "rate", "before_hz": 40.0}], "odd": 0.1},
+    ),
+    FailsafeRecord(
+        record_id="e1", scope=Scope.PUMP, scope_id="p1", reason="plan", started_at=NOON, detail="begun"
+    ),
+    stop("00000000-0000-4000-8000-000000000001"),
+    AlarmRecord(
+        record_id="al1",
+        condition="c",
+        subject="s",
+        severity=Severity.HIGH,
+        text="t",
+        raised_at=NOON,
+        returned_at=None,
+    ),
+    audit_record(1),
+)
+
+TABLES = (
+    "pump_feedback",
+    "plan_refusals",
+    "safety_limit_violations",
+    "decisions",
+    "failsafe_events",
+    "emergency_stop_events",
+    "alarms",
+    "audit_log",
+)
+
+
+class RepositoryContract:
+    """Runs on each engine; a subclass brings the fixture `place`."""
+
+    definitions: ClassVar[str]
+    """Asks the engine for texts in which every constraint and index that it has is named."""
+
+    # ----------------------------------------------------------------- writing
+
+    def test_every_kind_of_record_is_stored_once(self, place: Place) -> None:
+        """DAT-3: what is written twice is there once, each kind in its table."""
+        place.seed()
+        assert place.write(*EVERY_KIND) == {}
+        assert place.write(*EVERY_KIND, *EVERY_KIND) == {}
+        assert [place.execute(f"SELECT count(*) FROM {table}") for table in TABLES] == [[(1,)]] * len(TABLES)
+
+    def test_a_row_refused_for_good_is_named_and_the_others_are_written(self, place: Place) -> None:
+        """DAT-3: a constraint error is not retried, isolates its row, and costs no other row its place."""
+        place.seed()
+        good = [feedback(number) for number in range(20)]
+        records: list[Record] = [*good[:13], feedback(99, pump_id="nobody"), *good[13:], audit_record(1)]
+        refused = place.write(*records)
+        assert list(refused) == [13]
+        assert "foreign key" in refused[13].lower()
+        assert place.execute("SELECT count(*) FROM pump_feedback") == [(20,)]
+        assert place.execute("SELECT count(*) FROM audit_log") == [(1,)]
+
+    def test_a_time_without_offset_is_refused_for_good(self, place: Place) -> None:
+        """DAT-1: all times are aware; one that is not is nobody's moment."""
+        place.seed()
+        refused = place.write(feedback(1, measured_at=datetime(2026, 6, 1, 12)), feedback(2))  # noqa: DTZ001
+        assert list(refused) == [0]
+        assert "offset" in refused[0]
+
+    def test_what_closes_a_record_closes_it_in_any_order(self, place: Place) -> None:
+        """DAT-1: the same record_id with an end closes an event; the first end stays, whoever comes first."""
+        place.seed()
+        opened = FailsafeRecord(
+            record_id="e1", scope=Scope.PUMP, scope_id="p1", reason="plan", started_at=NOON, detail="begun"
+        )
+        closed = msgspec.structs.replace(opened, ended_at=moment(60), detail="ended")
+        later = msgspec.structs.replace(opened, ended_at=moment(99), detail="again")
+        other = msgspec.structs.replace(closed, record_id="e2")
+        place.write(opened, closed, later, other)
+        place.write(msgspec.structs.replace(opened, record_id="e2"))
+        assert place.execute("SELECT record_id, detail FROM failsafe_events ORDER BY record_id") == [
+            ("e1", "ended"),
+            ("e2", "ended"),
+        ]
+        alarm = AlarmRecord(
+            record_id="al1", condition="c", subject="s", severity=Severity.HIGH, text="t", raised_at=NOON
+        )
+        place.write(alarm)
+        place.write(msgspec.structs.replace(alarm, returned_at=moment(5)))
+        place.write(alarm)
+        assert place.execute("SELECT count(*) FROM alarms WHERE returned_at IS NOT NULL") == [(1,)]
+
+    def test_stops_merge_by_union(self, place: Place) -> None:
+        """EST-2: a clear, once there, stays; of two clears the smaller release; a bare stop undoes nothing."""
+        bare = stop("x", set_stamp=10)
+        clear = msgspec.structs.replace(
+            bare, cleared_by="bert", cleared_at=moment(9), clear_reason="ok", release=20
+        )
+        earlier = msgspec.structs.replace(clear, cleared_by="carl", release=15, set_stamp=8)
+        for order in ([clear, bare, earlier], [earlier, clear, bare], [bare, earlier, clear]):
+            named = [msgspec.structs.replace(record, record_id=str(id(order))) for record in order]
+            place.write(*named)
+        stops = place.run(Access.WRITE, lambda database: History(database).stops())
+        assert {(one.cleared_by, one.release, one.set_stamp) for one in stops} == {("carl", 15, 8)}
+        assert len(stops) == 3
+
+    def test_not_a_number_is_kept_as_text(self, place: Place) -> None:
+        """SAF-3: a non-finite proposal is recorded, the same on both engines."""
+        place.write(
+            ViolationRecord(
+                record_id="v",
+                pump_id="p1",
+                at=NOON,
+                limit="l",
+                proposed=float("nan"),
+                applied=0.0,
+                detail="why",
+            )
+        )
+        assert place.execute("SELECT proposed, detail FROM safety_limit_violations") == [
+            (None, "proposed nan; why")
+        ]
+
+    def test_a_decision_comes_back_as_it_was_at_a_moment(self, place: Place) -> None:
+        """SAF-4: the decision in force at a time, with its trail, after any number of later ones."""
+        decision = EVERY_KIND[3]
+        assert isinstance(decision, DecisionRecord)
+        place.write(
+            *(
+                msgspec.structs.replace(decision, record_id=f"d{number}", at=moment(number), sequence=number)
+                for number in range(20)
+            )
+        )
+        found = place.run(Access.WRITE, lambda database: History(database).decision("p1", at=moment(7.5)))
+        assert found == msgspec.structs.replace(decision, record_id="d7", at=moment(7), sequence=7)
+
+    # ----------------------------------------------------------------- audit
+
+    def test_the_audit_chain_continues_over_writers(self, place: Place) -> None:
+        """AUD-1: two writers at once cannot fork the chain, and verify walks it."""
+
+        async def work(one: Database) -> None:
+            other = place.database(Access.WRITE)
+            try:
+                batches = [
+                    [(number, audit_record(100 * lane + number)) for number in range(30)] for lane in range(2)
+                ]
+                await asyncio.gather(
+                    *(
+                        DatabaseWriter(database).write(batch[start : start + 5])
+                        for database, batch in zip((one, other), batches, strict=True)
+                        for start in range(0, 30, 5)
+                    )
+                )
+            finally:
+                await other.close()
+
+        place.run(Access.WRITE, work)
+        verdict = place.run(Access.WRITE, lambda database: History(database).verify_audit())
+        assert (verdict.count, verdict.broken_at) == (60, None)
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "UPDATE audit_log SET actor = 'nobody'",
+            "DELETE FROM audit_log",
+            "DELETE FROM audit_log WHERE sequence = 3",
+            (
+                "INSERT INTO audit_log SELECT 9, at, event_type, actor, source_address, object_id, outcome, severity,"
+                " before, after, correlation_id, 'new', previous_hash, 'new' FROM audit_log WHERE sequence = 3"
+            ),
+        ],
+    )
+    def test_the_database_refuses_to_change_the_audit_log(self, place: Place, statement: str) -> None:
+        """AUD-1: UPDATE, DELETE and rows out of line are refused by the database itself, for its owner too."""
+        place.write(*(audit_record(number) for number in range(3)))
+        with pytest.raises(place.refusal, match="append-only"):
+            place.execute(statement)
+        assert place.execute("SELECT count(*) FROM audit_log") == [(3,)]
+
+    # ----------------------------------------------------------------- topology
+
+    def test_the_plant_is_read_whole(self, place: Place) -> None:
+        """DAT-4: active stations and pumps with approved limits, ordered by slot, defaults filled."""
+        place.seed()
+        sites, invalid = place.topology()
+        assert invalid == {}
+        (station,) = sites[0].stations
+        assert [(pump.pump_id, pump.wire_slot) for pump in station.pumps] == [("p1", 0), ("p2", 1)]
+        limits = station.pumps[0].limits
+        assert limits is not None
+        assert (limits.hard_min_speed_hz, limits.approved_by) == (20.0, "bert")
+        assert (station.protective_level_age_s, station.timezone) == (5.0, "UTC")
+        place.execute("UPDATE pumps SET active = ? WHERE pump_id = 'p2'", False)
+        sites, _ = place.topology()
+        assert [pump.pump_id for pump in sites[0].stations[0].pumps] == ["p1"]
+
+    def test_ids_are_ids_in_any_case(self, place: Place) -> None:
+        """DAT-1: an id is what it is after lower-casing, also in references and plans."""
+        place.execute("INSERT INTO sites (site_id, name) VALUES ('NORTH', 'North')")
+        place.execute(
+            "INSERT INTO pump_stations (station_id, site_id, name, modbus_unit_id)"
+            " VALUES ('Station_1', 'North', 'One', 1)"
+        )
+        place.pump("PUMP_1", station_id="STATION_1")
+        place.envelope("pump_1")
+        place.limits("Pump_1")
+        place.insert(
+            "pump_plans",
+            {
+                "station_id": "STATION_1",
+                "pump_id": "PUMP_1",
+                "interval_start": "2026-06-01T12:00:00+00:00",
+                "interval_end": "2026-06-01T13:00:00+00:00",
+                "suggested_speed_hz": 35.0,
+                "plan_version": 1,
+            },
+        )
+        sites, invalid = place.topology()
+        assert invalid == {}
+        pump = sites[0].stations[0].pumps[0]
+        assert (sites[0].site_id, pump.station_id, pump.pump_id) == ("north", "station_1", "pump_1")
+        assert pump.limits is not None
+        rows = place.run(
+            Access.READ,
+            lambda database: DatabasePlanReader(database).plans("station_1", start=NOON, end=moment(1)),
+        )
+        assert [(row.station_id, row.pump_id) for row in rows] == [("station_1", "pump_1")]
+        assert place.write(feedback(1, pump_id="pump_1")) == {}
+
+    def test_slots_are_given_once_and_for_ever(self, place: Place) -> None:
+        """MOD-2: a slot is never reused, whatever an INSERT says, also when a pump moves or goes."""
+        place.seed()
+        place.execute(
+            "INSERT INTO pump_stations (station_id, site_id, name, modbus_unit_id) VALUES ('s2', 'north', 'Two', 2)"
+        )
+        place.pump("p3", wire_slot=0)
+        place.execute("DELETE FROM pumps WHERE pump_id = 'p3'")
+        place.pump("p4", wire_slot=77)
+        place.execute("UPDATE pumps SET station_id = 's2' WHERE pump_id = 'p4'")
+        place.execute("UPDATE pumps SET station_id = 's1' WHERE pump_id = 'p4'")
+        assert place.execute("SELECT pump_id, wire_slot FROM pumps ORDER BY pump_id") == [
+            ("p1", 0),
+            ("p2", 1),
+            ("p4", 4),
+        ]
+        with pytest.raises(place.refusal, match="given by the database"):
+            place.execute("UPDATE pumps SET wire_slot = 9 WHERE pump_id = 'p1'")
+        with pytest.raises(place.refusal, match="counts up"):
+            place.execute("UPDATE pump_stations SET next_wire_slot = 0 WHERE station_id = 's1'")
+
+    def test_limits_that_are_not_approved_or_not_commissioned_count_for_nothing(self, place: Place) -> None:
+        """DAT-5: only the highest approved version inside the commissioning envelope applies."""
+        place.seed()
+        place.limits("p1", version=2, hard_max_speed_hz=45.0)
+        place.limits("p1", version=3, hard_max_speed_hz=40.0, approved_by=None)
+        place.limits("p2", version=2, hard_max_speed_hz=53.0)
+        place.pump("p3")
+        place.limits("p3")
+        place.pump("p4")
+        place.envelope("p4")
+        sites, invalid = place.topology()
+        versions = {pump.pump_id: pump.limits and pump.limits.version for pump in sites[0].stations[0].pumps}
+        assert versions == {"p1": 2, "p2": 1, "p3": None, "p4": None}
+        assert set(invalid) == {
+            ("pump_safety_limits", "p2/2", "hard_max_speed_hz"),
+            ("pump_commissioning_envelopes", "p3", "pump_id"),
+            ("pump_safety_limits", "p4", "approved_by"),
+        }
+        assert "envelope" in invalid["pump_safety_limits", "p2/2", "hard_max_speed_hz"]
+
+    @pytest.mark.parametrize("approver", ["anna", "ANNA", " anna ", " "])
+    def test_nobody_approves_their_own_limits(self, place: Place, approver: str) -> None:
+        """SAF-6: the second person is another one, also for whoever writes the table directly."""
+        place.seed()
+        with pytest.raises(place.refusal, match="approved_by_another"):
+            place.limits("p1", version=2, approved_by=approver)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"hard_min_speed_hz": 50.0},
+            {"hard_min_speed_hz": 0.0},
+            {"hard_max_speed_hz": float("nan")},
+            {"hard_max_speed_hz": float("inf")},
+            {"max_power_kw": float("inf")},
+            {"max_rate_hz_per_s": 0.0},
+            {"max_rate_hz_per_s": None},
+            {"level_min_m": 1.0, "level_max_m": 1.0},
+            {"level_dry_run_m": 1.0, "level_dry_run_reset_m": 1.2, "level_min_m": 0.9},
+            {"level_dry_run_m": 1.0, "level_dry_run_reset_m": 0.9},
+            {"level_dry_run_m": 1.0},
+            {"level_emergency_high_m": 2.0, "level_emergency_high_reset_m": 2.1},
+            {"level_emergency_high_m": 2.0},
+            {"level_dry_run_m": 1.0, "level_dry_run_reset_m": 1.1, "level_emergency_high_m": 0.5,
+             "level_emergency_high_reset_m": 0.4},
+            {"min_flow_m3h": 5.0, "max_flow_m3h": 5.0},
+            {"min_run_s": 60.0, "max_run_s": 30.0},
+            {"max_starts_per_hour": 0},
+            {"set_by": " "},
+        ],
+        ids=str,
+    )  # fmt: skip
+    def test_impossible_limits_are_refused_by_the_database(
+        self, place: Place, wrong: dict[str, object]
+    ) -> None:
+        """DAT-1: order of levels, resets on the right side, finite and present values are part of the schema."""
+        place.seed()
+        with pytest.raises(place.refusal):
+            place.limits("p1", **{"version": 2, **wrong})
+
+    def test_a_level_pump_needs_its_levels(self, place: Place) -> None:
+        """DAT-1: a NULL that the control type needs (a NaN on SQLite is one) is refused by name."""
+        place.seed()
+        place.pump("p3", control_type="LEVEL_CONTROLLED")
+        place.envelope("p3")
+        place.limits("p3", level_dry_run_m=0.4, level_dry_run_reset_m=0.6)
+        place.pump("p4", control_type="POWER_CONTROLLED", rated_power_kw=10.0)
+        sites, invalid = place.topology()
+        assert {pump.pump_id for pump in sites[0].stations[0].pumps} == {"p1", "p2", "p3"}
+        assert ("pump_safety_limits", "p3/1", "level_min_m") in invalid
+        assert ("pumps", "p4", "rated_speed_hz") in invalid
+
+    def test_setpoints_outside_the_band_count_as_zero(self, place: Place) -> None:
+        """DAT-1: default and emergency setpoints are 0 or inside the band, else they count as 0."""
+        place.seed()
+        place.execute(
+            "UPDATE pumps SET default_setpoint_hz = 10, emergency_stop_setpoint_hz = 60 WHERE pump_id = 'p1'"
+        )
+        sites, invalid = place.topology()
+        pump = sites[0].stations[0].pumps[0]
+        assert (pump.default_setpoint_hz, pump.emergency_stop_setpoint_hz) == (0.0, 0.0)
+        assert {("pumps", "p1", "default_setpoint_hz"), ("pumps", "p1", "emergency_stop_setpoint_hz")} == set(
+            invalid
+        )
+
+    def test_a_thousand_pumps_are_read_in_time(self, place: Place) -> None:
+        """DAT-4: 1,000 pumps discovered in under 30 s; the reading may have a tenth of that."""
+        place.execute("INSERT INTO sites (site_id, name) VALUES ('north', 'North')")
+        count = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {last}) "
+        place.execute(
+            "INSERT INTO pump_stations (station_id, site_id, name, modbus_unit_id) "
+            + count.format(last=199)
+            + "SELECT 's' || i, 'north', 'S', i + 1 FROM n"
+        )
+        place.execute(
+            "INSERT INTO pumps (pump_id, station_id, name, control_type, default_setpoint_hz) "
+            + count.format(last=999)
+            + "SELECT 'p' || i, 's' || (i / 5), 'P', 'DIRECT_SPEED', 30 FROM n"
+        )
+        place.execute(
+            "INSERT INTO pump_commissioning_envelopes (pump_id, min_speed_hz, max_speed_hz, commissioned_by) "
+            "SELECT pump_id, 18, 52, 'anna' FROM pumps"
+        )
+        place.execute(
+            "INSERT INTO pump_safety_limits (pump_id, version, hard_min_speed_hz, hard_max_speed_hz,"
+            " max_rate_hz_per_s, set_by, approved_by) SELECT pump_id, 1, 20, 50, 2, 'anna', 'bert' FROM pumps"
+        )
+        begun_s = time.monotonic()
+        sites, invalid = place.topology()
+        assert time.monotonic() - begun_s < 3.0
+        assert invalid == {}
+        pumps = [pump for station in sites[0].stations for pump in station.pumps]
+        assert len(pumps) == 1000
+        assert all(pump.limits is not None and pump.wire_slot < 5 for pump in pumps)
+
+    # ----------------------------------------------------------------- plans and feedback
+
+    def plan(self, place: Place, start: str, end: str, **values: object) -> None:
+        """Insert a plan as the optimiser does: without plan_id and created_at."""
+        row = {
+            "station_id": "s1",
+            "pump_id": "p1",
+            "interval_start": start,
+            "interval_end": end,
+            "suggested_speed_hz": 35.0,
+            "plan_version": 1,
+            **values,
+        }
+        place.insert("pump_plans", row)
+
+    def test_plans_are_read_by_moment_in_any_form(self, place: Place) -> None:
+        """CTL-1: intervals that touch [start, end) are found, however their times are written."""
+        place.seed()
+        self.plan(place, "2026-06-01T11:00:00+00:00", "2026-06-01T12:00:00+00:00")  # ends where we begin
+        self.plan(place, "2026-06-01 11:00:00+00:00", "2026-06-01 12:00:00.000001+00:00")
+        self.plan(place, "2026-06-01T14:00:00+02:00", "2026-06-01T15:00:00+02:00")
+        self.plan(place, "2026-06-01T05:30:00.5-07:00", "2026-06-01T06:30:00-07:00")
+        self.plan(place, "2026-06-01T13:00:00Z", "2026-06-01T14:00:00Z")  # begins where we end
+        self.plan(place, "2026-06-01T12:45:00Z", "2026-06-01T12:30:00Z")  # backwards: to be refused by name
+        rows = place.run(
+            Access.READ,
+            lambda database: DatabasePlanReader(database).plans("s1", start=NOON, end=moment(3600)),
+        )
+        assert [row.plan_id for row in rows] == [2, 3, 4, 6]
+        assert rows[1].interval_start == NOON
+        assert rows[2].interval_start == moment(1800.5)
+        assert all(row.created_at.utcoffset() == timedelta(0) for row in rows)
+
+    def test_odd_plan_values_come_through_to_be_refused_with_their_reason(self, place: Place) -> None:
+        """CTL-1: a plan of 60 Hz or NaN is not lost in the database: its reader refuses it and says why."""
+        place.seed()
+        for speed in (60.0, float("nan"), float("inf"), None):
+            self.plan(place, "2026-06-01T12:00:00Z", "2026-06-01T13:00:00Z", suggested_speed_hz=speed)
+        rows = place.run(
+            Access.READ, lambda database: DatabasePlanReader(database).plans("s1", start=NOON, end=moment(1))
+        )
+        speeds = [row.suggested_speed_hz for row in rows]
+        assert (speeds[0], speeds[2], speeds[3]) == (60.0, float("inf"), None)
+        assert speeds[1] is None or speeds[1] != speeds[1]  # NaN on PostgreSQL, NULL on SQLite
+
+    def test_the_optimisers_heartbeat_is_read(self, place: Place) -> None:
+        """WDG-1: the optimiser's own time and version, None without a row."""
+        place.seed()
+
+        async def read(database: Database) -> Any:
+            return await DatabasePlanReader(database).optimiser_status("s1")
+
+        assert place.run(Access.READ, read) is None
+        place.insert(
+            "optimiser_status",
+            {"station_id": "s1", "heartbeat_at": "2026-06-01 12:00:00+00:00", "plan_version": 3},
+        )
+        status = place.run(Access.READ, read)
+        assert (status.station_id, status.heartbeat_at, status.plan_version) == ("s1", NOON, 3)
+
+    @pytest.mark.parametrize(
+        ("table", "watch", "change"),
+        [
+            ("plans", DatabasePlanReader, "UPDATE pump_plans SET plan_version = 2"),
+            ("configuration", DatabaseTopologyReader, "UPDATE pumps SET name = 'new' WHERE pump_id = 'p1'"),
+        ],
+    )
+    def test_a_change_wakes_its_reader_and_nobody_else(
+        self, place: Place, table: str, watch: type[Any], change: str
+    ) -> None:
+        """CTL-1: a reader is woken by a write to what it reads, within a second, not by its own side's writes."""
+        place.seed()
+        self.plan(place, "2026-06-01T12:00:00Z", "2026-06-01T13:00:00Z")
+
+        async def work(database: Database) -> tuple[bool, bool, float]:
+            reader = watch(database)
+            try:
+                assert not await reader.wait_for_change(at_most_s=0.0)
+                waiting = asyncio.create_task(reader.wait_for_change(at_most_s=0.8))
+                await asyncio.to_thread(place.write, feedback(1), audit_record(1))
+                quiet = await waiting
+                waiting = asyncio.create_task(reader.wait_for_change(at_most_s=10.0))
+                begun_s = time.monotonic()
+                await asyncio.to_thread(place.execute, change)
+                return quiet, await waiting, time.monotonic() - begun_s
+            finally:
+                await reader.close()
+
+        quiet, woken, after_s = place.run(Access.READ, work)
+        assert (quiet, woken) == (False, True)
+        assert after_s < 1.5
+
+    def test_foreign_feedback_is_the_newest_of_each_pump(self, place: Place) -> None:
+        """CTL-4: foreign rows measured after our start count, ours never do, whatever form the time has."""
+        place.seed()
+        place.write(*(feedback(number) for number in range(50, 60)))
+        for measured_at, speed in (
+            ("2026-06-01T12:00:00+00:00", 1.0),
+            ("2026-06-01 14:00:10+02:00", 2.0),
+            ("2026-06-01T12:00:09.999+00:00", 3.0),
+        ):
+            place.insert(
+                "pump_feedback",
+                {
+                    "pump_id": "p1",
+                    "measured_at": measured_at,
+                    "actual_speed_hz": speed,
+                    "source": "historian",
+                },
+            )
+        place.insert(
+            "pump_feedback", {"pump_id": "p2", "measured_at": "2026-06-01T11:59:59Z", "actual_speed_hz": 4.0}
+        )
+
+        async def read(database: Database) -> Any:
+            return await DatabaseFeedbackReader(database).foreign_feedback("s1", since=NOON)
+
+        (row,) = place.run(Access.READ, read)
+        assert (row.pump_id, row.actual_speed_hz, row.measured_at, row.running) == (
+            "p1",
+            2.0,
+            moment(10),
+            None,
+        )
+        assert row.record_id.startswith("foreign:")
+
+    # ----------------------------------------------------------------- access
+
+    def test_the_reader_cannot_write(self, place: Place) -> None:
+        """DAT-2: the reading side cannot change anything, even by mistake."""
+        place.seed()
+
+        async def write(database: Database) -> None:
+            async def work(connection: Any) -> None:
+                await connection.exec_driver_sql("UPDATE pumps SET name = 'x'")
+
+            await database.run(work)
+
+        with pytest.raises((DeviceError, RowRefusedError)):
+            place.run(Access.READ, write)
+        assert place.execute("SELECT count(*) FROM pumps WHERE name = 'x'") == [(0,)]
+
+    def test_the_migrations_make_what_the_models_say(self, place: Place) -> None:
+        """DAT-1: tables, columns, NOT NULLs, named checks and indexes are those of the models, on each engine."""
+        engine = create_engine(parsed(place.admin_url, "sync"), poolclass=NullPool)
+        inspector = inspect(engine)
+        made = inspector.get_table_names()
+        assert set(metadata.tables) == set(made) - {"alembic_version", "change_counters"}
+        named = {word for row in place.execute(self.definitions) for word in re.findall(r"\w+", str(row[0]))}
+        for table in metadata.sorted_tables:
+            columns = {column["name"]: column["nullable"] for column in inspector.get_columns(table.name)}
+            assert columns == {column.name: column.nullable for column in table.columns}
+            dialect = engine.dialect
+            ddl = str(CreateTable(table).compile(dialect=dialect))
+            ddl += "".join(str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes)
+            assert set(re.findall(r"\b(?:ck|uq|ix|fk)_\w+", ddl)) <= named
+        engine.dispose()
+
+    def test_the_schema_says_how_it_stands(self, place: Place) -> None:
+        """DAT-1: current, newer and missing are told apart in one line that says what to do."""
+        assert schema.check(place.admin_url) is schema.SchemaState.CURRENT
+        schema.upgrade(place.admin_url)
+        place.execute("UPDATE alembic_version SET version_num = '9999'")
+        assert schema.check(place.admin_url) is schema.SchemaState.NEWER
+        for refuse in (schema.require_current, schema.upgrade):
+            with pytest.raises(schema.SchemaError, match=r"\A[^\n]*newer[^\n]*\Z"):
+                refuse(place.admin_url)
+        place.execute("DELETE FROM alembic_version")
+        with pytest.raises(schema.SchemaError, match="calejo db upgrade"):
+            schema.require_current(place.admin_url)
+        # Tables without a version are somebody else's, or half of ours: nothing is touched, nothing is half done.
+        with pytest.raises(DeviceError, match="already exists"):
+            schema.upgrade(place.admin_url)

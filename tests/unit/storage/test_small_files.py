@@ -1,0 +1,84 @@
+"""Modes, epochs and the last topology: small files that must be whole, or say what is safe."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from actors.vocabulary import DeviceError, InvalidValueError, Mode, SiteConfig, Topology
+from actors.vocabulary.durable import Epoch, StoredMode
+from storage.epochs import EpochFile
+from storage.modes import UNREADABLE, ModeFolder
+from storage.topology_file import TopologyFile
+
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+SECOND = 1_790_000_000
+
+
+def test_a_mode_survives(tmp_path: Path) -> None:
+    """CTL-7: an operator's mode is durable per pump; one that was never set is None."""
+    modes = ModeFolder(tmp_path / "modes")
+    assert modes.load("p1") is None
+    mode = StoredMode(
+        pump_id="p1", mode=Mode.MANUAL, by="anna", setpoint_hz=0.0, set_at=NOON, expires_at=NOON
+    )
+    modes.store(mode)
+    modes.store(msgspec.structs.replace(mode, held_stopped=True))
+    assert ModeFolder(tmp_path / "modes").load("p1") == msgspec.structs.replace(mode, held_stopped=True)
+    assert modes.load("p2") is None
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b'{"pump_id":"p2"}'])
+def test_a_damaged_mode_never_starts_a_pump(tmp_path: Path, damage: bytes) -> None:
+    """CTL-7: it may have been a MANUAL 0: held stopped until an operator says otherwise."""
+    modes = ModeFolder(tmp_path)
+    (tmp_path / "p1.json").write_bytes(damage)
+    mode = modes.load("p1")
+    assert mode is not None
+    assert (mode.mode, mode.setpoint_hz, mode.held_stopped, mode.by) == (Mode.MANUAL, 0.0, True, UNREADABLE)
+
+
+def test_a_pump_id_is_no_path(tmp_path: Path) -> None:
+    """CTL-7: a name from outside cannot leave the folder."""
+    with pytest.raises(InvalidValueError):
+        ModeFolder(tmp_path / "modes").load("../p1")
+
+
+def test_epochs_count_up_over_restarts(tmp_path: Path) -> None:
+    """SAF-11: a missing file starts at the UTC second; afterwards every incarnation is one higher, per station."""
+    path = tmp_path / "epochs" / "north.json"
+    assert EpochFile(path, utc_second=lambda: SECOND).last("s1") is None
+    assert EpochFile(path, utc_second=lambda: SECOND).issue("s1") == Epoch(0, SECOND)
+    again = EpochFile(path, utc_second=lambda: SECOND - 500)
+    assert (again.issue("s1"), again.issue("s1")) == (Epoch(0, SECOND + 1), Epoch(0, SECOND + 2))
+    assert again.last("s1") == Epoch(0, SECOND + 2)
+    assert EpochFile(path, utc_second=lambda: SECOND + 7).issue("s2") == Epoch(0, SECOND + 7)
+    assert EpochFile(path, utc_second=lambda: 0, term=3).issue("s1") == Epoch(3, SECOND + 3)
+    assert EpochFile(path, utc_second=lambda: 0).issue("s1") == Epoch(3, SECOND + 4)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"\xff", b'{"term":0,"counters":{"s1":4294967296}}'])
+def test_a_damaged_epoch_file_starts_at_the_second(tmp_path: Path, damage: bytes) -> None:
+    """SAF-11: like a missing one: never below the current UTC second."""
+    path = tmp_path / "north.json"
+    path.write_bytes(damage)
+    assert EpochFile(path, utc_second=lambda: SECOND + 100).issue("s1") == Epoch(0, SECOND + 100)
+
+
+def test_an_epoch_fits_the_wire(tmp_path: Path) -> None:
+    """SAF-11: 32 bits on the wire; beyond, the clock is wrong, and nothing is issued."""
+    with pytest.raises(DeviceError, match="32 bits"):
+        EpochFile(tmp_path / "north.json", utc_second=lambda: 2**32).issue("s1")
+    assert not (tmp_path / "north.json").exists()
+
+
+def test_the_last_topology_survives(tmp_path: Path) -> None:
+    """DAT-3: a start without the database has the last configuration; a damaged file has none."""
+    store = TopologyFile(tmp_path / "topology.json")
+    assert store.load() is None
+    topology = Topology(revision="r", sites=(SiteConfig(site_id="north", name="N", timezone="UTC"),))
+    store.save(topology)
+    assert TopologyFile(tmp_path / "topology.json").load() == topology
+    (tmp_path / "topology.json").write_bytes(b"{")
+    assert store.load() is None
