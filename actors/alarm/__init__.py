@@ -1,0 +1,1 @@
+"""The life of alarms, and the actor that keeps them."""

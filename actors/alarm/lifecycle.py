@@ -1,0 +1,237 @@
+"""The life of an alarm as one table, and the bounded list of all of them (ALM-1; acknowledging comes to the table).
+
+Alarms are told apart by (condition, subject): whoever asserts the same again, from wherever, adds no second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum, unique
+from typing import Final
+from uuid import NAMESPACE_URL, uuid5
+
+import msgspec
+
+from actors.messages import AlarmAsserted, AlarmReturned, AlarmView
+from actors.vocabulary import Instant, Severity
+from actors.vocabulary.records import AlarmRecord
+
+ALARMS_MAX: Final = 1_000
+# Asserted every 10 to 15 s while it holds; four missed in a row are no accident.
+CONFIRMED_S_MAX: Final = 60.0
+# A condition that is back within this time never really left: one life, one record, however it chatters.
+RETURN_SETTLE_S: Final = 20.0
+# Returns remembered so that an assertion which was sent earlier and comes later raises nothing.
+RETURNS_MAX: Final = 256
+
+
+@unique
+class AlarmState(StrEnum):
+    """States of ISA-18.2 that exist so far; NORMAL is an alarm that is not in the list."""
+
+    NORMAL = "NORMAL"
+    UNACKNOWLEDGED = "UNACKNOWLEDGED"
+    RETURNED_UNACKNOWLEDGED = "RETURNED_UNACKNOWLEDGED"
+
+
+@unique
+class AlarmEvent(StrEnum):
+    """What can happen to an alarm."""
+
+    RAISE = "RAISE"
+    RETURN = "RETURN"
+
+
+TRANSITIONS: Final[Mapping[tuple[AlarmState, AlarmEvent], AlarmState]] = {
+    (AlarmState.NORMAL, AlarmEvent.RAISE): AlarmState.UNACKNOWLEDGED,
+    (AlarmState.UNACKNOWLEDGED, AlarmEvent.RETURN): AlarmState.RETURNED_UNACKNOWLEDGED,
+    (AlarmState.RETURNED_UNACKNOWLEDGED, AlarmEvent.RAISE): AlarmState.UNACKNOWLEDGED,
+}
+
+_RANK: Final = {Severity.LOW: 0, Severity.MEDIUM: 1, Severity.HIGH: 2, Severity.CRITICAL: 3}
+Key = tuple[str, str]
+
+
+class Alarm(msgspec.Struct, frozen=True, kw_only=True):
+    """One alarm. `asserted_at`: the newest assertion by its sender's time, `confirmed_at` by ours.
+
+    `closed`: its record has its end.
+    """
+
+    alarm_id: str
+    condition: str
+    subject: str
+    severity: Severity
+    state: AlarmState
+    text: str
+    raised_at: Instant
+    asserted_at: Instant
+    confirmed_at: Instant
+    returned_at: Instant | None = None
+    occurrences: int = 1
+    closed: bool = False
+
+
+class AlarmList(msgspec.Struct, frozen=True, kw_only=True):
+    """All alarms known, at most ALARMS_MAX, and the latest returns; `dropped` counts those that had to go."""
+
+    alarms: dict[Key, Alarm] = msgspec.field(default_factory=dict)
+    returns: dict[Key, Instant] = msgspec.field(default_factory=dict)
+    dropped: int = 0
+
+
+def asserted(
+    held: AlarmList, news: AlarmAsserted, *, now: Instant
+) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
+    """Raise an alarm or confirm it; return what is to be recorded. Overtaken news changes nothing."""
+    key = (news.condition, news.subject)
+    gone_at = held.returns.get(key)
+    if gone_at is not None and _earlier(news.at, gone_at):
+        return held, ()
+    known = held.alarms.get(key)
+    if known is None:
+        return _begin(held, key, news, occurrences=1, now=now)
+    after = TRANSITIONS.get((known.state, AlarmEvent.RAISE))
+    if after is None:
+        # It stands already: the newest text and the highest severity count.
+        severity = max(known.severity, news.severity, key=lambda level: _RANK[level])
+        confirmed = msgspec.structs.replace(
+            known, text=news.text, severity=severity, asserted_at=news.at, confirmed_at=now
+        )
+        return _with(held, key, confirmed), ()
+    if known.closed:
+        return _begin(held, key, news, occurrences=known.occurrences + 1, now=now)
+    back = msgspec.structs.replace(
+        known,
+        state=after,
+        text=news.text,
+        severity=news.severity,
+        asserted_at=news.at,
+        confirmed_at=now,
+        returned_at=None,
+        occurrences=known.occurrences + 1,
+    )
+    return _with(held, key, back), ()
+
+
+def returned(held: AlarmList, news: AlarmReturned, *, now: Instant) -> AlarmList:
+    """Note that a condition holds no longer; one that never held, or returned before, changes nothing."""
+    key = (news.condition, news.subject)
+    known = held.alarms.get(key)
+    if known is not None and _earlier(news.at, known.asserted_at):
+        return held
+    returns = {other: at for other, at in held.returns.items() if other != key}
+    returns[key] = news.at
+    if len(returns) > RETURNS_MAX:
+        del returns[next(iter(returns))]
+    held = msgspec.structs.replace(held, returns=returns)
+    after = None if known is None else TRANSITIONS.get((known.state, AlarmEvent.RETURN))
+    if known is None or after is None:
+        return held
+    return _with(held, key, msgspec.structs.replace(known, state=after, returned_at=now))
+
+
+def settle(held: AlarmList, *, now: Instant) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
+    """Close the records of alarms that have stayed away, as of the moment they returned."""
+    alarms = dict(held.alarms)
+    records: list[AlarmRecord] = []
+    for key, alarm in held.alarms.items():
+        at = alarm.returned_at
+        if at is not None and not alarm.closed and now.seconds_since(at) >= RETURN_SETTLE_S:
+            alarms[key] = msgspec.structs.replace(alarm, closed=True)
+            records.append(_record(alarm))
+    return msgspec.structs.replace(held, alarms=alarms), tuple(records)
+
+
+def view(held: AlarmList, *, now: Instant) -> tuple[AlarmView, ...]:
+    """Return all alarms, raised ones first, then the newest.
+
+    An alarm whose assertion nobody confirms any longer stays raised and says so: silence is no return.
+    """
+    ordered = sorted(
+        held.alarms.values(),
+        key=lambda alarm: (alarm.returned_at is not None, -alarm.raised_at.utc_ns),
+    )
+    return tuple(
+        AlarmView(
+            alarm_id=alarm.alarm_id,
+            condition=alarm.condition,
+            subject=alarm.subject,
+            severity=alarm.severity,
+            state=alarm.state.value,
+            text=_text(alarm, now=now),
+            raised_at=alarm.raised_at,
+            returned_at=alarm.returned_at,
+            occurrences=alarm.occurrences,
+        )
+        for alarm in ordered
+    )
+
+
+def _begin(
+    held: AlarmList, key: Key, news: AlarmAsserted, *, occurrences: int, now: Instant
+) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
+    beginning = f"calejo:alarm:{news.condition}:{news.subject}:{news.at.boot_id}:{news.at.boot_ns}"
+    alarm = Alarm(
+        alarm_id=str(uuid5(NAMESPACE_URL, beginning)),
+        condition=news.condition,
+        subject=news.subject,
+        severity=news.severity,
+        state=TRANSITIONS[AlarmState.NORMAL, AlarmEvent.RAISE],
+        text=news.text,
+        raised_at=news.at,
+        asserted_at=news.at,
+        confirmed_at=now,
+        occurrences=occurrences,
+    )
+    after, displaced = _bounded(_with(held, key, alarm), key)
+    return after, (*displaced, _record(alarm))
+
+
+def _earlier(at: Instant, than: Instant) -> bool:
+    """Whether news of `at` was sent before other news; clocks of two boots cannot tell, so nothing is dropped."""
+    return at.boot_id == than.boot_id and at.boot_ns < than.boot_ns
+
+
+def _with(held: AlarmList, key: Key, alarm: Alarm) -> AlarmList:
+    return msgspec.structs.replace(held, alarms={**held.alarms, key: alarm})
+
+
+def _bounded(held: AlarmList, newest: Key) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
+    """Make room: the longest returned goes first, then the least severe and oldest, never the one just raised."""
+    if len(held.alarms) <= ALARMS_MAX:
+        return held, ()
+    key, alarm = min(
+        (entry for entry in held.alarms.items() if entry[0] != newest),
+        key=lambda entry: _keeping_order(entry[1]),
+    )
+    remaining = {other: kept for other, kept in held.alarms.items() if other != key}
+    # A record without an end would tell for ever that it still holds; here it ends only if it did return.
+    records = (_record(alarm),) if alarm.returned_at is not None and not alarm.closed else ()
+    return msgspec.structs.replace(held, alarms=remaining, dropped=held.dropped + 1), records
+
+
+def _keeping_order(alarm: Alarm) -> tuple[bool, int, int]:
+    if alarm.returned_at is not None:
+        return (False, 0, alarm.returned_at.boot_ns)
+    return (True, _RANK[alarm.severity], alarm.raised_at.boot_ns)
+
+
+def _record(alarm: Alarm) -> AlarmRecord:
+    return AlarmRecord(
+        record_id=alarm.alarm_id,
+        condition=alarm.condition,
+        subject=alarm.subject,
+        severity=alarm.severity,
+        text=alarm.text,
+        raised_at=alarm.raised_at.utc,
+        returned_at=None if alarm.returned_at is None else alarm.returned_at.utc,
+    )
+
+
+def _text(alarm: Alarm, *, now: Instant) -> str:
+    unconfirmed = now.seconds_since(alarm.confirmed_at) > CONFIRMED_S_MAX
+    if alarm.returned_at is None and unconfirmed:
+        since = alarm.confirmed_at.utc.isoformat(timespec="seconds")
+        return f"{alarm.text} [not confirmed since {since}: whoever reports it is silent]"
+    return alarm.text

@@ -1,0 +1,427 @@
+"""The publisher: the only writer of one protocol endpoint, behind the last gate (SAF-8, SAF-9, SAF-11, EST, WDG-4).
+
+If this process dies, its wire falls silent and the controller goes back to its own levels; whatever it had shown of
+a stop is retained there. So all that matters here is what is shown while it lives, and that is computed anew from
+gate, latch and clock every 100 ms and before each read.
+
+A stop goes to the wire first, to the other actors second and to the disk third; only then is it confirmed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias, assert_never
+from uuid import NAMESPACE_URL, uuid5
+
+from actors.messages import (
+    LATENCY_WINDOW_S,
+    Configure,
+    EndpointStatus,
+    FeedbackReceived,
+    GetEndpoint,
+    PublisherInbox,
+    SetpointsDecided,
+    StopConfirmed,
+    StopsChanged,
+    Tick,
+)
+from actors.outbox import Outbox
+from actors.plan.conditions import ConditionBook
+from actors.publisher import feedback_board as feedback
+from actors.publisher import stops
+from actors.publisher.display import Display
+from actors.publisher.gate import Refusal, StationGate, offer
+from actors.publisher.latency import LatencyBook, noted, summary
+from actors.publisher.refusals import Refusals, refused
+from actors.publisher.stop_desk import StopDesk
+from actors.runtime import Ports
+from actors.safety.latch import EMERGENCY_STOP, is_cleared
+from actors.start import WorkerStart
+from actors.stores import EpochStore, LatchStore
+from actors.vocabulary import Instant, SiteConfig, WriteRefusal
+from actors.vocabulary.ids import ALARM, pump_address, station_part_address, watchdog_address
+from actors.vocabulary.records import StopEventRecord
+from protocols.endpoint import ClientWrite, EndpointServer
+from protocols.points import Point, PointValue
+
+REFRESH: Final = "refresh"
+LATCHES: Final = "latches"
+FLUSH: Final = "flush"
+STATUS: Final = "status"
+STATUS_PERIOD_S: Final = 1.0
+BIND_POLL_S: Final = 0.05
+TICKS_AWAITED: Final = 1.5
+# A read within this time of the last image sees that image, unless a lease ends in between.
+IMAGE_AGE_NS_MAX: Final = 50_000_000
+
+MapPoints: TypeAlias = Callable[[SiteConfig], Sequence[Point]]
+
+
+class PublisherActor:
+    """One endpoint of a site: takes setpoints, feedback and stops, and keeps the server's values true."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        start: WorkerStart,
+        server: EndpointServer,
+        latches: LatchStore,
+        epochs: EpochStore,
+        map_points: MapPoints,
+    ) -> None:
+        assert start.site is not None, "an endpoint belongs to a site"
+        self._ports = ports
+        self._control = start.settings.control
+        self._protocol = start.role.value
+        self._incarnation = start.incarnation
+        self._site = start.site
+        self._server = server
+        self._epoch_store = epochs
+        self._map_points = map_points
+        self._outbox = Outbox(ports)
+        self._conditions = ConditionBook()
+        self._desk = StopDesk(latches, self._conditions, str(ports.address))
+        self._gates: dict[str, StationGate] = {}
+        self._display = Display(start.site)
+        self._board = feedback.Board()
+        self._points: dict[str, Point] = {}
+        self._refusals = Refusals()
+        self._latencies = LatencyBook()
+        self._image_stale_at_ns = 0
+        self._heard: set[str] = set()
+        self._heard_first_at: Instant | None = None
+        self._ids = 0
+
+    # ----------------------------------------------------------------- life
+
+    async def start(self) -> None:
+        """Load latches and epochs, fill the server, then bind behind the first fresh setpoint.
+
+        Raises:
+            DeviceError: latches or epochs cannot be read. A gate that does not know them shows nothing at all:
+                a silent wire leaves the controller to its own levels and to the stop that it retained.
+
+        """
+        self._desk.load()
+        await self._configure(self._site)
+        timers = self._ports.timers
+        timers.every(self._control.publish_refresh_s, Tick(what=REFRESH))
+        timers.every(self._control.latch_poll_s, Tick(what=LATCHES))
+        timers.every(feedback.FLUSH_PERIOD_S, Tick(what=FLUSH))
+        timers.every(STATUS_PERIOD_S, Tick(what=STATUS))
+        # A port that is taken ends this task and with it the actor: the supervisor tries again and shows why.
+        self._ports.tasks.spawn(self._bind_when_due(self._ports.clock.now()), name="bind")
+
+    async def stop(self) -> None:
+        """Free the port; the controllers notice by the silence."""
+        await self._server.close()
+
+    async def _bind_when_due(self, began: Instant) -> None:
+        while not self._may_bind(began, self._ports.clock.now()):
+            await self._ports.clock.sleep(BIND_POLL_S)
+        self._publish(self._ports.clock.now())
+        await self._server.open(guard=self._guard, refresh=self._refresh, news=self._client_news)
+        self._ports.log.info("endpoint_bound", protocol=self._protocol, bound=self._server.bound)
+
+    def _may_bind(self, began: Instant, now: Instant) -> bool:
+        """Whether to open the port: a fresh setpoint is here and the other stations have had their tick, too.
+
+        Opened at the first station's setpoint, the port would hand back every other station for up to a period.
+        """
+        if now.seconds_since(began) >= self._control.gate_bind_after_s:
+            return True
+        if self._heard_first_at is None:
+            return False
+        owed = {station.station_id for station in self._site.stations if station.pumps}
+        waited_s = now.seconds_since(self._heard_first_at)
+        return owed <= self._heard or waited_s >= TICKS_AWAITED * self._control.period_s
+
+    async def handle(self, message: PublisherInbox) -> object:
+        """Take one message."""
+        match message:
+            case Tick():
+                self._tick(message.what)
+            case Configure():
+                if message.site.site_id == self._site.site_id:
+                    await self._configure(message.site)
+            case SetpointsDecided():
+                self._take(message)
+            case FeedbackReceived():
+                if message.source != self._protocol and message.station_id in self._gates:
+                    self._board = feedback.merged(self._board, message, now=self._ports.clock.now())
+            case StopsChanged():
+                return self._take_stops(message)
+            case GetEndpoint():
+                return self._status(self._ports.clock.now(), latency_window_s=message.latency_window_s)
+            case _:
+                assert_never(message)
+        return None
+
+    def _tick(self, what: str) -> None:
+        if what == LATCHES:
+            # Whoever wrote it may have reached nobody else: bear witness. The ids make repeats harmless.
+            found = self._desk.poll()
+            self._apply(found, announce=False, record=True, source="latch folder", on_disk=True)
+        elif what == FLUSH:
+            self._flush()
+        elif what == STATUS:
+            self._beat()
+        else:
+            self._publish(self._ports.clock.now())
+
+    async def _configure(self, site: SiteConfig) -> None:
+        points = {point.path: point for point in self._map_points(site)}
+        self._site = site
+        self._gates = {
+            station.station_id: (
+                self._gates.get(station.station_id)
+                or StationGate(floor=self._epoch_store.last(station.station_id))
+            ).of(pump.pump_id for pump in station.pumps)
+            for station in site.stations
+        }
+        self._board = feedback.restricted(self._board, site)
+        self._display = Display(site)
+        # Until the server serves the new points, a read must not make us publish paths that it does not know.
+        self._points = {}
+        await self._server.configure(tuple(points.values()))
+        self._points = points
+        self._publish(self._ports.clock.now())
+
+    # ----------------------------------------------------------------- setpoints
+
+    def _take(self, message: SetpointsDecided) -> None:
+        gate = self._gates.get(message.station_id)
+        if gate is None:
+            return
+        now = self._ports.clock.now()
+        self._gates[message.station_id], turned_away = offer(
+            gate, message.setpoints, now=now, lease_s_max=self._control.setpoint_lease_s
+        )
+        if len(turned_away) < len(message.setpoints):
+            self._heard.add(message.station_id)
+            self._heard_first_at = self._heard_first_at or now
+        for pump_id, why in turned_away.items():
+            self._log_refusal(message.station_id, pump_id, why)
+        self._publish(now)
+        after, shown_at = self._gates[message.station_id], self._ports.clock.now()
+        self._latencies = noted(self._latencies, before=gate, after=after, now=shown_at)
+
+    def _log_refusal(self, station_id: str, pump_id: str, why: Refusal) -> None:
+        """Log the first, second, fourth ... refusal of its kind: a fenced writer may go on for hours."""
+        pump = self._gates[station_id].pumps.get(pump_id)
+        count = 1 if pump is None else pump.refused[why.value]
+        if count & (count - 1) == 0:
+            log = self._ports.log
+            log.warning("setpoint_refused", station=station_id, pump=pump_id, why=why.value, count=count)
+
+    def _refresh(self) -> None:
+        now = self._ports.clock.now()
+        if now.boot_ns >= self._image_stale_at_ns:
+            self._publish(now)
+
+    def _publish(self, now: Instant) -> None:
+        """Show everything as it is now; only what changed goes to the server, all of it at once."""
+        if not self._points:
+            return
+        self._gates, changed = self._display.update(
+            self._gates,
+            self._desk.latches,
+            self._board,
+            release_floor=self._desk.release_floor,
+            stale_s=self._control.feedback_stale_s,
+            now=now,
+        )
+        self._board = feedback.shown_clean(self._board)
+        self._image_stale_at_ns = now.boot_ns + IMAGE_AGE_NS_MAX
+        if self._display.lease_end_ns is not None:
+            self._image_stale_at_ns = min(self._image_stale_at_ns, self._display.lease_end_ns)
+        if changed:
+            self._server.publish(
+                {
+                    path: PointValue(value=shown.value, quality=shown.quality, utc_ns=shown.utc_ns)
+                    for path, shown in changed.items()
+                }
+            )
+
+    # ----------------------------------------------------------------- stops
+
+    def _take_stops(self, message: StopsChanged) -> StopConfirmed:
+        """Merge stops and clears from elsewhere.
+
+        Raises:
+            RefusedError: we are the first to hear of a clear and cannot make it durable (EST-2).
+
+        """
+        first = message.origin == ""
+        if first and any(is_cleared(record) for record in message.stops):
+            self._desk.keep_first(message.stops)
+        source = str(self._ports.address) if first else message.origin
+        self._apply(message.stops, announce=first, record=first, source=source)
+        stop_ids = tuple(record.record_id for record in message.stops)
+        return StopConfirmed(
+            endpoint=str(self._ports.address),
+            published=self._server.bound != "",
+            durable=self._desk.is_durable(stop_ids),
+            stop_ids=stop_ids,
+        )
+
+    def _apply(
+        self,
+        records: Sequence[StopEventRecord],
+        *,
+        announce: bool,
+        record: bool,
+        source: str,
+        on_disk: bool = False,
+    ) -> None:
+        """Bring stops and clears to the wire, then to the other actors, then to the disk, in this order.
+
+        `announce`: the other endpoints do not know yet; `record`: neither do safety and storage.
+        """
+        news = self._desk.merge(records, on_disk=on_disk)
+        if not news:
+            return
+        self._publish(self._ports.clock.now())
+        site = self._site
+        addresses = stops.concerned_safeties(site, news) if record else ()
+        if announce:
+            addresses += stops.other_endpoints(site.site_id, self._ports.address)
+        told = StopsChanged(stops=news, origin=str(self._ports.address))
+        for address in addresses:
+            self._ports.directory.ref(address).tell(told)
+        self._desk.make_durable()
+        if record:
+            self._outbox.put(*news, *(stops.audit_of(change, source_address=source) for change in news))
+        self._desk.hold_alarms()
+        self._tell_alarms()
+        self._ports.log.warning("stops_changed", ids=[change.record_id for change in news], source=source)
+
+    def _set_stop(self, point: Point, peer: str, now: Instant) -> None:
+        """A client wrote 1 to an emergency stop (EST-1, EST-5)."""
+        scope, scope_id = stops.scope_of(self._site.site_id, point.station_id, point.pump_id)
+        if self._desk.latches.stops_of_scope(scope, scope_id):
+            return
+        stop = stops.stop_from_wire(
+            scope,
+            scope_id,
+            record_id=self._next_id(now),
+            peer=peer,
+            protocol=self._protocol,
+            stamp=self._desk.next_stamp(now),
+            at=now,
+        )
+        self._apply((stop,), announce=True, record=True, source=peer)
+
+    # ----------------------------------------------------------------- clients
+
+    async def _guard(
+        self, writes: Sequence[ClientWrite], all_or_nothing: bool
+    ) -> Sequence[WriteRefusal | None]:
+        """Judge and take a client's writes: what the PLC writes, the SCADA heartbeat and stops; nothing else."""
+        now = self._ports.clock.now()
+        verdicts = [self._verdict(write) for write in writes]
+        for write, why in zip(writes, verdicts, strict=True):
+            if why is not None:
+                self._count_refusal(write, why, now)
+        if all_or_nothing and any(verdicts):
+            return verdicts
+        for write, why in zip(writes, verdicts, strict=True):
+            if why is None:
+                self._take_write(self._points[write.path], write, now)
+        return verdicts
+
+    def _verdict(self, write: ClientWrite) -> WriteRefusal | None:
+        point = self._points.get(write.path)
+        if point is None:
+            return WriteRefusal.UNKNOWN_POINT
+        if point.point == stops.STOP_POINT:
+            return None if write.value in (0, 1) else WriteRefusal.BAD_TYPE
+        return feedback.refusal_of(point.point, write.value)
+
+    def _take_write(self, point: Point, write: ClientWrite, now: Instant) -> None:
+        if point.point == stops.STOP_POINT:
+            if write.value:
+                self._set_stop(point, write.peer, now)
+            return
+        assert point.station_id is not None, "every writable point but a stop belongs to a station"
+        self._board = feedback.written(
+            self._board,
+            point.station_id,
+            point.pump_id,
+            point.point,
+            write.value,
+            at=now,
+            source=self._protocol,
+        )
+
+    def _count_refusal(self, write: ClientWrite, why: WriteRefusal, now: Instant) -> None:
+        self._refusals, record = refused(
+            self._refusals,
+            peer=write.peer,
+            path=write.path,
+            value=write.value,
+            why=why,
+            record_id=self._next_id(now),
+            now=now,
+        )
+        if record is not None:
+            self._outbox.put(record)
+
+    def _client_news(self, event: str, peer: str, detail: str) -> None:
+        self._ports.log.info("client", protocol=self._protocol, what=event, peer=peer, detail=detail)
+
+    # ----------------------------------------------------------------- reports
+
+    def _flush(self) -> None:
+        self._board, news = feedback.flush(self._board, source=self._protocol)
+        ref = self._ports.directory.ref
+        site_id = self._site.site_id
+        for told in news:
+            station = self._site.station(told.station_id)
+            assert station is not None, "the board knows configured stations only"
+            ref(station_part_address(site_id, told.station_id, "safety")).tell(told)
+            ref(station_part_address(site_id, told.station_id, "station")).tell(told)
+            for pump in station.pumps:
+                ref(pump_address(site_id, told.station_id, pump.pump_id)).tell(told)
+            for address in stops.other_endpoints(site_id, self._ports.address):
+                ref(address).tell(told)
+
+    def _beat(self) -> None:
+        now = self._ports.clock.now()
+        # Ages: what nobody writes any longer turns BAD without anybody's doing.
+        self._board = feedback.restricted(self._board, self._site)
+        self._publish(now)
+        self._desk.make_durable()
+        self._desk.hold_alarms()
+        self._tell_alarms()
+        self._ports.directory.ref(watchdog_address(self._site.site_id)).tell(self._status(now))
+
+    def _tell_alarms(self) -> None:
+        alarm = self._ports.directory.ref(ALARM)
+        for news in self._conditions.news(self._ports.clock.now()):
+            alarm.tell(news)
+
+    def _status(self, now: Instant, *, latency_window_s: float = LATENCY_WINDOW_S) -> EndpointStatus:
+        self._publish(now)
+        beats = {station_id: feedback.scada_beat(self._board, station_id) for station_id in self._gates}
+        return EndpointStatus(
+            protocol=self._protocol,
+            bound=self._server.bound,
+            clients=self._server.clients,
+            pumps=tuple(
+                self._display.pump(station_id, pump_id, pump, self._board, now=now)
+                for station_id, gate in self._gates.items()
+                for pump_id, pump in gate.pumps.items()
+            ),
+            writes_refused=self._refusals.total,
+            stops_active=tuple(stop.record_id for stop in self._desk.latches.active(EMERGENCY_STOP)),
+            sent_at=now,
+            scada_moved_at={key: beat.moved_at for key, beat in beats.items() if beat is not None},
+            proposal_to_wire=summary(self._latencies, now=now, within_s=latency_window_s),
+        )
+
+    def _next_id(self, now: Instant) -> str:
+        """Return a record id that nobody else makes: who, when, the how-manieth, and chance."""
+        self._ids += 1
+        parts = (self._ports.address, self._incarnation, now.boot_id, now.boot_ns, self._ids)
+        return str(uuid5(NAMESPACE_URL, f"calejo:{parts}:{self._ports.clock.random()}"))

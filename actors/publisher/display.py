@@ -1,0 +1,145 @@
+"""All that one endpoint shows, by path: handshake blocks, stops, failsafes and feedback; and what of it is new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from actors.feedback import ECHO, SPEED
+from actors.messages import PublishedPump
+from actors.publisher.feedback_board import Board, Shown, held, shown_points
+from actors.publisher.gate import PumpGate, StationGate, lease_left_s
+from actors.publisher.image import PumpImage, block, image
+from actors.publisher.stops import STOP_POINT, scope_of, shown_as_stopped
+from actors.safety.latch import LatchSet
+from actors.vocabulary import Instant, Quality, SiteConfig
+
+FAILSAFE_POINT: Final = "failsafe"
+
+
+class Display:
+    """Remembers what was shown last; `update` computes everything anew and returns what changed. No I/O."""
+
+    def __init__(self, site: SiteConfig) -> None:
+        self._site = site
+        self._pictures: dict[tuple[str, str], PumpImage] = {}
+        self._shown: dict[str, Shown] = {}
+        self.lease_end_ns: int | None = None
+
+    def update(
+        self,
+        gates: Mapping[str, StationGate],
+        latches: LatchSet,
+        board: Board,
+        *,
+        release_floor: int,
+        stale_s: float,
+        now: Instant,
+    ) -> tuple[dict[str, StationGate], dict[str, Shown]]:
+        """Return the gates (they remember what they showed) and the values that differ from those shown before.
+
+        `lease_end_ns` is then the next moment (our boot clock) at which a lease runs out. Feedback is computed for
+        the stations that `board` names as changed.
+        """
+        changed: dict[str, Shown] = {}
+        ends: list[int] = []
+        after: dict[str, StationGate] = {}
+        for station in self._site.stations:
+            gate = gates[station.station_id]
+            pumps = dict(gate.pumps)
+            for pump in station.pumps:
+                picture, pumps[pump.pump_id] = image(
+                    gate.pumps[pump.pump_id],
+                    latches,
+                    pump,
+                    site_id=self._site.site_id,
+                    release_floor=release_floor,
+                    epoch_floor=0 if gate.floor is None else gate.floor.counter,
+                    now=now,
+                )
+                ends.append(pumps[pump.pump_id].lease_end_ns)
+                self._note_picture(changed, station.station_id, pump.pump_id, picture, now)
+            after[station.station_id] = StationGate(floor=gate.floor, pumps=pumps)
+            self._note_states(changed, latches, station.station_id, pumps, now)
+            if station.station_id in board.changed:
+                for pump_id, point, value in shown_points(
+                    board, station.station_id, pumps, now=now, stale_s=stale_s
+                ):
+                    self._note(changed, self._path(station.station_id, pump_id, point), value, stamped=True)
+        self._note_states(changed, latches, None, (), now)
+        self.lease_end_ns = min((end for end in ends if end > now.boot_ns), default=None)
+        return after, changed
+
+    def pump(
+        self, station_id: str, pump_id: str, gate: PumpGate, board: Board, *, now: Instant
+    ) -> PublishedPump:
+        """Return a pump as last shown, with what came back from its controller."""
+        picture = self._pictures[station_id, pump_id]
+        feedback = held(board, station_id, pump_id, now=now)
+        echo, speed = getattr(feedback, ECHO), getattr(feedback, SPEED)
+        return PublishedPump(
+            pump_id=pump_id,
+            setpoint_hz=picture.setpoint_hz,
+            remote_enabled=picture.remote_enabled,
+            run_inhibit=picture.run_inhibit,
+            quality=picture.quality,
+            reason=picture.reason,
+            heartbeat=picture.heartbeat,
+            sequence=picture.sequence,
+            epoch_counter=picture.epoch_counter,
+            release_id=picture.release_id,
+            mode=picture.mode,
+            accepted_at=gate.accepted_at,
+            lease_left_s=lease_left_s(gate, now=now),
+            lapses=gate.lapses_total,
+            refused=gate.refused,
+            echo_hz=None if echo is None else echo.value,
+            measured_hz=None if speed is None else speed.value,
+            echo_at=None if echo is None else echo.at,
+            measured_at=None if speed is None else speed.at,
+        )
+
+    def _note_picture(
+        self, changed: dict[str, Shown], station_id: str, pump_id: str, picture: PumpImage, now: Instant
+    ) -> None:
+        key = (station_id, pump_id)
+        if self._pictures.get(key) == picture:
+            return
+        self._pictures[key] = picture
+        for point, (value, quality) in block(picture).items():
+            self._note(changed, self._path(station_id, pump_id, point), Shown(value, quality, now.utc_ns))
+
+    def _note_states(
+        self,
+        changed: dict[str, Shown],
+        latches: LatchSet,
+        station_id: str | None,
+        pump_ids: Iterable[str],
+        now: Instant,
+    ) -> None:
+        """Show the stops of a station and its pumps, and whether any is in failsafe (`station_id` None: the site)."""
+        failsafe = any(
+            picture.failsafe
+            for (station, _), picture in self._pictures.items()
+            if station_id in {None, station}
+        )
+        path = self._path(station_id, None, FAILSAFE_POINT)
+        self._note(changed, path, Shown(failsafe, Quality.GOOD, now.utc_ns))
+        for pump_id in (None, *pump_ids):
+            stopped = shown_as_stopped(latches, *scope_of(self._site.site_id, station_id, pump_id))
+            path = self._path(station_id, pump_id, STOP_POINT)
+            self._note(changed, path, Shown(stopped, Quality.GOOD, now.utc_ns))
+
+    def _note(self, changed: dict[str, Shown], path: str, value: Shown, *, stamped: bool = False) -> None:
+        """Take a value that is new; unless `stamped`, its time is that of the change, not of this look."""
+        before = self._shown.get(path)
+        same = before is not None and (before.value, before.quality) == (value.value, value.quality)
+        if same and (not stamped or before == value):
+            return
+        self._shown[path] = changed[path] = value
+
+    def _path(self, station_id: str | None, pump_id: str | None, point: str) -> str:
+        """Return `/site[/station[/pump]]/point`, as `protocols.points` names it (the law knows no protocol)."""
+        return "/" + "/".join(
+            part for part in (self._site.site_id, station_id, pump_id, point) if part is not None
+        )

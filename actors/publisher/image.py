@@ -1,0 +1,194 @@
+"""What the wire shows for one pump: the lease, then the final check, then the latch, which outranks everything.
+
+Sources: SAF-8, SAF-9, EST-2, EST-6, WDG-4.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from actors.publisher.gate import PumpGate, advance, alive
+from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, LatchSet
+from actors.safety.limits import final_check, resolve_hz
+from actors.vocabulary import Instant, Mode, PumpConfig, Quality, Reason
+
+_NS_PER_S: Final = 1_000_000_000
+# The rate counts for at most one tick's time, or a gate that slept would jump (SAF-2.10).
+_RAMP_STEP_S_MAX: Final = 1.0
+
+FAILSAFE_REASONS: Final = frozenset(
+    {
+        Reason.FAILSAFE_PLAN_EXPIRED,
+        Reason.FAILSAFE_OPTIMISER_STALE,
+        Reason.FAILSAFE_DATABASE,
+        Reason.FAILSAFE_INVALID_PROPOSAL,
+        Reason.FAILSAFE_CHILD_QUARANTINED,
+        Reason.FAILSAFE_OPERATOR,
+        Reason.HANDED_BACK_STRATEGY,
+        Reason.LEASE_EXPIRED,
+        Reason.FINAL_CHECK,
+    }
+)
+
+
+class PumpImage(msgspec.Struct, frozen=True, kw_only=True):
+    """The handshake block of one pump (WDG-4), before scaling; `failsafe` feeds the failsafe points."""
+
+    setpoint_hz: float
+    remote_enabled: bool
+    run_inhibit: bool
+    quality: Quality
+    reason: Reason
+    heartbeat: int
+    sequence: int
+    epoch_counter: int
+    release_id: int
+    mode: Mode | None
+    failsafe: bool
+
+
+class _Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What is to be shown before the latch has its say."""
+
+    value_hz: float
+    enabled: bool
+    quality: Quality
+    reason: Reason
+
+
+def image(
+    gate: PumpGate,
+    latches: LatchSet,
+    pump: PumpConfig,
+    *,
+    site_id: str,
+    release_floor: int,
+    epoch_floor: int,
+    now: Instant,
+) -> tuple[PumpImage, PumpGate]:
+    """Return what the wire has to show now, and the gate that remembers having shown it.
+
+    An emergency stop caps the value at min(what was applied, emergency_stop_setpoint_hz) and lets nothing start;
+    out of service is 0; both whether the lease runs, has run out or never began. remote_enabled stays as the chain
+    decided: with it the setpoint stops the pump, without it run_inhibit does (EST-6). After the last inhibit the
+    value stays where it is until a newer tick was decided, then goes 0 -> minimum -> ramp even if the chain slept
+    through it all.
+    """
+    gate = advance(gate, now=now)
+    stopped = bool(latches.covering(site_id, pump.station_id, pump.pump_id, EMERGENCY_STOP))
+    out_of_service = bool(latches.covering(site_id, pump.station_id, pump.pump_id, OUT_OF_SERVICE))
+    latched = stopped or out_of_service
+    living = alive(gate, now=now)
+    wish = _wish(gate, living=living, now=now)
+    checked = final_check(
+        wish.value_hz, pump, stopped=stopped, out_of_service=out_of_service, last_hz=gate.applied_hz
+    )
+    shown = _Wish(value_hz=checked.value_hz, enabled=wish.enabled, quality=wish.quality, reason=wish.reason)
+    if pump.limits is None or checked.refusal in {Reason.FINAL_CHECK, Reason.NOT_COMMISSIONED}:
+        # Nothing we could claim: the station's own levels know better than a 0 that we would enforce.
+        reason = checked.refusal or Reason.NOT_COMMISSIONED
+        shown = _Wish(value_hz=0.0, enabled=False, quality=Quality.BAD, reason=reason)
+    failsafe = shown.reason in FAILSAFE_REASONS or gate.lapsed
+    gate, shown = _after_inhibit(gate, shown, pump, latched=latched, now=now)
+    # The chain may know of a stop that has not reached us; without a lease only the latch can be believed.
+    inhibited = latched or (living and gate.last is not None and gate.last.run_inhibit)
+    mode = gate.last.mode if gate.last is not None else None
+    reason = shown.reason
+    if stopped:
+        reason = Reason.EMERGENCY_STOP
+    elif out_of_service:
+        reason, mode = Reason.OUT_OF_SERVICE, Mode.OUT_OF_SERVICE
+    released = latches.release_id(site_id, pump.station_id, pump.pump_id, release_floor)
+    # Both halves of a release show at once: a controller must never retain a number that is already spent.
+    release_id = gate.release_id if inhibited and gate.release_id is not None else released
+    picture = PumpImage(
+        setpoint_hz=shown.value_hz,
+        remote_enabled=shown.enabled,
+        run_inhibit=inhibited,
+        quality=shown.quality,
+        reason=reason,
+        heartbeat=gate.heartbeat,
+        sequence=gate.last.sequence & 0xFFFF if gate.last is not None else 0,
+        epoch_counter=gate.last.epoch.counter if gate.last is not None else epoch_floor,
+        release_id=release_id,
+        mode=mode,
+        failsafe=failsafe,
+    )
+    # Under run_inhibit a pump that is not enabled stands still, so the next value counts as a start.
+    applied_hz = shown.value_hz if shown.enabled else 0.0
+    changed = applied_hz != gate.applied_hz or gate.applied_at_ns is None
+    return picture, msgspec.structs.replace(
+        gate,
+        applied_hz=applied_hz,
+        applied_at_ns=now.boot_ns if changed else gate.applied_at_ns,
+        release_id=release_id,
+    )
+
+
+def block(picture: PumpImage) -> dict[str, tuple[bool | int | float, Quality]]:
+    """Return the handshake block's points by name (WDG-4): the setpoint carries its quality, the rest are facts."""
+    mode = (0, Quality.BAD) if picture.mode is None else (picture.mode.value, Quality.GOOD)
+    return {
+        "sequence": (picture.sequence, Quality.GOOD),
+        "remote_enabled": (picture.remote_enabled, Quality.GOOD),
+        "run_inhibit": (picture.run_inhibit, Quality.GOOD),
+        "setpoint": (picture.setpoint_hz, picture.quality),
+        "setpoint_quality": (picture.quality.value, Quality.GOOD),
+        "heartbeat": (picture.heartbeat, Quality.GOOD),
+        "epoch": (picture.epoch_counter, Quality.GOOD),
+        "release_id": (picture.release_id, Quality.GOOD),
+        "reason": (picture.reason.value, Quality.GOOD),
+        "sequence_end": (picture.sequence, Quality.GOOD),
+        "mode": mode,
+    }
+
+
+def _wish(gate: PumpGate, *, living: bool, now: Instant) -> _Wish:
+    """Return what the chain wants while its lease runs, else the failsafe image it left behind (SAF-9)."""
+    last = gate.last
+    if last is None:
+        return _Wish(value_hz=0.0, enabled=False, quality=Quality.BAD, reason=Reason.NOT_STARTED)
+    if living:
+        return _Wish(
+            value_hz=last.setpoint_hz,
+            enabled=last.remote_enabled,
+            quality=last.quality,
+            reason=last.reason,
+        )
+    recovering = now.boot_ns < gate.lease_end_ns
+    return _Wish(
+        value_hz=last.failsafe_image_hz,
+        enabled=False,
+        quality=Quality.BAD,
+        reason=Reason.RECOVERING if recovering else Reason.LEASE_EXPIRED,
+    )
+
+
+def _after_inhibit(
+    gate: PumpGate, shown: _Wish, pump: PumpConfig, *, latched: bool, now: Instant
+) -> tuple[PumpGate, _Wish]:
+    """Keep a clear from starting a pump at once, whatever the chain last said (EST-2)."""
+    if latched:
+        return msgspec.structs.replace(gate, inhibit_seen_ns=now.boot_ns), shown
+    if gate.inhibit_seen_ns is None or pump.limits is None:
+        return gate, shown
+    decided_since = gate.newest_origin_ns is not None and gate.newest_origin_ns > gate.inhibit_seen_ns
+    if not shown.enabled:
+        if decided_since and gate.last is not None and not gate.last.remote_enabled:
+            # The chain itself handed the pump back; it will take it over at its measured speed, without a bump.
+            return msgspec.structs.replace(gate, inhibit_seen_ns=None), shown
+        return gate, shown
+    if not decided_since:
+        if shown.value_hz <= gate.applied_hz:
+            return gate, shown
+        return gate, msgspec.structs.replace(shown, value_hz=gate.applied_hz, reason=Reason.HELD_STOPPED)
+    ceiling_hz = pump.limits.hard_min_speed_hz
+    if gate.applied_hz > 0.0 and gate.applied_at_ns is not None:
+        step_s = min(max(now.boot_ns - gate.applied_at_ns, 0) / _NS_PER_S, _RAMP_STEP_S_MAX)
+        ceiling_hz = gate.applied_hz + pump.limits.max_rate_hz_per_s * step_s
+    if shown.value_hz <= ceiling_hz:
+        return msgspec.structs.replace(gate, inhibit_seen_ns=None), shown
+    ramped_hz = resolve_hz(ceiling_hz, pump.limits)
+    return gate, msgspec.structs.replace(shown, value_hz=ramped_hz, reason=Reason.RAMP)

@@ -1,0 +1,319 @@
+"""The safety actor of one station: proposals in, decisions out; the kernel decides, this performs (SAF-1 to
+SAF-5).
+"""
+
+from __future__ import annotations
+
+from typing import Final, assert_never
+
+import msgspec
+
+from actors.messages import (
+    Configure,
+    Done,
+    FeedbackReceived,
+    GetStationDecisions,
+    Proposal,
+    PumpDecision,
+    RoundDue,
+    SafetyInbox,
+    ScopeFailed,
+    Setpoint,
+    SetpointsDecided,
+    StationDecisions,
+    StopsChanged,
+    Tick,
+)
+from actors.outbox import RecordSender
+from actors.plan.conditions import ConditionBook
+from actors.publisher.stops import PROTOCOLS, audit_of, changes
+from actors.runtime import Ports
+from actors.safety import telling
+from actors.safety.intake import Intake
+from actors.safety.kernel import decide_round
+from actors.safety.limits import problems
+from actors.safety.types import Decision, KernelState, initial_state
+from actors.safety.violations import Due, ViolationLedger, flush, only, record
+from actors.start import WorkerStart
+from actors.stores import LatchStore
+from actors.vocabulary import (
+    DeviceError,
+    Instant,
+    Severity,
+    SiteConfig,
+)
+from actors.vocabulary.ids import ALARM, endpoint_address, pump_address, watchdog_address
+
+BEAT: Final = "beat"
+BEAT_S: Final = 1.0
+# A proposal that could not even be ordered in time is alarmed for so long after the last one.
+MALFORMED_SHOWN_S: Final = 30.0
+
+
+class SafetyActor:
+    """Keeps what the kernel needs and does what it says. Never raises for what a proposal contains (SAF-3)."""
+
+    def __init__(self, ports: Ports, start: WorkerStart, latches: LatchStore) -> None:
+        assert start.site is not None, "a safety actor belongs to a site"
+        assert start.station_id is not None, "a safety actor belongs to a station"
+        assert start.epoch is not None, "a safety actor speaks in an epoch"
+        self._ports = ports
+        self._control = start.settings.control
+        self._epoch = start.epoch
+        self._site_id = start.site.site_id
+        self._station_id = start.station_id
+        self._latch_store = latches
+        self._outbox = RecordSender(ports)
+        self._conditions = ConditionBook()
+        self._violations = ViolationLedger()
+        since = ports.clock.now()
+        self._kernel: KernelState = initial_state(since)
+        self._intake = Intake(start.site, start.station_id, since=since, control=self._control)
+        self._latches_loaded = False
+        self._fingerprint: object = None
+        self._decisions: dict[str, PumpDecision] = {}
+        self._recorded: dict[str, PumpDecision] = {}
+        self._malformed_at: dict[str, Instant] = {}
+        self._sequence = 0
+
+    async def start(self) -> None:
+        """Load the latches before anything can be decided, and begin to beat."""
+        self._intake.since = self._ports.clock.now()
+        self._kernel = initial_state(self._intake.since)
+        self._poll_latches()
+        self._ports.timers.every(BEAT_S, Tick(what=BEAT))
+
+    async def handle(self, message: SafetyInbox) -> object:
+        """Take one message. Nothing in a proposal, a measurement or a latch makes this raise."""
+        now = self._ports.clock.now()
+        match message:
+            case Tick():
+                self._beat(now)
+            case Proposal():
+                self._propose(message, now)
+            case RoundDue():
+                self._decide(self._newly_proposed(), now)
+            case FeedbackReceived():
+                self._intake.take_feedback(message, now=now)
+            case StopsChanged():
+                self._take_stops(message, now)
+                return Done(note=f"{len(message.stops)} stops merged")
+            case ScopeFailed():
+                self._intake.take_failure(message)
+                self._decide(self._all(), now)
+            case Configure():
+                self._configure(message.site, now)
+            case GetStationDecisions():
+                return self._station_decisions(now)
+            case _:
+                assert_never(message)
+        return None
+
+    # ----------------------------------------------------------------- what arrives
+
+    def _propose(self, proposal: Proposal, now: Instant) -> None:
+        """Keep it; the round comes behind the proposals that already wait."""
+        newer, why = self._intake.propose(proposal, now=now)
+        if newer:
+            self._ports.timers.deliver(RoundDue())
+        elif why:
+            pump = self._intake.pump(proposal.pump_id)
+            subject = self._station_id if pump is None else pump.pump_id
+            self._malformed_at[subject] = now
+            text = f"{subject}: a proposal was dropped: {why}"
+            self._conditions.hold("malformed_proposal", subject, Severity.HIGH, text)
+            self._ports.log.warning("proposal_dropped", subject=subject, why=why)
+
+    def _take_stops(self, message: StopsChanged, now: Instant) -> None:
+        """Merge, act, pass on what nobody else has passed on, make durable, record (EST-2).
+
+        The disk comes after the wire: one that hangs must not hold up a stop. The answer comes after both.
+        """
+        before = self._intake.latches
+        self._intake.latches = before.merge(message.stops)
+        news = changes(before, self._intake.latches)
+        if not message.origin and message.stops:
+            self._pass_on(message)
+        if news:
+            self._decide(self._all(), now)
+        self._keep(message)
+        if news:
+            self._outbox.put(*news, *(audit_of(stop, source_address=message.origin) for stop in news))
+        self._tell_alarms(now)
+
+    def _configure(self, site: SiteConfig, now: Instant) -> None:
+        """Put the configuration in force at once; pumps that are absent are gone."""
+        before = self._intake.configure(site)
+        kept = {pump.pump_id for pump in self._intake.pumps()}
+        for pump in self._intake.pumps():
+            old = None if before is None else before.pump(pump.pump_id)
+            if old is not None and old.limits != pump.limits:
+                audit = telling.limits_record(
+                    pump, old.limits, epoch=self._epoch, at=now, actor=str(self._ports.address)
+                )
+                self._outbox.put(audit)
+        self._decisions = {key: value for key, value in self._decisions.items() if key in kept}
+        self._recorded = {key: value for key, value in self._recorded.items() if key in kept}
+        self._violations = only(self._violations, kept)
+        for condition in telling.PUMP_CONDITIONS:
+            self._conditions.clear_all_but(condition, kept)
+        self._decide(self._all(), now)
+
+    # ----------------------------------------------------------------- deciding
+
+    def _all(self) -> frozenset[str]:
+        return frozenset(self._intake.proposals)
+
+    def _newly_proposed(self) -> frozenset[str]:
+        decided = {pump_id: decision.setpoint.origin for pump_id, decision in self._decisions.items()}
+        return self._intake.newly_proposed(decided)
+
+    def _decide(self, deciding: frozenset[str], now: Instant, *, changes_only: bool = False) -> None:
+        """Hold one round and tell everybody. Before the latches are known nothing is decided (EST-2)."""
+        round_input = self._intake.round_input(deciding, now=now)
+        if round_input is None or not self._latches_loaded:
+            return
+        decisions, self._kernel = decide_round(round_input, self._kernel, now=now)
+        decided = {pump_id: self._issue(decision, now) for pump_id, decision in decisions.items()}
+        telling.hold_station_alarm(self._conditions, self._station_id, decisions.values())
+        if changes_only:
+            decided = {key: new for key, new in decided.items() if self._differs(key, new.setpoint)}
+        if not decided:
+            return
+        for pump_id, new in decided.items():
+            self._decisions[pump_id] = new
+            self._ports.directory.ref(pump_address(self._site_id, self._station_id, pump_id)).tell(
+                telling.decided_news(decisions[pump_id])
+            )
+        self._publish()
+        for pump_id, new in decided.items():
+            self._write_down(decisions[pump_id], new, now)
+        self._tell_alarms(now)
+
+    def _issue(self, decision: Decision, now: Instant) -> PumpDecision:
+        """Give the decision the next sequence of this epoch."""
+        self._sequence += 1
+        setpoint = telling.setpoint_of(
+            decision,
+            epoch=self._epoch,
+            sequence=self._sequence,
+            lease_s=self._control.setpoint_lease_s,
+        )
+        telling.hold_alarms(self._conditions, decision)
+        return telling.pump_decision(decision, setpoint, now=now)
+
+    def _differs(self, pump_id: str, setpoint: Setpoint) -> bool:
+        last = self._decisions.get(pump_id)
+        return last is None or setpoint != msgspec.structs.replace(last.setpoint, sequence=setpoint.sequence)
+
+    # ----------------------------------------------------------------- telling
+
+    def _publish(self) -> None:
+        """Send the newest setpoint of every pump to each endpoint of the site, in one message."""
+        batch = SetpointsDecided(
+            station_id=self._station_id,
+            epoch=self._epoch,
+            setpoints=tuple(decision.setpoint for decision in self._decisions.values()),
+        )
+        for protocol in PROTOCOLS:
+            self._ports.directory.ref(endpoint_address(self._site_id, protocol)).tell(batch)
+
+    def _write_down(self, decision: Decision, new: PumpDecision, now: Instant) -> None:
+        """Record on change and once a minute; violations at their own rate."""
+        pump_id = decision.pump_id
+        period_s = self._control.decision_record_period_s
+        if telling.worth_a_row(self._recorded.get(pump_id), new, now=now, period_s=period_s):
+            self._recorded[pump_id] = new
+            row = telling.decision_record(
+                new, site_id=self._site_id, station_id=self._station_id, at=now, decided=decision
+            )
+            self._outbox.put(row)
+        due, self._violations = record(self._violations, pump_id, decision.trail, now=now)
+        self._write_violations(due, now)
+
+    def _write_violations(self, dues: tuple[Due, ...], now: Instant) -> None:
+        for due in dues:
+            decision = self._decisions.get(due.pump_id)
+            if decision is not None:
+                row = telling.violation_record(
+                    due, decision.setpoint, site_id=self._site_id, station_id=self._station_id, at=now
+                )
+                self._outbox.put(row)
+
+    def _tell_alarms(self, now: Instant) -> None:
+        alarm = self._ports.directory.ref(ALARM)
+        for news in self._conditions.news(now):
+            alarm.tell(news)
+
+    def _station_decisions(self, now: Instant) -> StationDecisions:
+        judged = self._intake.judged(now=now)
+        waiting = self._intake.waiting(self._kernel, judged)
+        if not self._latches_loaded:
+            waiting = {pump.pump_id: "latches" for pump in self._intake.pumps()}
+        return StationDecisions(
+            station_id=self._station_id,
+            epoch=self._epoch,
+            decisions=tuple(self._decisions.values()),
+            waiting_for=waiting,
+            feedback=judged,
+            sent_at=now,
+        )
+
+    # ----------------------------------------------------------------- each second
+
+    def _beat(self, now: Instant) -> None:
+        self._poll_latches()
+        self._decide(self._intake.silent(now=now), now, changes_only=True)
+        due, self._violations = flush(self._violations, now=now)
+        self._write_violations(due, now)
+        for subject, at in list(self._malformed_at.items()):
+            if now.seconds_since(at) >= MALFORMED_SHOWN_S:
+                del self._malformed_at[subject]
+                self._conditions.clear("malformed_proposal", subject)
+        for pump in self._intake.pumps():
+            wrong = ("no approved limits",) if pump.limits is None else problems(pump.limits)
+            if wrong:
+                text = f"{pump.pump_id}: never driven: {'; '.join(wrong)[: telling.TEXT_MAX]}"
+                self._conditions.hold("not_commissioned", pump.pump_id, Severity.MEDIUM, text)
+            else:
+                self._conditions.clear("not_commissioned", pump.pump_id)
+        self._tell_alarms(now)
+        self._ports.directory.ref(watchdog_address(self._site_id)).tell(self._station_decisions(now))
+
+    def _poll_latches(self) -> None:
+        """Look into the latch folder: before the first decision, and each second whatever the messages
+        said.
+        """
+        subject = str(self._ports.address)
+        try:
+            fingerprint = self._latch_store.fingerprint()
+            if self._latches_loaded and fingerprint == self._fingerprint:
+                self._conditions.clear("latch_unreadable", subject)
+                return
+            records = self._latch_store.load()
+        except DeviceError as error:
+            self._conditions.hold("latch_unreadable", subject, Severity.CRITICAL, str(error))
+            return
+        self._conditions.clear("latch_unreadable", subject)
+        self._fingerprint = fingerprint
+        before = self._intake.latches
+        self._intake.latches = before.merge(records)
+        first, self._latches_loaded = not self._latches_loaded, True
+        if self._intake.latches is not before or first:
+            self._decide(self._all(), self._ports.clock.now())
+
+    def _keep(self, message: StopsChanged) -> None:
+        subject = str(self._ports.address)
+        try:
+            self._latch_store.merge(message.stops)
+        except DeviceError as error:
+            text = f"stops are in force but not durable here: {error}"
+            self._conditions.hold("latch_not_durable", subject, Severity.CRITICAL, text)
+            return
+        self._conditions.clear("latch_not_durable", subject)
+
+    def _pass_on(self, message: StopsChanged) -> None:
+        """We are the first to hear of it: the site's gates must know, whoever told us."""
+        onward = StopsChanged(stops=message.stops, origin=str(self._ports.address))
+        for protocol in PROTOCOLS:
+            self._ports.directory.ref(endpoint_address(self._site_id, protocol)).tell(onward)

@@ -1,0 +1,212 @@
+"""The latch: the set of stops and out-of-service marks with their clears, merged by union (EST-2, EST-6).
+
+Copies of it live in every gate, every safety actor, the API, the latch folder and the database. They are
+merged wherever they meet, in any order and any number of times, so the merge is a join: commutative,
+associative, idempotent. No stop and no clear can be lost by it, and where two copies contradict each other,
+the more cautious reading wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from actors.vocabulary import Scope
+from actors.vocabulary.records import StopEventRecord
+
+EMERGENCY_STOP: Final = "emergency_stop"
+OUT_OF_SERVICE: Final = "out_of_service"
+
+
+@dataclass(frozen=True, eq=False)
+class LatchSet:
+    """All stops known here, cleared ones included; immutable. `merge` returns itself if nothing changed."""
+
+    by_id: Mapping[str, StopEventRecord] = field(default_factory=lambda: MappingProxyType({}))
+
+    @classmethod
+    def of(cls, records: Iterable[StopEventRecord]) -> LatchSet:
+        """Return the set of these records."""
+        return cls().merge(records)
+
+    def merge(self, records: Iterable[StopEventRecord]) -> LatchSet:
+        """Return the union. A clear that is met before the bare stop stays when the stop arrives."""
+        merged = dict(self.by_id)
+        for record in records:
+            known = merged.get(record.record_id)
+            merged[record.record_id] = _normal(record) if known is None else _join(known, _normal(record))
+        if merged == self.by_id:
+            return self
+        return LatchSet(MappingProxyType(merged))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, LatchSet) and dict(self.by_id) == dict(other.by_id)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self.by_id))
+
+    def __reduce__(self) -> tuple[object, tuple[tuple[StopEventRecord, ...]]]:
+        return (LatchSet.of, (self.records,))
+
+    @cached_property
+    def records(self) -> tuple[StopEventRecord, ...]:
+        """Every record, ordered by id."""
+        return tuple(self.by_id[record_id] for record_id in sorted(self.by_id))
+
+    @cached_property
+    def _by_scope(self) -> Mapping[tuple[Scope, str], tuple[StopEventRecord, ...]]:
+        index: dict[tuple[Scope, str], list[StopEventRecord]] = {}
+        for record in self.records:
+            index.setdefault(_scope_key(record.scope, record.scope_id), []).append(record)
+        return {key: tuple(found) for key, found in index.items()}
+
+    def active(self, kind: str | None = None) -> tuple[StopEventRecord, ...]:
+        """Return what is not cleared, of one kind or of all, ordered by id."""
+        return tuple(
+            record for record in self.records if not is_cleared(record) and kind in {None, record.kind}
+        )
+
+    def covering(
+        self, site_id: str, station_id: str, pump_id: str, kind: str | None = None
+    ) -> tuple[StopEventRecord, ...]:
+        """Return what is not cleared and covers the pump, of one kind or of all."""
+        return tuple(
+            record
+            for record in self._of_pump(site_id, station_id, pump_id)
+            if not is_cleared(record) and kind in {None, record.kind}
+        )
+
+    def inhibited(self, site_id: str, station_id: str, pump_id: str) -> bool:
+        """Return the pump's `run_inhibit`: any stop or out-of-service mark covers it (EST-6)."""
+        return bool(self.covering(site_id, station_id, pump_id))
+
+    def release_id(self, site_id: str, station_id: str, pump_id: str, floor: int) -> int:
+        """Return the pump's release number (uint32 on the wire), never below `floor`.
+
+        It rises only when the last inhibit of the pump is cleared: while one is active, a clear counts only
+        if it was issued before that one was set: clearing one of two overlapping stops releases nothing.
+        """
+        concerned = self._of_pump(site_id, station_id, pump_id)
+        active_stamps = [record.set_stamp for record in concerned if not is_cleared(record)]
+        releases = [
+            record.release for record in concerned if is_cleared(record) and record.release is not None
+        ]
+        if active_stamps:
+            earliest = min(active_stamps)
+            releases = [release for release in releases if release <= earliest]
+        return max([floor, *releases])
+
+    def stops_of_scope(self, scope: Scope, scope_id: str) -> tuple[StopEventRecord, ...]:
+        """Return the active emergency stops of just this scope: its coil written again is these (EST-5)."""
+        return tuple(
+            record
+            for record in self._by_scope.get(_scope_key(scope, scope_id), ())
+            if not is_cleared(record) and record.kind == EMERGENCY_STOP
+        )
+
+    def _of_pump(self, site_id: str, station_id: str, pump_id: str) -> tuple[StopEventRecord, ...]:
+        """Return everything, cleared or not, whose scope covers the pump."""
+        index = self._by_scope
+        if not index:
+            return ()
+        return (
+            *index.get(_scope_key(Scope.SYSTEM, ""), ()),
+            *index.get(_scope_key(Scope.SITE, site_id), ()),
+            *index.get(_scope_key(Scope.STATION, station_id), ()),
+            *index.get(_scope_key(Scope.PUMP, pump_id), ()),
+        )
+
+
+def is_cleared(record: StopEventRecord) -> bool:
+    """Return whether a person cleared this one: a clear has an author and a time, anything less is none."""
+    return record.cleared_by is not None and record.cleared_at is not None
+
+
+def cleared(record: StopEventRecord, *, by: str, at: datetime, reason: str, release: int) -> StopEventRecord:
+    """Return the record with a clear added; an earlier one stays. `release` is the store's `next_stamp()`."""
+    if is_cleared(record):
+        return record
+    return msgspec.structs.replace(record, cleared_by=by, cleared_at=at, clear_reason=reason, release=release)
+
+
+def covers(record: StopEventRecord, site_id: str, station_id: str, pump_id: str) -> bool:
+    """Return whether the record's scope covers the pump, cleared or not."""
+    pump_scopes = {
+        _scope_key(Scope.SYSTEM, ""),
+        _scope_key(Scope.SITE, site_id),
+        _scope_key(Scope.STATION, station_id),
+        _scope_key(Scope.PUMP, pump_id),
+    }
+    return _scope_key(record.scope, record.scope_id) in pump_scopes
+
+
+def _scope_key(scope: Scope, scope_id: str) -> tuple[Scope, str]:
+    """Name a scope: SYSTEM has one name whatever its id; ids are lower case by definition."""
+    return (scope, "" if scope is Scope.SYSTEM else scope_id.lower())
+
+
+def _normal(record: StopEventRecord) -> StopEventRecord:
+    """Return the record as the set keeps it: an unknown kind stops, half a clear is none."""
+    kind = OUT_OF_SERVICE if record.kind == OUT_OF_SERVICE else EMERGENCY_STOP
+    scope, scope_id = _scope_key(record.scope, record.scope_id)
+    if is_cleared(record):
+        return msgspec.structs.replace(record, kind=kind, scope=scope, scope_id=scope_id)
+    return msgspec.structs.replace(
+        record,
+        kind=kind,
+        scope=scope,
+        scope_id=scope_id,
+        cleared_by=None,
+        cleared_at=None,
+        clear_reason=None,
+        release=None,
+    )
+
+
+def _join(known: StopEventRecord, other: StopEventRecord) -> StopEventRecord:
+    """Return the least record that holds both (same id, both normal)."""
+    if known == other:
+        return known
+    told = min((known, other), key=_telling_order)
+    clears = [record for record in (known, other) if is_cleared(record)]
+    clear = min(clears, key=_clear_order) if clears else known
+    same_scope = (known.scope, known.scope_id) == (other.scope, other.scope_id)
+    return StopEventRecord(
+        record_id=known.record_id,
+        # Two copies that disagree about what is stopped: a damaged one. Only everything surely holds both.
+        scope=known.scope if same_scope else Scope.SYSTEM,
+        scope_id=known.scope_id if same_scope else "",
+        reason=told.reason,
+        set_by=told.set_by,
+        set_at=told.set_at,
+        kind=known.kind if known.kind == other.kind else EMERGENCY_STOP,
+        # The earlier stamp lets fewer releases count while the stop is active.
+        set_stamp=min(known.set_stamp, other.set_stamp),
+        cleared_by=clear.cleared_by,
+        cleared_at=clear.cleared_at,
+        clear_reason=clear.clear_reason,
+        release=clear.release,
+    )
+
+
+def _telling_order(record: StopEventRecord) -> tuple[str, str, str]:
+    # As text: times with and without an offset cannot be compared, and a gate must not stumble over that.
+    return (record.set_at.isoformat(), record.set_by, record.reason)
+
+
+def _clear_order(record: StopEventRecord) -> tuple[bool, int, str, str, str]:
+    """Order two clears of one stop: the smaller release wins, none at all comes last."""
+    at = "" if record.cleared_at is None else record.cleared_at.isoformat()
+    return (
+        record.release is None,
+        record.release or 0,
+        at,
+        record.cleared_by or "",
+        record.clear_reason or "",
+    )

@@ -1,0 +1,373 @@
+"""The pump pass: every rule of SAF-2 as a function, and their order as data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias, assert_never
+
+import msgspec
+
+from actors.messages import Proposal, TrailStep
+from actors.safety.estimate import (
+    OperatingPoint,
+    flow_point,
+    power_point,
+    speed_hz_for_flow,
+    speed_hz_for_power,
+)
+from actors.safety.failsafe import INVALID_TICKS_MAX, invalid_wish
+from actors.safety.limits import failsafe_output_hz, final_check, is_finite_number, stop_value_hz
+from actors.safety.ramp import move
+from actors.safety.types import Facts, Work
+from actors.vocabulary import FailsafeStrategy, Mode, Reason, Rule, StationConfig
+
+RuleFunction: TypeAlias = Callable[[Work, Facts], Work]
+
+# A wish between 0 and the minimum: a stopped pump starts only near the minimum, a running one stops well
+# below it, so that a wish that wanders around one figure does not switch the pump.
+START_AT_FRACTION_OF_MIN: Final = 0.9
+STOP_BELOW_FRACTION_OF_MIN: Final = 0.7
+
+
+class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of the order. `number` is SAF-2's ('-' for what SAF-2 takes for granted).
+
+    `apply` None: decided by the station pass, for all pumps together, or (`reserved`) not built: the place
+    is kept.
+    """
+
+    number: str
+    rule: Rule
+    apply: RuleFunction | None
+    summary: str
+    reserved: bool = False
+
+
+def base_work(facts: Facts, proposal: Proposal) -> Work:
+    """Return the wish before any rule, or the last safe value where there is no wish to believe (SAF-3)."""
+    if not facts.enabled and not facts.image:
+        # The wish is kept out: nothing is claimed, our output follows the pump (rule 2, CTL-7).
+        return Work(value_hz=facts.tracked_hz, reason=facts.claim_reason or Reason.LOCAL)
+    why = invalid_wish(proposal)
+    if why:
+        step = TrailStep(
+            rule=Rule.INVALID_PROPOSAL,
+            before_hz=shown_hz(proposal.wish_hz),
+            after_hz=facts.state.output_hz,
+            why=f"{why}; last safe value, {facts.state.invalid_ticks} of {INVALID_TICKS_MAX} ticks",
+        )
+        return Work(value_hz=facts.state.output_hz, reason=Reason.LIMITED, trail=(step,))
+    if proposal.held_stopped is True:
+        return Work(value_hz=0.0, reason=Reason.HELD_STOPPED)
+    reason = Reason.MANUAL if proposal.mode is Mode.MANUAL else Reason.PLAN
+    if proposal.wish_hz is None:
+        return Work(value_hz=facts.state.output_hz, reason=reason)
+    return Work(value_hz=proposal.wish_hz + 0.0, reason=reason)
+
+
+def emergency_stop(work: Work, facts: Facts) -> Work:
+    """Rule 1: min(last applied, emergency_stop_setpoint_hz), never starting a pump that does not run."""
+    if not facts.stopped:
+        return work
+    runs_under_us = facts.enabled and facts.running is True and not facts.image
+    ceiling_hz = stop_value_hz(facts.config, last_hz=facts.state.output_hz) if runs_under_us else 0.0
+    work = _changed(work, Rule.EMERGENCY_STOP, ceiling_hz, "a stop covers this pump", Reason.EMERGENCY_STOP)
+    return msgspec.structs.replace(work, stopped_by=Rule.EMERGENCY_STOP)
+
+
+def out_of_service(work: Work, facts: Facts) -> Work:
+    """Rule 2: a pump out of service gets 0."""
+    if not facts.out_of_service:
+        return work
+    return _stop(work, Rule.OUT_OF_SERVICE, "out of service", Reason.OUT_OF_SERVICE)
+
+
+def local(work: Work, facts: Facts) -> Work:
+    """Rule 2: at the panel's pump we claim nothing; the value already tracks the measured speed."""
+    if not facts.local or work.stopped_by is not None or facts.image:
+        return work
+    return msgspec.structs.replace(work, reason=Reason.LOCAL)
+
+
+def dry_run(work: Work, facts: Facts) -> Work:
+    """Rule 3: at or below the dry-run level until above its reset level, 0."""
+    if not facts.dry_run or work.high:
+        return work
+    limits = facts.limits
+    at = f"dry-run level {limits.level_dry_run_m} m" if limits is not None else "dry-run level"
+    level = "unknown" if facts.level_m is None else f"{facts.level_m:g} m"
+    # What we do not claim keeps its own reason; its value is 0 all the same.
+    reason = Reason.DRY_RUN if facts.enabled or facts.image else work.reason
+    return _stop(work, Rule.DRY_RUN, f"level {level}, {at}", reason)
+
+
+def high_level(work: Work, facts: Facts) -> Work:
+    """Rule 4: the pumps that the station pass chose run at their maximum."""
+    if not facts.high_chosen or work.stopped_by is not None or facts.limits is None:
+        return work
+    work = _changed(
+        work,
+        Rule.HIGH_LEVEL,
+        facts.limits.hard_max_speed_hz,
+        "emergency high level: the permitted pumps run at their maximum",
+        Reason.HIGH_LEVEL,
+    )
+    return msgspec.structs.replace(work, high=True)
+
+
+def failsafe(work: Work, facts: Facts) -> Work:
+    """Rule 5: the pump's strategy while in failsafe (the image always is: it is for when the chain is
+    gone).
+    """
+    if not _free(work, facts) or work.reason is Reason.HELD_STOPPED:
+        return work
+    reason = Reason.LEASE_EXPIRED if facts.image else facts.state.failsafe.reason
+    if reason is None:
+        return work
+    strategy = facts.config.failsafe_strategy
+    default_hz = failsafe_output_hz(facts.config)
+    match strategy:
+        case FailsafeStrategy.DEFAULT_SETPOINT:
+            why = f"default setpoint {default_hz:g} Hz"
+        case FailsafeStrategy.LEVEL_ON_OFF | FailsafeStrategy.HOLD_LAST:
+            why = f"{strategy.value} is not available: default setpoint {default_hz:g} Hz"
+        case FailsafeStrategy.HAND_BACK:
+            # Live, the claim is given up before this rule; what remains is the image: the local
+            # controller's pump.
+            default_hz, why = 0.0, "handed back"
+        case _:
+            assert_never(strategy)
+    return _changed(work, Rule.FAILSAFE, default_hz, why, reason)
+
+
+def power_cap(work: Work, facts: Facts) -> Work:
+    """Rule 7: the motor's power, also at high level."""
+    if facts.limits is None or facts.limits.max_power_kw is None or not _caps(work, facts):
+        return work
+    cap_kw = facts.limits.max_power_kw
+    point = power_point(facts)
+    cap_hz = None if point is None else speed_hz_for_power(point, cap_kw)
+    return _capped(work, facts, Rule.POWER_CAP, cap_hz, f"at most {cap_kw:g} kW", point)
+
+
+def flow_cap(work: Work, facts: Facts) -> Work:
+    """Rule 7: the flow; at high level the well matters more."""
+    if facts.limits is None or facts.limits.max_flow_m3h is None or work.high or not _caps(work, facts):
+        return work
+    cap_m3h = facts.limits.max_flow_m3h
+    point = flow_point(facts)
+    cap_hz = None if point is None else speed_hz_for_flow(point, cap_m3h)
+    return _capped(work, facts, Rule.FLOW_CAP, cap_hz, f"at most {cap_m3h:g} m3/h", point)
+
+
+def level_band(work: Work, facts: Facts) -> Work:
+    """Rule 8: no start below level_min, nor at a level nobody knows; a running pump goes on."""
+    limits = facts.limits
+    if limits is None or limits.level_min_m is None or not _starts(work, facts) or work.high:
+        return work
+    if facts.level_m is not None and facts.level_m >= limits.level_min_m:
+        return work
+    level = "unknown" if facts.level_m is None else f"{facts.level_m:g} m"
+    why = f"level {level}: no start below {limits.level_min_m:g} m"
+    return _changed(work, Rule.LEVEL_BAND, 0.0, why, Reason.LEVEL_BAND)
+
+
+def speed_band(work: Work, facts: Facts) -> Work:
+    """Rule 9: {0} and [min, max]; between 0 and the minimum by hysteresis, and 0 while rules 1 to 3 hold."""
+    limits = facts.limits
+    if limits is None or work.value_hz == 0.0 or not (facts.enabled or facts.image):
+        return work
+    low, high = limits.hard_min_speed_hz, limits.hard_max_speed_hz
+    if work.value_hz > high:
+        return _changed(work, Rule.SPEED_BAND, high, f"maximum {high:g} Hz", _limited(work))
+    if work.value_hz >= low:
+        return work
+    if work.stopped_by is not None:
+        return _changed(work, Rule.SPEED_BAND, 0.0, f"below {low:g} Hz under a stop", work.reason)
+    fraction = START_AT_FRACTION_OF_MIN if facts.state.output_hz <= 0.0 else STOP_BELOW_FRACTION_OF_MIN
+    after_hz = low if work.value_hz >= fraction * low else 0.0
+    return _changed(work, Rule.SPEED_BAND, after_hz, f"0 or at least {low:g} Hz", _limited(work))
+
+
+def rate(work: Work, facts: Facts) -> Work:
+    """Rule 10: inside the band, for one tick's time; what rules 1 to 3 ordered goes at once."""
+    if facts.limits is None or work.stopped_by is not None or not facts.enabled:
+        return work
+    value_hz, held = move(
+        last_hz=facts.state.output_hz,
+        target_hz=work.value_hz,
+        limits=facts.limits,
+        elapsed_s=facts.elapsed_s,
+    )
+    if held is None:
+        return msgspec.structs.replace(work, value_hz=value_hz)
+    why = f"{facts.limits.max_rate_hz_per_s:g} Hz/s for {facts.elapsed_s:.2f} s"
+    reason = Reason.RAMP if work.reason in _RAMP_SHOWS else work.reason
+    return _changed(work, held, value_hz, "0 to the minimum" if held is Rule.START_STEP else why, reason)
+
+
+def final(work: Work, facts: Facts) -> Work:
+    """Rule 11: what does not pass becomes the failsafe output (0 while 1 to 3 hold or the pump does not
+    run).
+    """
+    checked = final_check(
+        work.value_hz,
+        facts.config,
+        stopped=facts.stopped,
+        out_of_service=facts.out_of_service,
+        last_hz=facts.state.output_hz,
+    )
+    if checked.refusal is None:
+        return work
+    stopped = work.stopped_by is not None or facts.state.output_hz <= 0.0 or not facts.enabled
+    fallback_hz = 0.0 if stopped else failsafe_output_hz(facts.config)
+    work = _changed(work, Rule.FINAL_CHECK, fallback_hz, checked.why, Reason.FINAL_CHECK)
+    return msgspec.structs.replace(work, failed_check=True)
+
+
+_DRY_RUN_ROW: Final = RuleRow(
+    number="3", rule=Rule.DRY_RUN, apply=dry_run, summary="level at or below dry run until its reset: 0"
+)
+_HIGH_LEVEL_ROW: Final = RuleRow(
+    number="4", rule=Rule.HIGH_LEVEL, apply=high_level, summary="emergency high level: maximum, or hand back"
+)
+
+RULES: Final[tuple[RuleRow, ...]] = (
+    RuleRow(
+        number="1",
+        rule=Rule.EMERGENCY_STOP,
+        apply=emergency_stop,
+        summary="min(last applied, emergency stop setpoint), never a start",
+    ),
+    RuleRow(number="2", rule=Rule.OUT_OF_SERVICE, apply=out_of_service, summary="out of service: 0"),
+    RuleRow(number="2", rule=Rule.LOCAL, apply=local, summary="local: track, claim nothing"),
+    _DRY_RUN_ROW,
+    _HIGH_LEVEL_ROW,
+    RuleRow(number="5", rule=Rule.FAILSAFE, apply=failsafe, summary="failsafe: the pump's strategy"),
+    RuleRow(
+        number="6",
+        rule=Rule.PROTECTION_TIMERS,
+        apply=None,
+        summary="minimum rest, minimum run, maximum run, starts per hour",
+        reserved=True,
+    ),
+    RuleRow(number="7", rule=Rule.POWER_CAP, apply=power_cap, summary="motor power"),
+    RuleRow(number="7", rule=Rule.FLOW_CAP, apply=flow_cap, summary="flow"),
+    RuleRow(number="8", rule=Rule.LEVEL_BAND, apply=level_band, summary="no start below the minimum level"),
+    RuleRow(number="9", rule=Rule.SPEED_BAND, apply=speed_band, summary="0, or minimum to maximum speed"),
+    RuleRow(number="-", rule=Rule.MAX_RUNNING, apply=None, summary="maximum pumps running (station)"),
+    RuleRow(number="-", rule=Rule.STATION_POWER, apply=None, summary="station power (station)"),
+    RuleRow(number="-", rule=Rule.STAGGER, apply=None, summary="time between two starts (station)"),
+    RuleRow(number="10", rule=Rule.RATE, apply=rate, summary="rate of change inside the band"),
+    RuleRow(number="11", rule=Rule.FINAL_CHECK, apply=final, summary="finite, 0 or in band, 0.01 Hz"),
+)
+"""The order of SAF-2, highest first, as the CLI prints it. The only swap a station may configure is 3
+against 4.
+"""
+
+_SWAP: Final = {Rule.DRY_RUN: _HIGH_LEVEL_ROW, Rule.HIGH_LEVEL: _DRY_RUN_ROW}
+_SWAPPED: Final = tuple(_SWAP.get(row.rule, row) for row in RULES)
+_STATION_AT: Final = next(index for index, row in enumerate(RULES) if row.rule is Rule.MAX_RUNNING)
+# While one of these shows, a ramp is worth showing instead; the others say more than a ramp does.
+_RAMP_SHOWS: Final = frozenset({Reason.PLAN, Reason.MANUAL, Reason.LIMITED})
+
+
+def order_for(station: StationConfig) -> tuple[RuleRow, ...]:
+    """Return this station's order of rules."""
+    return RULES if station.dry_run_outranks_high_level else _SWAPPED
+
+
+def before_station(work: Work, facts: Facts, order: tuple[RuleRow, ...]) -> Work:
+    """Apply the rules above the station's own (1 to 9)."""
+    return _through(work, facts, order[:_STATION_AT])
+
+
+def after_station(work: Work, facts: Facts, order: tuple[RuleRow, ...]) -> Work:
+    """Apply the rules below the station's own (10, 11)."""
+    return _through(work, facts, order[_STATION_AT:])
+
+
+def refused_by_station(work: Work, rule: Rule, after_hz: float, why: str) -> Work:
+    """Apply what the station pass decided for this pump."""
+    # A pump that an emergency setpoint keeps running can lose its place too; the stop stays the reason.
+    reason = _STATION_REASONS.get(rule, _limited(work)) if work.stopped_by is None else work.reason
+    return _changed(work, rule, after_hz, why, reason)
+
+
+_STATION_REASONS: Final[Mapping[Rule, Reason]] = {
+    Rule.MAX_RUNNING: Reason.MAX_RUNNING,
+    Rule.STAGGER: Reason.STAGGER,
+}
+
+
+def _through(work: Work, facts: Facts, rows: tuple[RuleRow, ...]) -> Work:
+    for row in rows:
+        if row.apply is not None:
+            work = row.apply(work, facts)
+    return work
+
+
+def _changed(work: Work, rule: Rule, after_hz: float, why: str, reason: Reason) -> Work:
+    """Set the value; the trail tells only of changes."""
+    if after_hz == work.value_hz:
+        return msgspec.structs.replace(work, reason=reason)
+    step = TrailStep(rule=rule, before_hz=work.value_hz, after_hz=after_hz, why=why)
+    return msgspec.structs.replace(work, value_hz=after_hz, reason=reason, trail=(*work.trail, step))
+
+
+def _stop(work: Work, rule: Rule, why: str, reason: Reason) -> Work:
+    """Force 0 below whatever a higher stop left; the higher one's reason stays."""
+    shown = work.reason if work.stopped_by is not None else reason
+    work = _changed(work, rule, 0.0, why, shown)
+    return msgspec.structs.replace(work, stopped_by=work.stopped_by or rule)
+
+
+def _free(work: Work, facts: Facts) -> bool:
+    """Whether rules below 4 may choose a value: nothing higher holds, and the pump is ours."""
+    return work.stopped_by is None and not work.high and (facts.enabled or facts.image)
+
+
+def _caps(work: Work, facts: Facts) -> bool:
+    return work.value_hz > 0.0 and (facts.enabled or facts.image)
+
+
+def _starts(work: Work, facts: Facts) -> bool:
+    return facts.state.output_hz <= 0.0 and _caps(work, facts)
+
+
+def _limited(work: Work) -> Reason:
+    """Being limited shows only where nothing of more weight does."""
+    return Reason.LIMITED if work.reason in _RAMP_SHOWS else work.reason
+
+
+def _capped(
+    work: Work,
+    facts: Facts,
+    rule: Rule,
+    cap_hz: float | None,
+    why: str,
+    point: OperatingPoint | None,
+) -> Work:
+    """Lower the value to a cap; a cap below the minimum becomes 0, and then holds off the next start for a
+    while.
+
+    Without measured or rated values a cap cannot be judged: the pump may run at its minimum and no faster.
+    """
+    assert facts.limits is not None
+    low = facts.limits.hard_min_speed_hz
+    if facts.cap_hold and facts.state.output_hz <= 0.0:
+        return _changed(work, rule, 0.0, f"{why}: stopped by a cap a moment ago", _limited(work))
+    if point is None or cap_hz is None:
+        return _changed(work, rule, min(work.value_hz, low), f"{why}: nothing to judge by", _limited(work))
+    if cap_hz >= work.value_hz:
+        return work
+    basis = "measured" if point.measured else "rated"
+    text = f"{why}, by {basis} {point.amount:g} at {point.speed_hz:g} Hz"
+    return _changed(work, rule, cap_hz if cap_hz >= low else 0.0, text, _limited(work))
+
+
+def shown_hz(wish: object) -> float:
+    """Return a wish as a trail can hold it; what is no finite number becomes -1 (the text beside it says
+    more).
+    """
+    return float(wish) if isinstance(wish, float | int) and is_finite_number(wish) else -1.0

@@ -1,0 +1,190 @@
+"""What the kernel is given, what it remembers and what it answers; plain frozen values, no behaviour."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.messages import JudgedValue, Proposal, TrailStep
+from actors.vocabulary import (
+    ControlSettings,
+    Instant,
+    Mode,
+    PumpConfig,
+    Quality,
+    Reason,
+    Rule,
+    SafetyLimits,
+    StationConfig,
+)
+
+
+class PumpInput(msgspec.Struct, frozen=True, kw_only=True):
+    """All that concerns one pump in a round: its newest proposal, judged feedback, latches and scope failure.
+
+    `stopped`: an emergency stop covers it; `out_of_service`: that latch does. `scope_failure`: the reason
+    of a quarantine (SUP-5) that covers it.
+    """
+
+    config: PumpConfig
+    proposal: Proposal | None
+    feedback: dict[str, JudgedValue]
+    stopped: bool = False
+    out_of_service: bool = False
+    scope_failure: Reason | None = None
+
+
+class RoundInput(msgspec.Struct, frozen=True, kw_only=True):
+    """One scheduling round of one station. `pumps` holds every pump of `station.pumps`; `deciding` names
+    those that get a decision, the others only advance their conditions.
+    """
+
+    station: StationConfig
+    control: ControlSettings
+    pumps: dict[str, PumpInput]
+    deciding: frozenset[str]
+
+
+class HandBack(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether we may claim a pump (CTL-7). `claimed`: all had arrived once since our start.
+
+    `since` is when the claim was lost (or, before the first claim, when we started to wait), `good_since`
+    since when all has been good again, `reason` why nothing is claimed.
+    """
+
+    claimed: bool = False
+    since: Instant | None = None
+    good_since: Instant | None = None
+    reason: Reason | None = None
+
+
+class Failsafe(msgspec.Struct, frozen=True, kw_only=True):
+    """A pump's failsafe (WDG-2): why and since when, and since when its cause is gone."""
+
+    reason: Reason | None = None
+    since: Instant | None = None
+    clear_since: Instant | None = None
+
+
+class PumpState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the kernel remembers of one pump.
+
+    `output_hz` is the last applied value before rounding, or the measured speed while nothing is claimed;
+    `target_hz` where it was going before the ramp. `dry_run` None: no good level was seen yet.
+    `essentials_at`: when running, speed and local override had arrived (SAF-10). `invalid_ticks` counts bad
+    proposals in a row, each `counted_sequence` once. `cap_stopped_at`: when a power or flow cap stopped it.
+    `origin`: the tick of the last decision; `fresh_left`: fresh decisions that a gate still waits for after
+    a lapse.
+    """
+
+    seeded: bool = False
+    essentials_at: Instant | None = None
+    output_hz: float = 0.0
+    target_hz: float = 0.0
+    decided_at: Instant | None = None
+    dry_run: bool | None = None
+    high: bool = False
+    hand_back: HandBack = HandBack()
+    failsafe: Failsafe = Failsafe()
+    invalid_ticks: int = 0
+    counted_sequence: int | None = None
+    cap_stopped_at: Instant | None = None
+    origin: Instant | None = None
+    fresh_left: int = 0
+
+
+class KernelState(msgspec.Struct, frozen=True, kw_only=True):
+    """What the kernel remembers of one station.
+
+    `since`: our own start. `started_at`: the last start of a pump (at first our own start, so that a power-
+    up is staggered too). `float_alone_since`: since when a closed high float stands against the level.
+    `contradicted`: a dry level met a closed float and has not left dry since.
+    """
+
+    since: Instant
+    started_at: Instant
+    pumps: dict[str, PumpState] = msgspec.field(default_factory=dict)
+    float_alone_since: Instant | None = None
+    contradicted: bool = False
+
+
+def initial_state(since: Instant) -> KernelState:
+    """The state of a kernel that has just started and knows nothing (SAF-10)."""
+    return KernelState(since=since, started_at=since)
+
+
+class Conditions(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a pump whether or not it changed the value: the alarms are made of these."""
+
+    dry_run: bool = False
+    high_level: bool = False
+    failsafe: bool = False
+    handed_back: bool = False
+    not_commissioned: bool = False
+    invalid_proposal: bool = False
+    final_check: bool = False
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """The kernel's answer for one pump; the shell adds epoch, sequence and lease.
+
+    `tracking_hz` is the measured speed that our output follows while nothing is claimed, else None.
+    `proposal` is the one decided on; its origin is the setpoint's.
+    """
+
+    pump_id: str
+    proposal: Proposal
+    setpoint_hz: float
+    remote_enabled: bool
+    quality: Quality
+    reason: Reason
+    run_inhibit: bool
+    mode: Mode
+    limits_version: int
+    trail: tuple[TrailStep, ...]
+    failsafe_image_hz: float
+    failsafe_image_reason: Reason
+    failsafe: Failsafe
+    handed_back_since: Instant | None
+    tracking_hz: float | None
+    conditions: Conditions
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """One pump at one instant as its rules see it. `level_m` is GOOD and protective, `running` None is
+    unknown.
+
+    `limits` None: not commissioned. `image`: the rules are asked what to show when the lease runs out.
+    `high_level`: the station's emergency high level holds; `high_chosen`: this pump answers it.
+    """
+
+    config: PumpConfig
+    limits: SafetyLimits | None
+    control: ControlSettings
+    feedback: dict[str, JudgedValue]
+    proposal: Proposal | None
+    state: PumpState
+    running: bool | None
+    level_m: float | None
+    enabled: bool
+    claim_reason: Reason | None
+    local: bool
+    stopped: bool
+    out_of_service: bool
+    dry_run: bool
+    tracked_hz: float
+    elapsed_s: float
+    cap_hold: bool
+    high_level: bool = False
+    high_chosen: bool = False
+    image: bool = False
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """A value on its way through the rules. `stopped_by`: rule 1, 2 or 3 holds; `high`: rule 4 does."""
+
+    value_hz: float
+    reason: Reason
+    stopped_by: Rule | None = None
+    high: bool = False
+    failed_check: bool = False
+    trail: tuple[TrailStep, ...] = ()

@@ -1,0 +1,1 @@
+"""A site's timers, their alarms and the record of its failsafes."""

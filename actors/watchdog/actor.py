@@ -1,0 +1,147 @@
+"""The watchdog of a site: watches ages, alarms what is lost and records failsafes; it controls nothing (WDG-1, 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, assert_never
+
+from actors.messages import (
+    Configure,
+    EndpointStatus,
+    GetWatchdog,
+    PlanStatus,
+    StationDecisions,
+    Tick,
+    WatchdogInbox,
+    WatchdogStatus,
+)
+from actors.outbox import Outbox
+from actors.plan.conditions import ConditionBook
+from actors.runtime import Ports
+from actors.start import WorkerStart
+from actors.vocabulary import Instant, Scope, Severity
+from actors.vocabulary.ids import ALARM
+from actors.watchdog import failsafes, timers
+
+BEAT: Final = "beat"
+BEAT_S: Final = 1.0
+# What was true before the watchdog began to listen takes a moment to be told.
+SETTLE_S: Final = 3.0
+
+
+class WatchdogActor:
+    """Judges every timer once a second from what plan, safety and endpoints tell it."""
+
+    def __init__(self, ports: Ports, start: WorkerStart) -> None:
+        assert start.site is not None, "a watchdog belongs to a site"
+        self._ports = ports
+        self._control = start.settings.control
+        self._site = start.site
+        self._outbox = Outbox(ports)
+        self._conditions = ConditionBook()
+        self._known: frozenset[timers.Key] = frozenset()
+        self._timers: dict[timers.Key, timers.TimerState] = {}
+        self._decisions: dict[str, StationDecisions] = {}
+        self._endpoints: dict[str, EndpointStatus] = {}
+        self._failsafes: dict[tuple[Scope, str], failsafes.Open] = {}
+
+    async def start(self) -> None:
+        """Begin to watch."""
+        self._watch(self._ports.clock.now())
+        self._ports.timers.every(BEAT_S, Tick(what=BEAT), first_after_s=SETTLE_S)
+
+    async def handle(self, message: WatchdogInbox) -> object:
+        """Take one message."""
+        now = self._ports.clock.now()
+        match message:
+            case Tick():
+                self._beat(now)
+            case Configure():
+                if message.site.site_id == self._site.site_id:
+                    self._site = message.site
+                    self._watch(now)
+            case StationDecisions():
+                if self._site.station(message.station_id) is not None:
+                    self._decisions[message.station_id] = message
+                    self._feed(timers.fed_by_decisions(message))
+            case PlanStatus():
+                self._feed(timers.fed_by_plan(self._site.site_id, message))
+            case EndpointStatus():
+                if message.protocol in timers.PROTOCOLS:
+                    self._endpoints[message.protocol] = message
+                    self._feed(timers.fed_by_endpoint(self._site.site_id, message))
+            case GetWatchdog():
+                return self._status(now)
+            case _:
+                assert_never(message)
+        return None
+
+    def _watch(self, now: Instant) -> None:
+        """Watch what the site now consists of; what is gone is neither late nor in failsafe."""
+        found = timers.subjects(self._site)
+        self._known = frozenset((watch, subject) for watch, ids in found.items() for subject in ids)
+        self._timers = timers.watching(self._timers, self._site, self._control, now=now)
+        stations = {station.station_id for station in self._site.stations}
+        self._decisions = {key: held for key, held in self._decisions.items() if key in stations}
+
+    def _feed(self, fed: Iterable[tuple[timers.Watch, str, Instant]]) -> None:
+        self._timers = timers.feed(self._timers, fed, self._known)
+
+    def _beat(self, now: Instant) -> None:
+        self._timers = timers.judge(self._timers, self._control, now=now)
+        every = timers.specs(self._control)
+        lost: dict[str, set[str]] = {watch.value: set() for watch in timers.Watch}
+        for (watch, subject), state in self._timers.items():
+            if state.lost_at is not None:
+                lost[watch.value].add(subject)
+                good_at = (
+                    "never" if state.good_at is None else state.good_at.utc.isoformat(timespec="seconds")
+                )
+                text = f"{subject}: {every[watch].text} (last good: {good_at})"
+                self._conditions.hold(watch.value, subject, every[watch].severity, text)
+        for condition, subjects in lost.items():
+            self._conditions.clear_all_but(condition, subjects)
+        self._follow_failsafes(now)
+        alarm = self._ports.directory.ref(ALARM)
+        for news in self._conditions.news(now):
+            alarm.tell(news)
+
+    def _follow_failsafes(self, now: Instant) -> None:
+        pumps = failsafes.causes(self._decisions, self._endpoints, now=now)
+        present = failsafes.scopes(self._site, pumps)
+        self._failsafes, records = failsafes.follow(self._failsafes, present, now=now)
+        if records:
+            self._outbox.put(*records)
+        names = set()
+        for period in self._failsafes.values():
+            record = period.record
+            subject = f"{record.scope.value.lower()}:{record.scope_id}"
+            names.add(subject)
+            text = f"{subject} is in failsafe: {record.reason} {record.detail}".rstrip()
+            self._conditions.hold("failsafe", subject, Severity.HIGH, text)
+        self._conditions.clear_all_but("failsafe", names)
+
+    def _status(self, now: Instant) -> WatchdogStatus:
+        every = timers.specs(self._control)
+        shown = tuple(
+            {
+                "condition": watch.value,
+                "subject": subject,
+                "limit_s": every[watch].limit_s,
+                "age_s": None if state.good_at is None else now.seconds_since(state.good_at),
+                "lost": state.lost_at is not None,
+                "lost_at": None if state.lost_at is None else state.lost_at.utc.isoformat(),
+            }
+            for (watch, subject), state in sorted(self._timers.items())
+        )
+        open_ones = tuple(
+            {
+                "scope": period.record.scope.value,
+                "scope_id": period.record.scope_id,
+                "reason": period.record.reason,
+                "started_at": period.record.started_at.isoformat(),
+                "detail": period.record.detail,
+            }
+            for period in self._failsafes.values()
+        )
+        return WatchdogStatus(timers=shown, failsafes=open_ones)

@@ -1,0 +1,155 @@
+"""The life of alarms: goal: no alarm is lost, doubled or ended by disorder, repetition or silence."""
+
+from __future__ import annotations
+
+from actors.alarm.lifecycle import (
+    ALARMS_MAX,
+    RETURNS_MAX,
+    TRANSITIONS,
+    AlarmEvent,
+    AlarmList,
+    AlarmState,
+    asserted,
+    returned,
+    settle,
+    view,
+)
+from actors.messages import AlarmAsserted, AlarmReturned
+from actors.vocabulary import Instant, Severity
+from actors.vocabulary.records import AlarmRecord
+
+T0 = Instant("boot-a", 1_000 * 10**9, 1_800_000_000 * 10**9)
+
+
+def raised(
+    at_s: float,
+    *,
+    subject: str = "p1",
+    severity: Severity = Severity.HIGH,
+    text: str = "t",
+    boot: str = "boot-a",
+) -> AlarmAsserted:
+    moment = T0.plus(at_s)
+    at = Instant(boot, moment.boot_ns, moment.utc_ns)
+    return AlarmAsserted(condition="c", subject=subject, severity=severity, text=text, at=at)
+
+
+def gone(at_s: float, *, subject: str = "p1") -> AlarmReturned:
+    return AlarmReturned(condition="c", subject=subject, at=T0.plus(at_s))
+
+
+class Desk:
+    """An alarm list told things in the given order, with what it wanted recorded."""
+
+    def __init__(self) -> None:
+        self.held = AlarmList()
+        self.records: list[AlarmRecord] = []
+
+    def tell(self, *news: AlarmAsserted | AlarmReturned, at_s: float | None = None) -> Desk:
+        for each in news:
+            now = each.at if at_s is None else T0.plus(at_s)
+            if isinstance(each, AlarmAsserted):
+                self.held, records = asserted(self.held, each, now=now)
+                self.records += records
+            else:
+                self.held = returned(self.held, each, now=now)
+        return self
+
+    def settle(self, at_s: float) -> Desk:
+        self.held, records = settle(self.held, now=T0.plus(at_s))
+        self.records += records
+        return self
+
+    def states(self) -> list[str]:
+        return [alarm.state for alarm in view(self.held, now=T0)]
+
+
+def test_the_table_is_the_whole_life() -> None:
+    """ALM-1: what is absent is illegal; returning what never stood is nothing."""
+    assert (AlarmState.NORMAL, AlarmEvent.RETURN) not in TRANSITIONS
+    assert (AlarmState.UNACKNOWLEDGED, AlarmEvent.RAISE) not in TRANSITIONS
+    assert Desk().tell(gone(1)).states() == []
+
+
+def test_one_life() -> None:
+    """ALM-1: raised, confirmed, returned, recorded once at each end with the moments it happened."""
+    desk = Desk().tell(raised(0), raised(10), gone(15)).settle(16).settle(36).settle(37)
+    assert desk.states() == ["RETURNED_UNACKNOWLEDGED"]
+    opened, closed = desk.records
+    assert opened.record_id == closed.record_id
+    assert (opened.returned_at, closed.returned_at) == (None, T0.plus(15).utc)
+
+
+def test_a_chattering_condition_is_one_alarm_and_one_record() -> None:
+    """ALM-2: 50 raises and returns within the settling time: one life, 50 occurrences."""
+    desk = Desk()
+    for number in range(50):
+        desk.tell(raised(number), gone(number + 0.5)).settle(number + 0.6)
+    (alarm,) = view(desk.held, now=T0.plus(50))
+    assert alarm.occurrences == 50
+    assert len(desk.records) == 1
+
+
+def test_a_second_life_has_its_own_record() -> None:
+    """ALM-1: back after it had settled: the same alarm, a new record."""
+    desk = Desk().tell(raised(0), gone(1)).settle(30).tell(raised(100))
+    assert len({record.record_id for record in desk.records}) == 2
+    assert desk.states() == ["UNACKNOWLEDGED"]
+    (alarm,) = view(desk.held, now=T0.plus(100))
+    assert alarm.occurrences == 2
+
+
+def test_news_that_was_overtaken_changes_nothing() -> None:
+    """DESIGN: no order between messages: a late assertion raises nothing, a late return ends nothing."""
+    assert Desk().tell(raised(0), gone(2), raised(1)).states() == ["RETURNED_UNACKNOWLEDGED"]
+    assert Desk().tell(gone(2), raised(1)).states() == []
+    assert Desk().tell(raised(0), raised(5), gone(4)).states() == ["UNACKNOWLEDGED"]
+
+
+def test_another_boots_clock_hides_no_alarm() -> None:
+    """ALM-1: after a reboot of the sender its boot clock is small; its alarms still count."""
+    desk = Desk().tell(raised(100), gone(101))
+    desk.tell(raised(-900, boot="boot-b"), at_s=102)
+    assert desk.states() == ["UNACKNOWLEDGED"]
+
+
+def test_silence_is_no_return() -> None:
+    """ALM-1: not confirmed for more than a minute: stays raised and says so."""
+    desk = Desk().tell(raised(0, text="level high"))
+    (fresh,) = view(desk.held, now=T0.plus(60))
+    (silent,) = view(desk.held, now=T0.plus(61))
+    assert fresh.text == "level high"
+    assert silent.state == "UNACKNOWLEDGED"
+    assert silent.text.startswith("level high [not confirmed since ")
+
+
+def test_severity_never_falls_while_it_stands() -> None:
+    """ALM-1: two who assert the same at different severities: the higher is shown."""
+    desk = Desk().tell(raised(0, severity=Severity.CRITICAL), raised(1, severity=Severity.LOW, text="new"))
+    (alarm,) = view(desk.held, now=T0.plus(1))
+    assert (alarm.severity, alarm.text) == (Severity.CRITICAL, "new")
+
+
+def test_the_list_is_bounded_and_drops_what_matters_least() -> None:
+    """ALM-1: returned ones go first, then the least severe; the newest and the critical stay."""
+    desk = Desk()
+    desk.tell(raised(0, subject="critical", severity=Severity.CRITICAL))
+    desk.tell(raised(0, subject="low", severity=Severity.LOW))
+    desk.tell(raised(1, subject="gone"), gone(2, subject="gone"))
+    for number in range(ALARMS_MAX - 1):
+        desk.tell(raised(3 + number, subject=f"n{number}"))
+    subjects = {alarm.subject for alarm in view(desk.held, now=T0)}
+    assert len(subjects) == ALARMS_MAX
+    assert subjects.isdisjoint({"gone", "low"})
+    assert {"critical", f"n{ALARMS_MAX - 2}"} <= subjects
+    assert desk.held.dropped == 2
+    closed = [record for record in desk.records if record.returned_at is not None]
+    assert [record.subject for record in closed] == ["gone"]
+
+
+def test_remembered_returns_are_bounded() -> None:
+    """ALM-1: returns of what never stood cannot fill the memory."""
+    desk = Desk()
+    for number in range(RETURNS_MAX + 10):
+        desk.tell(gone(number, subject=f"n{number}"))
+    assert len(desk.held.returns) == RETURNS_MAX

@@ -1,0 +1,219 @@
+"""Searches over the kernel: whatever is put in, the invariants hold, nothing raises, and it repeats itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from actors.messages import JudgedValue, Proposal, ProposalSource
+from actors.safety.kernel import decide_round
+from actors.safety.types import Decision, PumpInput, RoundInput, initial_state
+from actors.vocabulary import (
+    ControlSettings,
+    FailsafeStrategy,
+    HighLevelResponse,
+    Instant,
+    Mode,
+    Quality,
+    Reason,
+)
+from tests.unit.actors.safety.invariants import check_round
+from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
+
+ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
+WISH = st.one_of(st.floats(0.0, 60.0), st.sampled_from([0.0, 19.0, 20.0, 35.0, 50.0]), ANY_FLOAT, st.none())
+LEVEL = st.one_of(st.sampled_from([0.2, 0.4, 0.5, 0.7, 1.0, 2.4, 2.8, 3.0, 3.2]), st.just(-99.0))
+
+STEP = st.fixed_dictionaries(
+    {"plan_hz": WISH, "level_m": LEVEL},
+    optional={
+        "stop": st.booleans(),
+        "oos": st.booleans(),
+        "local": st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0]),
+        "float": st.sampled_from([0.0, 1.0]),
+        "silent": st.booleans(),
+        "running": st.sampled_from([0.0, 1.0, 0.5]),
+        "speed_hz": st.floats(0.0, 60.0),
+        "failsafe": st.sampled_from(["FAILSAFE_PLAN_EXPIRED", "FAILSAFE_DATABASE"]),
+        "held": st.booleans(),
+        "mode": st.sampled_from([Mode.AUTO, Mode.MANUAL]),
+        "power_kw": st.floats(-1.0, 40.0),
+        "flow_m3h": st.floats(-1.0, 400.0),
+        "fault": st.sampled_from([0.0, 3.0]),
+        "scope_failure": st.just(Reason.FAILSAFE_CHILD_QUARANTINED),
+    },
+)
+PUMP = st.fixed_dictionaries(
+    {
+        "of": st.builds(
+            limits,
+            band_hz=st.sampled_from([(20.0, 50.0), (25.0, 45.0), (20.005, 49.995), (30.0, 30.0)]),
+            rate_hz_per_s=st.sampled_from([0.3, 1.0, 7.0, 100.0]),
+            dry_run_m=st.sampled_from([0.4, None]),
+            level_min_m=st.sampled_from([0.7, None]),
+            high_m=st.sampled_from([3.0, None]),
+            max_power_kw=st.sampled_from([None, 8.0]),
+            max_flow_m3h=st.sampled_from([None, 80.0]),
+        ),
+        "default_setpoint_hz": st.sampled_from([0.0, 12.0, 30.0, 99.0]),
+        "emergency_stop_setpoint_hz": st.sampled_from([0.0, 25.0, 30.0, 12.0]),
+        "failsafe_strategy": st.sampled_from(list(FailsafeStrategy)),
+        "rated_power_kw": st.sampled_from([None, 10.0]),
+        "rated_speed_hz": st.sampled_from([None, 50.0]),
+    }
+)
+STATION = st.fixed_dictionaries(
+    {
+        "max_pumps_running": st.sampled_from([None, 0, 1, 2]),
+        "max_power_kw": st.sampled_from([None, 12.0]),
+        "stagger_s": st.sampled_from([0.0, 3.0]),
+        "has_high_float": st.booleans(),
+        "float_response_max_s": st.just(6.0),
+        "dry_run_outranks_high_level": st.booleans(),
+        "high_level_response": st.sampled_from(list(HighLevelResponse)),
+    }
+)
+STORY = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.4, 1.0, 1.0, 1.0, 4.0, 15.0, 70.0]),
+        st.lists(STEP, min_size=3, max_size=3),
+        st.sampled_from(["abc", "abc", "ab", "c", ""]),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+
+ARGUMENTS = (STATION, st.lists(PUMP, min_size=3, max_size=3), STORY, st.sampled_from([0.0, 35.0]))
+
+
+def tell(
+    of_station: dict[str, Any],
+    of_pumps: list[dict[str, Any]],
+    story: list[tuple[float, list[dict[str, Any]], str]],
+    start_hz: float,
+) -> None:
+    """Play a story of three pumps and check every round of it."""
+    names = "abc"
+    config = station(
+        *(pump(name, **parts) for name, parts in zip(names, of_pumps, strict=True)), **of_station
+    )
+    bench = Bench(config, start_hz=dict.fromkeys(names, start_hz))
+    bench.control = ControlSettings(failsafe_recovery_hold_s=5.0)
+    last: dict[str, Decision] = {}
+    for period_s, steps, deciding in story:
+        before = bench.state
+        seen: list[RoundInput] = []
+        decisions = bench.tick(
+            dict(zip(names, steps, strict=True)),
+            period_s=period_s,
+            deciding=frozenset(deciding),
+            spy=seen.append,
+        )
+        check_round(seen[0], before, decisions, bench.state, last)
+        last = {**last, **decisions}
+
+
+@settings(max_examples=150, deadline=None)
+@given(*ARGUMENTS)
+def test_no_story_breaks_an_invariant(
+    of_station: dict[str, Any],
+    of_pumps: list[dict[str, Any]],
+    story: list[tuple[float, list[dict[str, Any]], str]],
+    start_hz: float,
+) -> None:
+    """SAF-1, SAF-2: band, latch, dry run, claim, rate and maximum running, over any story."""
+    tell(of_station, of_pumps, story, start_hz)
+
+
+@pytest.mark.prove
+@settings(max_examples=10_000, deadline=None)
+@given(*ARGUMENTS)
+def test_no_story_of_many_breaks_an_invariant(
+    of_station: dict[str, Any],
+    of_pumps: list[dict[str, Any]],
+    story: list[tuple[float, list[dict[str, Any]], str]],
+    start_hz: float,
+) -> None:
+    """BYD-5: the same, searched for long."""
+    tell(of_station, of_pumps, story, start_hz)
+
+
+JUDGED = st.builds(
+    JudgedValue,
+    value=st.one_of(st.none(), ANY_FLOAT),
+    quality=st.sampled_from(list(Quality)),
+    age_s=st.one_of(st.none(), ANY_FLOAT),
+)
+FEEDBACK = st.dictionaries(
+    st.sampled_from(
+        [
+            "actual_speed_hz",
+            "actual_power_kw",
+            "actual_flow_m3h",
+            "wet_well_level_m",
+            "running",
+            "local_override",
+            "high_float",
+            "fault_code",
+            "plc_heartbeat",
+        ]
+    ),
+    JUDGED,
+)
+HUGE = st.one_of(ANY_FLOAT, st.integers(), st.just(10**400), st.text(max_size=3), st.none(), st.booleans())
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(HUGE, HUGE, HUGE, HUGE, FEEDBACK, st.booleans()), min_size=1, max_size=5),
+    st.lists(ANY_FLOAT, min_size=9, max_size=9),
+)
+def test_the_kernel_is_total_and_deterministic(
+    rounds: list[tuple[Any, Any, Any, Any, dict[str, JudgedValue], bool]], figures: list[float]
+) -> None:
+    """SAF-3: no float, no text in a proposal, a limit or a measurement makes it raise; twice gives the same."""
+    of = msgspec.structs.replace(
+        limits(dry_run_m=figures[0], high_m=figures[1], level_min_m=figures[2]), max_power_kw=figures[3]
+    )
+    config = station(
+        pump("a", of, rated_power_kw=figures[4], rated_speed_hz=figures[5], default_setpoint_hz=figures[6]),
+        pump("b", limits(), emergency_stop_setpoint_hz=figures[7]),
+        max_power_kw=figures[8],
+        has_high_float=True,
+    )
+    first, second = initial_state(START.plus(-1.0)), initial_state(START.plus(-1.0))
+    now: Instant = START
+    for number, (wish, mode, failsafe, held, feedback, stop) in enumerate(rounds):
+        now = now.plus(1.0)
+        entries = {
+            one.pump_id: PumpInput(
+                config=one,
+                proposal=Proposal(
+                    pump_id=one.pump_id,
+                    wish_hz=wish,
+                    mode=mode,
+                    origin=now,
+                    sequence=number,
+                    source=ProposalSource(calculator="any"),
+                    failsafe=failsafe,
+                    held_stopped=held,
+                ),
+                feedback=feedback,
+                stopped=stop,
+            )
+            for one in config.pumps
+        }
+        round_input = RoundInput(
+            station=config, control=ControlSettings(), pumps=entries, deciding=frozenset(entries)
+        )
+        decided, first = decide_round(round_input, first, now=now)
+        again, second = decide_round(round_input, second, now=now)
+        assert (decided, first) == (again, second)
+        for decision in decided.values():
+            value_hz = decision.setpoint_hz
+            assert value_hz == 0.0 or 20.0 <= value_hz <= 50.0

@@ -1,0 +1,585 @@
+"""The shell of the safety actor between fakes: what goes out for what comes in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.messages import (
+    AlarmAsserted,
+    AlarmReturned,
+    Configure,
+    Epoch,
+    FeedbackReceived,
+    GetStationDecisions,
+    Proposal,
+    ProposalSource,
+    PumpFeedback,
+    RoundDue,
+    Sample,
+    ScopeFailed,
+    SetpointDecided,
+    SetpointsDecided,
+    StationDecisions,
+    StopsChanged,
+    Stored,
+    StoreRecords,
+    Tick,
+)
+from actors.safety.actor import BEAT, SafetyActor
+from actors.safety.intake import FAILURES_MAX, Intake
+from actors.start import WorkerStart
+from actors.vocabulary import (
+    Address,
+    DeviceError,
+    Instant,
+    Mode,
+    Reason,
+    Role,
+    Scope,
+    Settings,
+    SiteConfig,
+    StationConfig,
+)
+from actors.vocabulary.records import AuditRecord, DecisionRecord, Record, StopEventRecord, ViolationRecord
+from tests.unit.actors.safety.timeline import START, limits, pump, station
+
+ENDPOINTS = ("/sites/site/endpoints/opcua", "/sites/site/endpoints/modbus")
+
+
+class FakeRef:
+    def __init__(self, world: World, address: Address) -> None:
+        self._world = world
+        self._address = address
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    async def ask(self, message: object, *, deadline_s: float) -> Any:
+        assert isinstance(message, StoreRecords)
+        # What storage cannot encode must never be sent to it.
+        msgspec.json.encode(message)
+        self._world.records += message.records
+        return Stored(count=len(message.records))
+
+    def tell(self, message: object) -> None:
+        self._world.told.append((str(self._address), message))
+
+
+class World:
+    """Clock, directory, timers, log and tasks of one actor, and all that it said."""
+
+    def __init__(self) -> None:
+        self.address = Address("/sites/site/stations/s/safety")
+        self.instant = START
+        self.told: list[tuple[str, Any]] = []
+        self.records: list[Record] = []
+        self.delivered: list[object] = []
+        self.background: list[Coroutine[Any, Any, None]] = []
+
+    @property
+    def clock(self) -> World:
+        return self
+
+    @property
+    def directory(self) -> World:
+        return self
+
+    @property
+    def timers(self) -> World:
+        return self
+
+    @property
+    def log(self) -> World:
+        return self
+
+    @property
+    def tasks(self) -> World:
+        return self
+
+    def now(self) -> Instant:
+        return self.instant
+
+    async def sleep(self, seconds: float) -> None:
+        self.instant = self.instant.plus(seconds)
+
+    def random(self) -> float:
+        return 0.5
+
+    def ref(self, address: Address) -> FakeRef:
+        return FakeRef(self, address)
+
+    def every(self, period_s: float, message: object, *, first_after_s: float | None = None) -> None:
+        assert (period_s, message) == (1.0, Tick(what=BEAT))
+
+    def after(self, delay_s: float, message: object) -> None:
+        raise AssertionError(message)
+
+    def deliver(self, message: object) -> None:
+        self.delivered.append(message)
+
+    def info(self, event: str, **fields: object) -> None:
+        return None
+
+    warning = error = info
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None], *, name: str) -> Callable[[], None]:
+        self.background.append(coroutine)
+        return coroutine.close
+
+
+class FakeLatches:
+    """A latch folder in memory, which may refuse."""
+
+    def __init__(self) -> None:
+        self.records: tuple[StopEventRecord, ...] = ()
+        self.broken = False
+        self.loads = 0
+
+    def _check(self) -> None:
+        if self.broken:
+            raise DeviceError("the disk refuses")
+
+    def load(self) -> tuple[StopEventRecord, ...]:
+        self._check()
+        self.loads += 1
+        return self.records
+
+    def fingerprint(self) -> object:
+        self._check()
+        return self.records
+
+    def next_stamp(self) -> int:
+        return 1
+
+    def release_floor(self) -> int:
+        return 0
+
+    def merge(self, records: Sequence[StopEventRecord]) -> None:
+        self._check()
+        self.records = (*self.records, *records)
+
+
+class Rig:
+    """A started safety actor with an obedient controller."""
+
+    def __init__(self, config: StationConfig | None = None, latches: FakeLatches | None = None) -> None:
+        self.world = World()
+        self.latches = latches or FakeLatches()
+        self.config = config or station(pump("a", limits()))
+        self.actor = SafetyActor(
+            self.world,
+            WorkerStart(
+                role=Role.SAFETY,
+                address=self.world.address,
+                settings=Settings(data_dir="unused"),
+                site=self.site(self.config),
+                station_id="s",
+                epoch=Epoch(0, 7),
+            ),
+            self.latches,
+        )
+        self.sequence = 0
+        asyncio.run(self.actor.start())
+
+    def site(self, config: StationConfig) -> SiteConfig:
+        return SiteConfig(site_id="site", name="site", timezone="UTC", stations=(config,))
+
+    def send(self, message: Any) -> Any:
+        """Deliver, then everything the actor delivered to itself, and let storage answer."""
+        self.world.delivered.append(message)
+        answer = None
+        while self.world.delivered:
+            given: Any = self.world.delivered.pop(0)
+            got = asyncio.run(self.actor.handle(given))
+            answer = got if given is message else answer
+        while self.world.background:
+            asyncio.run(self.world.background.pop(0))
+        return answer
+
+    def proposal(self, pump_id: str = "a", wish_hz: Any = 35.0, **more: Any) -> Proposal:
+        self.sequence += 1
+        return Proposal(
+            pump_id=pump_id,
+            wish_hz=wish_hz,
+            mode=more.pop("mode", Mode.AUTO),
+            origin=more.pop("origin", self.world.instant),
+            sequence=self.sequence,
+            source=more.pop("source", ProposalSource(calculator="test", plan_id=3)),
+            **more,
+        )
+
+    def feed(
+        self, *, hz: float = 35.0, pumps: str = "a", level_m: float = 1.0, station_id: str = "s"
+    ) -> None:
+        at = self.world.instant
+        values = {
+            "actual_speed_hz": hz,
+            "running": float(hz > 0),
+            "local_override": 0.0,
+            "wet_well_level_m": level_m,
+            "plc_heartbeat": float(self.sequence),
+        }
+        self.send(
+            FeedbackReceived(
+                station_id=station_id,
+                source="modbus",
+                pumps=tuple(
+                    PumpFeedback(pump_id=one, **{name: Sample(value, at) for name, value in values.items()})
+                    for one in pumps
+                ),
+            )
+        )
+
+    def second(self, *, hz: float = 35.0, wish_hz: Any = 35.0, pumps: str = "a", **more: Any) -> None:
+        """Let a second pass in which the controller writes and the pumps propose."""
+        self.world.instant = self.world.instant.plus(1.0)
+        self.feed(hz=hz, pumps=pumps, **more)
+        for one in pumps:
+            self.send(self.proposal(one, wish_hz))
+
+    def take(self, kind: type[Any], to: str | None = None) -> list[Any]:
+        """Return what was told of a kind (to somebody), and forget all that was told."""
+        found = [
+            message
+            for address, message in self.world.told
+            if isinstance(message, kind) and to in {None, address}
+        ]
+        self.world.told.clear()
+        return found
+
+    def records(self, kind: type[Any]) -> list[Any]:
+        return [one for one in self.world.records if isinstance(one, kind)]
+
+
+def stop(
+    record_id: str = "one", scope: Scope = Scope.STATION, scope_id: str = "s", **more: Any
+) -> StopEventRecord:
+    return StopEventRecord(
+        record_id=record_id,
+        scope=scope,
+        scope_id=scope_id,
+        reason="test",
+        set_by="me",
+        set_at=START.utc,
+        **more,
+    )
+
+
+def test_a_proposal_becomes_one_batch_for_each_endpoint_and_a_word_for_the_pump() -> None:
+    """SAF-1, SAF-9: epoch, sequence and the tick's own origin; one message per endpoint and round."""
+    rig = Rig(station(pump("a", limits()), pump("b", limits())))
+    rig.world.instant = rig.world.instant.plus(1.0)
+    rig.feed(pumps="ab")
+    first, second = rig.proposal("a"), rig.proposal("b", 30.0)
+    for one in (first, second):
+        assert asyncio.run(rig.actor.handle(one)) is None
+    assert rig.world.delivered == [RoundDue(), RoundDue()]
+    rig.world.delivered.clear()
+    rig.send(RoundDue())
+    rig.send(RoundDue())
+    for endpoint in ENDPOINTS:
+        batches = [one for address, one in rig.world.told if address == endpoint]
+        assert len(batches) == 1
+        batch = batches[0]
+        assert isinstance(batch, SetpointsDecided)
+        assert [(one.pump_id, one.setpoint_hz, one.sequence) for one in batch.setpoints] == [
+            ("a", 35.0, 1),
+            # The first decision after the seed moves nothing.
+            ("b", 35.0, 2),
+        ]
+        assert {one.epoch for one in batch.setpoints} == {Epoch(0, 7)}
+        assert [one.origin for one in batch.setpoints] == [first.origin, second.origin]
+    words = [one for address, one in rig.world.told if address.endswith("/pumps/a")]
+    assert words == [
+        SetpointDecided(
+            pump_id="a",
+            applied_hz=35.0,
+            reason=Reason.PLAN,
+            remote_enabled=True,
+            tracking_hz=None,
+            origin=first.origin,
+        )
+    ]
+
+
+def test_nothing_is_published_before_feedback_of_after_the_start() -> None:
+    """SAF-10: a restarted actor waits for what was measured after its start, and says for what."""
+    rig = Rig()
+    rig.feed()
+    rig.world.instant = rig.world.instant.plus(1.0)
+    rig.send(rig.proposal())
+    assert rig.take(SetpointsDecided) == []
+    status = rig.send(GetStationDecisions())
+    assert isinstance(status, StationDecisions)
+    assert status.waiting_for == {"a": "running, actual_speed_hz, local_override"}
+    rig.second()
+    assert rig.take(SetpointsDecided) != []
+    assert rig.send(GetStationDecisions()).waiting_for == {}
+
+
+def test_an_old_or_repeated_tick_renews_nothing() -> None:
+    """SAF-9: only a newer tick gives a newer lease; a round without one says nothing."""
+    rig = Rig()
+    rig.second()
+    newest = rig.proposal()
+    rig.take(SetpointsDecided)
+    rig.send(msgspec.structs.replace(newest, origin=newest.origin.plus(-0.5)))
+    rig.send(RoundDue())
+    assert rig.take(SetpointsDecided) == []
+
+
+def test_a_stop_is_decided_at_once_with_the_old_origin_and_a_new_sequence() -> None:
+    """EST-1, SAF-9: stop now, renew nothing; durable, recorded, passed on if nobody else did."""
+    rig = Rig()
+    rig.second()
+    rig.take(SetpointsDecided)
+    before = rig.world.instant
+    rig.world.instant = before.plus(0.4)
+    rig.send(StopsChanged(stops=(stop(),)))
+    told = list(rig.world.told)
+    [batch] = [one for address, one in told if address == ENDPOINTS[0] and isinstance(one, SetpointsDecided)]
+    [setpoint] = batch.setpoints
+    assert (setpoint.setpoint_hz, setpoint.run_inhibit, setpoint.reason) == (0.0, True, Reason.EMERGENCY_STOP)
+    assert (setpoint.origin, setpoint.sequence) == (before, 2)
+    onward = [one for address, one in told if address in ENDPOINTS and isinstance(one, StopsChanged)]
+    assert [one.origin for one in onward] == [str(rig.world.address)] * 2
+    assert [one.record_id for one in rig.latches.records] == ["one"]
+    assert [one.record_id for one in rig.records(StopEventRecord)] == ["one"]
+    # The same stop again, by somebody who passed it on: nothing new, nobody told.
+    rig.world.told.clear()
+    rig.send(StopsChanged(stops=(stop(),), origin="/api"))
+    assert rig.take(SetpointsDecided) == []
+    cleared = stop(cleared_by="me", cleared_at=START.utc, release=5)
+    rig.send(StopsChanged(stops=(cleared,), origin="/api"))
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[1])
+    assert (batch.setpoints[0].setpoint_hz, batch.setpoints[0].run_inhibit) == (20.0, False)
+
+
+def test_a_disk_that_refuses_hinders_no_stop() -> None:
+    """EST-2: the stop is in force, and an alarm says that it is not durable here."""
+    rig = Rig()
+    rig.second()
+    rig.latches.broken = True
+    rig.send(StopsChanged(stops=(stop(),), origin="/api"))
+    told = [one for _, one in rig.world.told]
+    assert any(isinstance(one, AlarmAsserted) and one.condition == "latch_not_durable" for one in told)
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[0])[-1:]
+    assert batch.setpoints[0].setpoint_hz == 0.0
+
+
+def test_latches_are_loaded_before_the_first_decision_and_looked_at_each_second() -> None:
+    """EST-2: without a readable folder nothing is decided; a stop left there by others is found by the beat."""
+    latches = FakeLatches()
+    latches.broken = True
+    rig = Rig(latches=latches)
+    rig.second()
+    assert rig.take(SetpointsDecided) == []
+    assert rig.send(GetStationDecisions()).waiting_for == {"a": "latches"}
+    rig.send(Tick(what=BEAT))
+    assert [one.condition for one in rig.take(AlarmAsserted)] == ["latch_unreadable"]
+    latches.broken = False
+    latches.records = (stop(),)
+    rig.send(Tick(what=BEAT))
+    told = [one for _, one in rig.world.told]
+    assert any(isinstance(one, AlarmReturned) and one.condition == "latch_unreadable" for one in told)
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[0])
+    assert batch.setpoints[0].reason is Reason.EMERGENCY_STOP
+    loads = latches.loads
+    rig.send(Tick(what=BEAT))
+    assert latches.loads == loads
+    latches.records = (stop(), stop("two", Scope.PUMP, "a", kind="out_of_service"))
+    rig.send(Tick(what=BEAT))
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[0])
+    assert batch.setpoints[0].mode is Mode.OUT_OF_SERVICE
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"pump_id": "nobody"},
+        {"pump_id": ["a"]},
+        {"origin": "yesterday"},
+        {"origin": Instant("boot", START.boot_ns + 10**12, 0)},
+        {"sequence": "seven"},
+        {"sequence": -1},
+        {"source": None},
+    ],
+)
+def test_a_proposal_that_cannot_be_ordered_is_dropped_with_an_alarm(garbage: dict[str, Any]) -> None:
+    """SAF-3: nothing that a proposal contains raises out of handle; the alarm returns when it stops."""
+    rig = Rig()
+    rig.second()
+    rig.take(SetpointsDecided)
+    rig.send(msgspec.structs.replace(rig.proposal(), **garbage))
+    assert rig.take(SetpointsDecided) == []
+    rig.send(Tick(what=BEAT))
+    assert "malformed_proposal" in {one.condition for one in rig.take(AlarmAsserted)}
+    rig.world.instant = rig.world.instant.plus(31.0)
+    rig.send(Tick(what=BEAT))
+    assert "malformed_proposal" in {one.condition for one in rig.take(AlarmReturned)}
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"wish_hz": float("nan")},
+        {"wish_hz": "fast"},
+        {"wish_hz": 10**400},
+        {"wish_hz": object()},
+        {"mode": "sometimes"},
+        {"failsafe": "please"},
+        {"held_stopped": float("inf")},
+        {"source": ProposalSource(calculator="x" * 10_000, plan_id=float("nan"), note="y" * 10_000)},  # type: ignore[arg-type]
+    ],
+)
+def test_no_content_of_a_proposal_raises_or_spoils_a_record(garbage: dict[str, Any]) -> None:
+    """SAF-3, SAF-4: decided, recorded and told as JSON that everybody can read."""
+    rig = Rig()
+    rig.second()
+    for _ in range(6):
+        rig.world.instant = rig.world.instant.plus(1.0)
+        rig.feed()
+        rig.send(msgspec.structs.replace(rig.proposal(), **garbage))
+    for one in rig.records(DecisionRecord):
+        assert len(msgspec.json.encode(one)) < 4_000
+    rig.send(Tick(what=BEAT))
+    assert rig.take(StationDecisions)
+
+
+def test_records_on_change_and_once_a_minute() -> None:
+    """SAF-4, SAF-5: not a row per tick; the trail, plan, epoch and limits version are in it."""
+    rig = Rig()
+    for _ in range(121):
+        rig.second()
+    rows = rig.records(DecisionRecord)
+    assert [one.sequence for one in rows] == [1, 61, 121]
+    row = rows[0]
+    assert (row.plan_id, row.epoch_counter, row.limits_version, row.reason) == (3, 7, 7, "PLAN")
+    assert row.trail["proposal"]["wish_hz"] == 35.0
+    assert len({one.record_id for one in rows}) == 3
+    rig.world.records.clear()
+    for _ in range(70):
+        rig.second(wish_hz=60.0)
+    assert [(one.limit, one.proposed, one.suppressed) for one in rig.records(ViolationRecord)] == [
+        ("speed_band", 60.0, 0),
+        ("speed_band", 60.0, 59),
+    ]
+    rig.world.instant = rig.world.instant.plus(61.0)
+    rig.send(Tick(what=BEAT))
+    assert [one.suppressed for one in rig.records(ViolationRecord)][2:] == [8]
+
+
+def test_new_limits_hold_at_once_and_are_audited_and_absent_pumps_are_gone() -> None:
+    """DAT-4, SAF-6: a configuration replaces the one before, with the old origin."""
+    rig = Rig(station(pump("a", limits()), pump("b", limits())))
+    rig.second(pumps="ab")
+    rig.take(SetpointsDecided)
+    narrower = station(pump("a", limits(band_hz=(20.0, 30.0), version=8)))
+    rig.send(Configure(site=rig.site(narrower)))
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[0])
+    assert [(one.pump_id, one.setpoint_hz, one.limits_version) for one in batch.setpoints] == [("a", 30.0, 8)]
+    [audit] = rig.records(AuditRecord)
+    assert (audit.event_type, audit.object_id) == ("SAFETY_LIMITS_APPLIED", "pump:a")
+    assert audit.after is not None
+    assert audit.after["version"] == 8
+    rig.send(Configure(site=SiteConfig(site_id="site", name="site", timezone="UTC")))
+    rig.send(rig.proposal())
+    assert rig.send(GetStationDecisions()).decisions == ()
+
+
+def test_a_quarantined_scope_is_failsafe_until_it_is_revived() -> None:
+    """SUP-5: its pumps go to failsafe at once, whatever the scope."""
+    for scope, scope_id in (
+        (Scope.PUMP, "a"),
+        (Scope.STATION, "s"),
+        (Scope.SITE, "site"),
+        (Scope.SYSTEM, "whatever"),
+    ):
+        rig = Rig()
+        rig.second()
+        rig.take(SetpointsDecided)
+        failed = ScopeFailed(
+            scope=scope,
+            scope_id=scope_id,
+            active=True,
+            reason=Reason.FAILSAFE_CHILD_QUARANTINED,
+            detail="",
+        )
+        rig.send(failed)
+        [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[0])
+        assert batch.setpoints[0].reason is Reason.FAILSAFE_CHILD_QUARANTINED
+        rig.send(msgspec.structs.replace(failed, active=False))
+        for _ in range(62):
+            rig.second()
+        assert rig.take(SetpointsDecided)[-1].setpoints[0].reason is Reason.RAMP
+
+
+def test_the_beat_protects_while_the_pumps_actor_is_silent() -> None:
+    """SAF-2.3, SAF-9: a dry run is seen without a new tick, with the old lease; without a change nothing is said."""
+    rig = Rig(station(pump("a", limits(dry_run_m=0.4, dry_run_reset_m=0.6))))
+    rig.second()
+    origin = rig.world.instant
+    rig.take(SetpointsDecided)
+    rig.world.instant = rig.world.instant.plus(2.0)
+    rig.feed(level_m=1.0)
+    rig.send(Tick(what=BEAT))
+    assert rig.take(SetpointsDecided) == []
+    rig.feed(level_m=0.3)
+    rig.send(Tick(what=BEAT))
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[0])
+    assert (batch.setpoints[0].setpoint_hz, batch.setpoints[0].origin) == (0.0, origin)
+    rig.world.instant = rig.world.instant.plus(20.0)
+    rig.feed(level_m=1.0)
+    rig.send(Tick(what=BEAT))
+    assert rig.take(SetpointsDecided) == []
+
+
+def test_the_watchdog_hears_each_second_and_alarms_are_asserted_again() -> None:
+    """SUP-6, ALM: StationDecisions each beat; conditions that hold at least every 15 s; foreign feedback ignored."""
+    rig = Rig(station(pump("a", limits()), pump("b", None)))
+    alarms: list[AlarmAsserted] = []
+    for _ in range(25):
+        rig.second(pumps="a")
+        rig.feed(station_id="other", hz=1.0)
+        rig.feed(pumps="z", hz=1.0)
+        rig.world.told = [(to, one) for to, one in rig.world.told if not isinstance(one, StationDecisions)]
+        rig.send(Tick(what=BEAT))
+        told = list(rig.world.told)
+        rig.world.told.clear()
+        [(to, status)] = [(to, one) for to, one in told if isinstance(one, StationDecisions)]
+        assert to == "/sites/site/watchdog"
+        assert status.feedback["a"]["actual_speed_hz"].value == 35.0
+        assert status.waiting_for == {"b": "running, actual_speed_hz, local_override, proposal"}
+        alarms += [one for _, one in told if isinstance(one, AlarmAsserted)]
+    assert [(one.condition, one.subject) for one in alarms] == [("not_commissioned", "b")] * 3
+    rig.send(Configure(site=rig.site(station(pump("a", limits()), pump("b", limits())))))
+    rig.send(Tick(what=BEAT))
+    assert [one.subject for one in rig.take(AlarmReturned)] == ["b"]
+
+
+def test_failures_are_bounded() -> None:
+    """SUP-6: everything is bounded; what is known already still changes when the table is full."""
+    rig = Rig()
+    failure = ScopeFailed(
+        scope=Scope.PUMP, scope_id="a", active=True, reason=Reason.FAILSAFE_OPERATOR, detail=""
+    )
+    intake = Intake(rig.site(rig.config), "s", since=START, control=Settings(data_dir="unused").control)
+    for number in range(FAILURES_MAX + 10):
+        intake.take_failure(msgspec.structs.replace(failure, scope_id=f"p{number}"))
+    intake.take_failure(failure)
+    entry = intake.round_input(frozenset(), now=START)
+    assert entry is not None
+    assert entry.pumps["a"].scope_failure is None
+    intake.take_failure(msgspec.structs.replace(failure, scope_id="p0", active=False))
+    for number in range(11):
+        intake.take_failure(msgspec.structs.replace(failure, scope_id=f"p{number}", active=False))
+    intake.take_failure(failure)
+    entry = intake.round_input(frozenset(), now=START)
+    assert entry is not None
+    assert entry.pumps["a"].scope_failure is Reason.FAILSAFE_OPERATOR

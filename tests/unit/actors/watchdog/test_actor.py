@@ -1,0 +1,152 @@
+"""The watchdog actor behind fakes: goal: what is silent is alarmed once it is late, what gates show is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import pairwise
+
+from actors.messages import (
+    AlarmAsserted,
+    AlarmReturned,
+    Configure,
+    EndpointStatus,
+    Epoch,
+    GetWatchdog,
+    PublishedPump,
+    StationDecisions,
+    Tick,
+    WatchdogStatus,
+)
+from actors.start import WorkerStart
+from actors.vocabulary import Quality, Reason, Role, Settings
+from actors.vocabulary.ids import ALARM, watchdog_address
+from actors.watchdog.actor import WatchdogActor
+from tests.simulation.fakes import FakePorts
+from tests.unit.actors.watchdog.test_timers import SITE
+
+
+class Bench:
+    """A watchdog of the site, told things second by second."""
+
+    def __init__(self) -> None:
+        address = watchdog_address("north")
+        self.ports = FakePorts(str(address))
+        start = WorkerStart(role=Role.WATCHDOG, address=address, settings=Settings(data_dir="x"), site=SITE)
+        self.actor = WatchdogActor(self.ports, start)
+
+    async def second(self, *messages: object) -> None:
+        await self.ports.clock.advance(1.0)
+        for message in messages:
+            await self.actor.handle(message)  # type: ignore[arg-type]
+        await self.actor.handle(Tick(what="beat"))
+
+    def decisions(self, station_id: str) -> StationDecisions:
+        return StationDecisions(
+            station_id=station_id,
+            epoch=Epoch(0, 1),
+            decisions=(),
+            waiting_for={},
+            feedback={},
+            sent_at=self.ports.clock.now(),
+        )
+
+    def endpoint(self, *, lease_left_s: float) -> EndpointStatus:
+        now = self.ports.clock.now()
+        shown = PublishedPump(
+            pump_id="p1",
+            setpoint_hz=25.0,
+            remote_enabled=False,
+            run_inhibit=False,
+            quality=Quality.BAD,
+            reason=Reason.LEASE_EXPIRED,
+            heartbeat=1,
+            sequence=1,
+            epoch_counter=1,
+            release_id=1,
+            mode=None,
+            accepted_at=now,
+            lease_left_s=lease_left_s,
+            lapses=1,
+            refused={},
+            echo_hz=None,
+            measured_hz=None,
+        )
+        return EndpointStatus(
+            protocol="modbus",
+            bound="fake:0",
+            clients=0,
+            pumps=(shown,),
+            writes_refused=0,
+            stops_active=(),
+            sent_at=now,
+        )
+
+    def alarms(self, kind: type) -> set[tuple[str, str]]:
+        return {(news.condition, news.subject) for news in self.ports.told_to(str(ALARM), kind)}
+
+
+def play(story: Callable[[Bench], Awaitable[None]]) -> None:
+    async def run() -> None:
+        bench = Bench()
+        await bench.actor.start()
+        await story(bench)
+        await bench.ports.end()
+
+    asyncio.run(run())
+
+
+def test_a_silent_chain_is_alarmed_again_and_again_and_returns() -> None:
+    """WDG-1: s2's safety dies; s1's alarm never rings; s2's is asserted every 10 s and returns with its chain."""
+
+    async def story(bench: Bench) -> None:
+        for _ in range(45):
+            await bench.second(bench.decisions("s1"))
+        assert ("chain_silent", "s1") not in bench.alarms(AlarmAsserted)
+        told = [
+            news.at
+            for news in bench.ports.told_to(str(ALARM), AlarmAsserted)
+            if (news.condition, news.subject) == ("chain_silent", "s2")
+        ]
+        gaps = [later.seconds_since(earlier) for earlier, later in pairwise(told)]
+        assert gaps == [10.0, 10.0, 10.0]
+        for _ in range(5):
+            await bench.second(bench.decisions("s1"), bench.decisions("s2"))
+        assert ("chain_silent", "s2") in bench.alarms(AlarmReturned)
+
+    play(story)
+
+
+def test_a_lapse_at_the_gate_is_a_recorded_failsafe() -> None:
+    """WDG-2: the chain is dead, so the gate's own word opens and closes the record."""
+
+    async def story(bench: Bench) -> None:
+        await bench.second(bench.endpoint(lease_left_s=0.0))
+        await bench.second(bench.endpoint(lease_left_s=0.0))
+        assert ("failsafe", "pump:p1") in bench.alarms(AlarmAsserted)
+        status = await bench.actor.handle(GetWatchdog())
+        assert isinstance(status, WatchdogStatus)
+        assert [entry["scope_id"] for entry in status.failsafes] == ["p1"]
+        await bench.second(bench.endpoint(lease_left_s=9.0))
+        records = await bench.ports.stored()
+        assert [record.reason for record in records] == ["LEASE_EXPIRED", "LEASE_EXPIRED"]
+        assert [record.ended_at is None for record in records] == [True, False]
+        assert ("failsafe", "pump:p1") in bench.alarms(AlarmReturned)
+
+    play(story)
+
+
+def test_a_station_that_is_gone_is_not_late() -> None:
+    """DAT-4: its alarms return, nothing new rings for it."""
+
+    async def story(bench: Bench) -> None:
+        for _ in range(12):
+            await bench.second()
+        assert ("chain_silent", "s2") in bench.alarms(AlarmAsserted)
+        await bench.second(Configure(site=SITE.only("s1")))
+        assert ("chain_silent", "s2") in bench.alarms(AlarmReturned)
+        status = await bench.actor.handle(GetWatchdog())
+        assert isinstance(status, WatchdogStatus)
+        assert "s2" not in {entry["subject"] for entry in status.timers}
+
+    play(story)
