@@ -1,0 +1,1 @@
+"""Discovery: what is configured, kept in force when the database or a row fails."""

@@ -1,0 +1,1 @@
+"""A station as a whole: its wet well, its controllers' feedback, and the actor that merges and records them."""
