@@ -1,0 +1,65 @@
+"""The port between a publisher and a protocol server: the same for OPC UA, Modbus and the fake of the simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+import msgspec
+
+from actors.vocabulary import WriteRefusal
+from protocols.points import Point, PointValue
+
+
+class ClientWrite(msgspec.Struct, frozen=True, kw_only=True):
+    """One point a client wants to write, already decoded to engineering units."""
+
+    path: str
+    value: bool | int | float
+    peer: str
+
+
+# All writes of one request. One answer each, None: accepted. Modbus refuses the whole request when any is refused
+# (the guard then must have applied none: `all_or_nothing`), OPC UA answers item by item.
+WriteGuard: TypeAlias = Callable[[Sequence[ClientWrite], bool], Awaitable[Sequence[WriteRefusal | None]]]
+
+# Called right before values are read by a client, so that what is served is never older than the lease allows.
+Refresh: TypeAlias = Callable[[], None]
+
+# A client connected, left, or was refused: (event, peer, detail); for the log, the metrics and the audit trail.
+ClientNews: TypeAlias = Callable[[str, str, str], None]
+
+
+class EndpointServer(Protocol):
+    """A protocol server. Lives in the publisher's event loop; every bound and refusal of FACTS is inside it."""
+
+    async def configure(self, points: Sequence[Point]) -> None:
+        """Serve exactly these points from now on; those that stay keep address, value and subscriptions."""
+        ...
+
+    def publish(self, values: Mapping[str, PointValue]) -> None:
+        """Take new values by path, all visible to a client at once (no torn block). Unknown paths are a bug."""
+        ...
+
+    async def open(self, *, guard: WriteGuard, refresh: Refresh, news: ClientNews) -> None:
+        """Bind the port and serve.
+
+        Raises:
+            DeviceError: the port is taken or may not be bound.
+
+        """
+        ...
+
+    async def close(self) -> None:
+        """Stop serving, drop every client, free the port."""
+        ...
+
+    @property
+    def bound(self) -> str:
+        """Where it listens, '' while it does not."""
+        ...
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        ...

@@ -1,0 +1,29 @@
+"""Short names for what asyncua wants wrapped: status codes and node ids."""
+
+from __future__ import annotations
+
+import secrets
+
+from asyncua import ua
+
+from protocols.points import OPCUA_NAMESPACE_INDEX
+
+
+def status(code: int) -> ua.StatusCode:
+    """Status code object of a number of `ua.StatusCodes`."""
+    return ua.StatusCode(ua.UInt32(code))
+
+
+def standard(number: int) -> ua.NodeId:
+    """Node id of a node of the standard, a number of `ua.ObjectIds`."""
+    return ua.NodeId(ua.Int32(number))
+
+
+def random(size: int) -> ua.NodeId:
+    """Node id that cannot be guessed, of so many random bytes."""
+    return ua.NodeId(ua.ByteString(secrets.token_bytes(size)), ua.Int16(0), ua.NodeIdType.ByteString)
+
+
+def own(identifier: str) -> ua.NodeId:
+    """Node id of a node of ours."""
+    return ua.NodeId(ua.String(identifier), ua.Int16(OPCUA_NAMESPACE_INDEX))

@@ -1,0 +1,81 @@
+"""Every bound of the OPC UA endpoint in one place: what one client, and all of them, may cost us (OPC-5)."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+# --- Connections ----------------------------------------------------------------------------------------------
+SESSIONS_MAX: Final = 50
+# A few more than sessions: a client that comes back connects before its old connection is noticed as dead.
+CONNECTIONS_MAX: Final = SESSIONS_MAX + 14
+# A connection without an activated session is a scan or half open; it may not keep a place.
+IDLE_CONNECTION_S: Final = 10.0
+# A client that asks and never reads the answers is dropped after this long with a full buffer.
+STALLED_WRITE_S: Final = 10.0
+WRITE_BUFFER_BYTES: Final = 1 << 20
+# Closing politely means flushing first; who does not read is cut off.
+CLOSE_GRACE_S: Final = 2.0
+SWEEP_PERIOD_S: Final = 1.0
+# Frames parsed and waiting per connection; above the first we stop reading from that client, below the second
+# we go on.
+QUEUED_FRAMES_HIGH: Final = 32
+QUEUED_FRAMES_LOW: Final = 8
+
+# --- Sessions and channels ------------------------------------------------------------------------------------
+SESSION_TIMEOUT_S_MIN: Final = 5.0
+SESSION_TIMEOUT_S_MAX: Final = 60.0
+CHANNEL_LIFETIME_MS_MAX: Final = 3_600_000
+
+# --- Messages -------------------------------------------------------------------------------------------------
+CHUNK_BYTES_MIN: Final = 8_192  # OPC 10000-6, 7.1.2.3: no buffer may be smaller
+CHUNK_BYTES_MAX: Final = 65_535
+HELLO_BYTES_MAX: Final = 8_192
+# 1,000 nodes with our longest ids are some 200 kB; a decoded message costs up to 200 times its bytes.
+REQUEST_BYTES_MAX: Final = 256 * 1024
+REQUEST_CHUNKS_MAX: Final = math.ceil(REQUEST_BYTES_MAX / CHUNK_BYTES_MIN)
+RESPONSE_BYTES_MAX: Final = 8 << 20
+# We accept no arrays; asyncua allocates what a Variant's dimensions claim, per value of a request.
+ARRAY_ELEMENTS_MAX: Final = 64
+
+# --- Operations of one request --------------------------------------------------------------------------------
+NODES_PER_READ_MAX: Final = 1_000
+NODES_PER_WRITE_MAX: Final = 500
+NODES_PER_BROWSE_MAX: Final = 200
+NODES_PER_TRANSLATE_MAX: Final = 200
+NODES_PER_REGISTER_MAX: Final = 1_000
+ITEMS_PER_CALL_MAX: Final = 1_000
+# A guard that takes longer would hold up this client's later requests.
+GUARD_DEADLINE_S: Final = 5.0
+
+# --- Subscriptions --------------------------------------------------------------------------------------------
+SUBSCRIPTIONS_PER_SESSION_MAX: Final = 10
+SUBSCRIPTIONS_MAX: Final = 200
+PUBLISHING_INTERVAL_MS_MIN: Final = 50.0
+PUBLISHING_INTERVAL_MS_MAX: Final = 60_000.0
+KEEP_ALIVE_COUNT_MAX: Final = 1_200
+# How long a subscription lives without a publish request.
+LIFETIME_MS_MAX: Final = 600_000.0
+# All sessions together: a SCADA pair and a historian may each watch everything, and small plants get a floor.
+MONITORED_ITEMS_FLOOR: Final = 2_000
+MONITORED_ITEMS_PER_POINT: Final = 3
+ITEM_QUEUE_MAX: Final = 10
+NOTIFICATIONS_PER_MESSAGE_MAX: Final = 5_000
+UNACKNOWLEDGED_MAX: Final = 16
+
+# --- Our own work ---------------------------------------------------------------------------------------------
+# Nodes added before the loop gets its turn: liveness pings and other clients go on while a plant is built.
+NODES_PER_SLICE: Final = 200
+# Refreshing before reads may take at most this share of the processor, however many reads arrive.
+REFRESH_SHARE_MAX: Final = 0.1
+REFRESH_INTERVAL_S_MAX: Final = 0.5
+assert 0 < REFRESH_SHARE_MAX < 1
+# A client must be able to keep its subscription alive with the longest interval we grant.
+assert 3 * PUBLISHING_INTERVAL_MS_MAX <= LIFETIME_MS_MAX
+assert IDLE_CONNECTION_S < SESSION_TIMEOUT_S_MAX
+assert CHUNK_BYTES_MAX < REQUEST_BYTES_MAX < WRITE_BUFFER_BYTES
+
+
+def monitored_items_max(points: int) -> int:
+    """How many monitored items all sessions may have together, for a plant of so many points."""
+    return max(MONITORED_ITEMS_FLOOR, MONITORED_ITEMS_PER_POINT * points)

@@ -1,0 +1,231 @@
+"""Sessions: who may connect, what one session may touch, and how reads and writes reach the points."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.common.utils import ServiceError
+from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.server.address_space import ViewService
+from asyncua.server.internal_server import InternalServer
+from asyncua.server.internal_session import InternalSession
+from asyncua.server.user_managers import UserManager
+
+from protocols.opcua import limits
+from protocols.opcua.ids import random, status
+from protocols.opcua.subscriptions import BoundedSubscriptions, cancel
+from protocols.opcua.values import wire_time
+
+# Reads of the points: called before any of them is served. Writes: one status per item.
+BeforeRead = Callable[[Sequence[ua.ReadValueId]], None]
+WriteItems = Callable[[Sequence[ua.WriteValue], str], Awaitable[list[ua.StatusCode]]]
+
+
+class AnonymousOnly(UserManager):
+    """Lets in who claims nothing; no name or password is accepted until users exist (SEC-2).
+
+    asyncua's default takes any password and makes an administrator of everybody called admin.
+    """
+
+    def get_user(
+        self,
+        iserver: InternalServer,
+        username: str | None = None,
+        password: str | None = None,
+        certificate: Any = None,
+    ) -> User | None:
+        """Return the one user there is, or None: refused.
+
+        The certificate is the channel's, which proves nothing under policy None; tokens with one of their own
+        are refused before this.
+        """
+        if username is not None or password is not None:
+            return None
+        return User(role=UserRole.User, name="anonymous")
+
+
+class Session(InternalSession):
+    """A client's session: unguessable token, own subscriptions only, one connection at a time."""
+
+    def __init__(self, server: Sessions, name: str, user: User) -> None:
+        super().__init__(server, server.aspace, server.bounded_subscriptions, name, user=user, external=False)
+        self.external = True
+        # asyncua counts its tokens up from 1000: with one guess another client's session could be taken over.
+        self.auth_token = random(32)
+        self.session_id = random(16)
+        self.subscriptions: Final = server.bounded_subscriptions
+        self.server: Final = server
+        # The processor whose connection carries this session now; None between two connections.
+        self.channel: object | None = None
+        server.register_external_session(self)
+
+    async def create_session(
+        self, params: ua.CreateSessionParameters, sockname: tuple[str, int] | None = None
+    ) -> ua.CreateSessionResult:
+        """Answer CreateSession; a timeout that is no number would make the session immortal."""
+        if not math.isfinite(params.RequestedSessionTimeout or 0.0):
+            params.RequestedSessionTimeout = ua.Duration(limits.SESSION_TIMEOUT_S_MIN * 1000)
+        result = await super().create_session(params, sockname)
+        result.MaxRequestMessageSize = ua.UInt32(limits.REQUEST_BYTES_MAX)
+        return result
+
+    async def close_session(self, delete_subs: bool = True) -> None:
+        """End the session with all its subscriptions: none may outlive its owner."""
+        await super().close_session(delete_subs=True)
+
+    async def read(self, params: ua.ReadParameters) -> list[ua.DataValue]:
+        """Serve a read, after the points were brought up to date."""
+        self.server.before_read(params.NodesToRead)
+        now = wire_time()
+        return [
+            _stamped(self._read_one(item), params.TimestampsToReturn, now, item)
+            for item in params.NodesToRead
+        ]
+
+    def _read_one(self, item: ua.ReadValueId) -> ua.DataValue:
+        if item.IndexRange:  # nothing of ours is an array; asyncua would return the whole value
+            return ua.DataValue(StatusCode=status(ua.StatusCodes.BadIndexRangeNoData))
+        return self.aspace.read_attribute_value(item.NodeId, item.AttributeId)
+
+    async def write(self, params: ua.WriteParameters) -> list[ua.StatusCode]:
+        """Ask the guard item by item; nothing a client sends enters the address space by itself."""
+        return await self.server.write_items(params.NodesToWrite, str(self.name))
+
+    def own_subscription(self, subscription_id: int) -> None:
+        """Refuse what belongs to another session: ids are counted up, so they can be guessed.
+
+        Raises:
+            ServiceError: no such subscription in this session.
+
+        """
+        subscription = self.subscriptions.subscriptions.get(subscription_id)
+        if subscription is None or subscription.session_id != self.session_id:
+            raise ServiceError(ua.StatusCodes.BadSubscriptionIdInvalid)
+
+    async def create_monitored_items(
+        self, params: ua.CreateMonitoredItemsParameters
+    ) -> list[ua.MonitoredItemCreateResult]:
+        """Add monitored items as long as there is room for them."""
+        self.own_subscription(params.SubscriptionId)
+        self.server.before_read([item.ItemToMonitor for item in params.ItemsToCreate])
+        room = max(0, self.subscriptions.items_max - self.subscriptions.items)
+        surplus = len(params.ItemsToCreate) - room
+        if surplus <= 0:
+            return await self.subscriptions.create_monitored_items(params)
+        params.ItemsToCreate = params.ItemsToCreate[:room]
+        results = await self.subscriptions.create_monitored_items(params)
+        full = ua.MonitoredItemCreateResult()
+        full.StatusCode = status(ua.StatusCodes.BadTooManyMonitoredItems)
+        return results + [full] * surplus
+
+    async def delete_subscriptions(self, ids: list[int]) -> list[ua.StatusCode]:
+        """Delete the session's own subscriptions; others' ids are unknown here."""
+        own = set(self.subscriptions.owned_by(self.session_id))
+        mine = [number for number in dict.fromkeys(ids) if number in own]
+        answers = dict(zip(mine, await self.subscriptions.delete_subscriptions(mine), strict=True))
+        unknown = status(ua.StatusCodes.BadSubscriptionIdInvalid)
+        return [answers.pop(number, unknown) for number in ids]
+
+    def publish(
+        self, acks: Iterable[ua.SubscriptionAcknowledgement] | None = None
+    ) -> tuple[int, list[ua.StatusCode]]:
+        """Take acknowledgements of the session's own subscriptions; return how many those are.
+
+        Raises:
+            ServiceError: the session has none.
+
+        """
+        own = self.subscriptions.owned_by(self.session_id)
+        if not own:
+            raise ServiceError(ua.StatusCodes.BadNoSubscription)
+        results = []
+        for ack in acks or ():
+            code = ua.StatusCodes.Good
+            if ack.SubscriptionId not in own:
+                code = ua.StatusCodes.BadSubscriptionIdInvalid
+            else:
+                self.subscriptions.subscriptions[ack.SubscriptionId].publish([ack.SequenceNumber])
+            results.append(status(code))
+        return len(own), results
+
+
+class CachedViews(ViewService):
+    """Browsing at a steady cost: the tree of reference types is walked once, not once per reference."""
+
+    def __init__(self, aspace: Any) -> None:
+        super().__init__(aspace)
+        # Reference types are the standard's and do not change. Bounded: the key comes from the client.
+        self._subtypes = lru_cache(maxsize=256)(self._walk)
+
+    def _walk(self, reference_type: ua.NodeId) -> frozenset[ua.NodeId]:
+        return frozenset(super()._get_sub_ref(reference_type))
+
+    def _get_sub_ref(self, ref: ua.NodeId) -> Any:
+        return self._subtypes(ref)
+
+
+class Sessions(InternalServer):
+    """asyncua's inner server with our sessions, subscriptions and bounds."""
+
+    def __init__(self, *, before_read: BeforeRead, write_items: WriteItems) -> None:
+        super().__init__(user_manager=AnonymousOnly())
+        self.before_read: Final = before_read
+        self.write_items: Final = write_items
+        self.view_service = CachedViews(self.aspace)
+        self.bounded_subscriptions: Final = BoundedSubscriptions(self.aspace, self)
+        self.subscription_service = self.bounded_subscriptions
+        self.isession.subscription_service = self.bounded_subscriptions
+        self.allow_remote_admin = False
+        self.supported_tokens = (ua.AnonymousIdentityToken,)  # type: ignore[assignment]  # a shorter tuple
+        self.min_session_timeout_ms = limits.SESSION_TIMEOUT_S_MIN * 1000
+        self.max_session_timeout_ms = limits.SESSION_TIMEOUT_S_MAX * 1000
+
+    @property
+    def sessions(self) -> list[Session]:
+        """All client sessions, activated or not."""
+        return [session for session in self._external_sessions.values() if isinstance(session, Session)]
+
+    async def admit(self, name: str) -> Session:
+        """Make a session; when all places are taken, the longest idle one without a connection goes.
+
+        Raises:
+            ServiceError: all places are taken by connected clients.
+
+        """
+        if len(self._external_sessions) >= limits.SESSIONS_MAX:
+            detached = [session for session in self.sessions if session.channel is None]
+            if not detached:
+                raise ServiceError(ua.StatusCodes.BadTooManySessions)
+            await min(detached, key=lambda session: session._last_activity).close_session()
+        return Session(self, name, User(role=UserRole.Anonymous))
+
+    async def begin(self) -> None:
+        """Show the server as running and start its clock."""
+        await self.start()
+
+    async def end(self) -> None:
+        """Close every session and stop the clock at once (asyncua would wait for its next second)."""
+        for session in self.sessions:
+            await session.close_session()
+        await cancel(self.time_task)
+        self.time_task = None
+
+
+def _stamped(
+    value: ua.DataValue, wanted: ua.TimestampsToReturn, now: Any, item: ua.ReadValueId
+) -> ua.DataValue:
+    """Give a value the timestamps that the client asked for; the server's is the moment of the read."""
+    if item.AttributeId != ua.AttributeIds.Value:
+        return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=None)
+    if wanted == ua.TimestampsToReturn.Both:
+        return dataclasses.replace(value, ServerTimestamp=now)
+    if wanted == ua.TimestampsToReturn.Source:
+        return dataclasses.replace(value, ServerTimestamp=None)
+    if wanted == ua.TimestampsToReturn.Server:
+        return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=now)
+    return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=None)

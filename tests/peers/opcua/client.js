@@ -1,0 +1,140 @@
+// An OPC UA client on node-opcua: reads one JSON command per line, answers with one JSON line.
+"use strict";
+
+console.log = console.error; // the library talks; standard output is for answers
+
+const readline = require("node:readline");
+const {
+  AttributeIds,
+  ClientMonitoredItemGroup,
+  ClientSubscription,
+  DataType,
+  MessageSecurityMode,
+  OPCUAClient,
+  SecurityPolicy,
+  TimestampsToReturn,
+  makeBrowsePath,
+} = require("node-opcua-client");
+
+const client = OPCUAClient.create({
+  applicationName: "calejo-test",
+  connectionStrategy: { maxRetry: 1, initialDelay: 100, maxDelay: 200 },
+  endpointMustExist: true,
+  securityMode: MessageSecurityMode.None,
+  securityPolicy: SecurityPolicy.None,
+});
+let session;
+let subscription;
+const notifications = [];
+
+function plain(dataValue) {
+  return {
+    value: dataValue.value ? dataValue.value.value : null,
+    type: dataValue.value ? DataType[dataValue.value.dataType] : null,
+    status: dataValue.statusCode.name,
+    source: dataValue.sourceTimestamp ? dataValue.sourceTimestamp.toISOString() : null,
+    server: dataValue.serverTimestamp ? dataValue.serverTimestamp.toISOString() : null,
+  };
+}
+
+const commands = {
+  async hello() {
+    await client.connect(process.argv[2]);
+    session = await client.createSession();
+    return "connected";
+  },
+  async namespaces() {
+    return session.readNamespaceArray();
+  },
+  async browse({ node }) {
+    const result = await session.browse(node);
+    return result.references.map((reference) => ({
+      name: reference.browseName.name,
+      node: reference.nodeId.toString(),
+      type: reference.typeDefinition.toString(),
+    }));
+  },
+  async property({ node, name }) {
+    const result = await session.browse({
+      nodeId: node, referenceTypeId: "HasProperty", includeSubtypes: true, browseDirection: 0,
+      nodeClassMask: 0, resultMask: 63,
+    });
+    const found = result.references.find((reference) => reference.browseName.name === name);
+    const value = (await session.read({ nodeId: found.nodeId, attributeId: AttributeIds.Value })).value.value;
+    return { unit: value.displayName.text, id: value.unitId };
+  },
+  async translate({ start, path }) {
+    const result = await session.translateBrowsePath(makeBrowsePath(start, path));
+    return result.targets.map((target) => target.targetId.toString());
+  },
+  async read({ nodes, attribute }) {
+    const attributeId = AttributeIds[attribute || "Value"];
+    return (await session.read(nodes.map((nodeId) => ({ nodeId, attributeId })))).map(plain);
+  },
+  async write({ items }) {
+    const nodesToWrite = items.map(({ node, type, value, attribute }) => ({
+      nodeId: node,
+      attributeId: AttributeIds[attribute || "Value"],
+      value: { value: { dataType: DataType[type], value } },
+    }));
+    return (await session.write(nodesToWrite)).map((code) => code.name);
+  },
+  async subscribe({ nodes, interval }) {
+    subscription = ClientSubscription.create(session, {
+      requestedPublishingInterval: interval, requestedLifetimeCount: 1000, requestedMaxKeepAliveCount: 10,
+      maxNotificationsPerPublish: 0, publishingEnabled: true, priority: 1,
+    });
+    subscription.on("raw_notification", (message) => {
+      for (const data of message.notificationData || []) {
+        notifications.push(
+          (data.monitoredItems || []).map((one) => ({
+            node: nodes[one.clientHandle - subscription.firstHandle] || one.clientHandle,
+            ...plain(one.value),
+          })),
+        );
+      }
+    });
+    await new Promise((resolve, reject) => {
+      subscription.on("started", resolve);
+      subscription.on("internal_error", reject);
+    });
+    const group = ClientMonitoredItemGroup.create(
+      subscription,
+      nodes.map((nodeId) => ({ nodeId, attributeId: AttributeIds.Value })),
+      { samplingInterval: 0, discardOldest: true, queueSize: 10 },
+      TimestampsToReturn.Both,
+    );
+    await new Promise((resolve) => group.on("initialized", resolve));
+    subscription.firstHandle = Math.min(...group.monitoredItems.map((one) => one.monitoringParameters.clientHandle));
+    return group.monitoredItems.map((one) => one.statusCode.name);
+  },
+  async notifications() {
+    return notifications.splice(0);
+  },
+  async call() {
+    try {
+      const answer = await session.call({ objectId: "i=2253", methodId: "i=11492", inputArguments: [] });
+      return answer.statusCode.name;
+    } catch (error) {
+      return String(error.message);
+    }
+  },
+  async bye() {
+    if (subscription) await subscription.terminate();
+    await session.close();
+    await client.disconnect();
+    return "gone";
+  },
+};
+
+readline.createInterface({ input: process.stdin }).on("line", async (line) => {
+  const { command, ...rest } = JSON.parse(line);
+  let answer;
+  try {
+    answer = { result: await commands[command](rest) };
+  } catch (error) {
+    answer = { error: String(error && error.message), stack: String(error && error.stack) };
+  }
+  process.stdout.write(`${JSON.stringify(answer)}\n`);
+  if (command === "bye") process.exitCode = 0, process.stdin.destroy();
+});

@@ -1,0 +1,139 @@
+"""An endpoint on a free loopback port with a small publisher behind it, and a raw client without any
+library.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from actors.vocabulary import Quality, WriteRefusal
+from protocols.endpoint import ClientWrite
+from protocols.modbus.connection import ModbusLimits
+from protocols.modbus.server import ModbusEndpoint
+from protocols.points import PointValue, site_points
+from tests.unit.protocols.plants import north
+
+DEADLINE_S = 10.0
+
+
+class Publisher:
+    """Accepts what the PLC writes and shows it; a stop, once set, stays set."""
+
+    def __init__(self, endpoint: ModbusEndpoint) -> None:
+        self.endpoint = endpoint
+        self.news: list[tuple[str, str, str]] = []
+        self.requests: list[list[ClientWrite]] = []
+        self.refreshed = 0
+        self.refusals: dict[str, WriteRefusal] = {}
+        self.hold: asyncio.Event | None = None
+        self.error: Exception | None = None
+        self.finished = 0
+
+    async def guard(self, writes: Sequence[ClientWrite], all_or_nothing: bool) -> list[WriteRefusal | None]:
+        assert all_or_nothing
+        if self.error:
+            raise self.error
+        if self.hold:
+            await self.hold.wait()
+        self.requests.append(list(writes))
+        verdicts = [self.refusals.get(write.path) for write in writes]
+        if not any(verdicts):
+            self.show({write.path: write.value for write in writes if write.value or not is_stop(write)})
+        self.finished += 1
+        return verdicts
+
+    def refresh(self) -> None:
+        self.refreshed += 1
+
+    def tell(self, event: str, peer: str, detail: str) -> None:
+        self.news.append((event, peer, detail))
+
+    def show(self, values: dict[str, float]) -> None:
+        self.endpoint.publish(
+            {path: PointValue(value=value, quality=Quality.GOOD) for path, value in values.items()}
+        )
+
+    def events(self, event: str) -> list[str]:
+        return [detail for name, _, detail in self.news if name == event]
+
+
+def is_stop(write: ClientWrite) -> bool:
+    return write.path.endswith("/emergency_stop")
+
+
+@asynccontextmanager
+async def served(limits: ModbusLimits | None = None, *, port: int = 0) -> AsyncIterator[Publisher]:
+    endpoint = ModbusEndpoint("127.0.0.1", port, limits)
+    publisher = Publisher(endpoint)
+    await endpoint.configure(site_points(north()))
+    await endpoint.open(guard=publisher.guard, refresh=publisher.refresh, news=publisher.tell)
+    try:
+        yield publisher
+    finally:
+        await endpoint.close()
+        assert endpoint.clients == 0
+
+
+def port_of(publisher: Publisher) -> int:
+    return int(publisher.endpoint.bound.rpartition(":")[2])
+
+
+def frame(tid: int, unit: int, pdu: bytes, *, protocol: int = 0, length: int | None = None) -> bytes:
+    return struct.pack(">HHHB", tid, protocol, len(pdu) + 1 if length is None else length, unit) + pdu
+
+
+def pdu(function: int, *words: int, data: bytes | None = None) -> bytes:
+    head = struct.pack(f">B{len(words)}H", function, *words)
+    return head if data is None else head + bytes([len(data)]) + data
+
+
+class Raw:
+    """A client that sends any bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def connect(cls, publisher: Publisher) -> Raw:
+        return cls(*await asyncio.open_connection("127.0.0.1", port_of(publisher)))
+
+    async def answer(self) -> tuple[int, int, bytes]:
+        """Return (transaction, unit, PDU) of the next answer."""
+        async with asyncio.timeout(DEADLINE_S):
+            tid, protocol, length, unit = struct.unpack(">HHHB", await self.reader.readexactly(7))
+            assert protocol == 0
+            return tid, unit, await self.reader.readexactly(length - 1)
+
+    async def ask(self, request: bytes, *, unit: int = 1, tid: int = 1) -> bytes:
+        self.writer.write(frame(tid, unit, request))
+        answered_tid, answered_unit, answer = await self.answer()
+        assert (answered_tid, answered_unit) == (tid, unit)
+        return answer
+
+    async def ended(self) -> bytes:
+        """Wait until the server hangs up; return what it still sent."""
+        async with asyncio.timeout(DEADLINE_S):
+            try:
+                return await self.reader.read()
+            except ConnectionError:
+                return b""
+
+    async def close(self) -> None:
+        self.writer.close()
+        try:
+            await self.writer.wait_closed()
+        except ConnectionError:
+            return
+
+
+async def until(condition: object, *, what: str, deadline_s: float = DEADLINE_S) -> None:
+    """Wait for a callable to become true."""
+    assert callable(condition)
+    loop = asyncio.get_running_loop()
+    end_s = loop.time() + deadline_s
+    while not condition():
+        assert loop.time() < end_s, f"not within {deadline_s} s: {what}"
+        await asyncio.sleep(0.005)
