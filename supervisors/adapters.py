@@ -1,0 +1,155 @@
+"""The real things behind the actors' ports: files below the data directory, the database, the protocol servers."""
+
+# ruff: noqa: PLC0415  each process imports only what its own role needs
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, assert_never
+
+from actors.runtime import Ports
+from actors.start import WorkerStart
+from actors.stores import (
+    EpochStore,
+    FeedbackReader,
+    LatchStore,
+    ModeStore,
+    PlanReader,
+    RecordSpool,
+    RecordWriter,
+    TopologyReader,
+)
+from actors.vocabulary import Role
+from protocols.endpoint import EndpointServer
+from supervisors.process import SystemClock
+from supervisors.tree import ports_of
+
+if TYPE_CHECKING:
+    from storage.engine import Access, Database
+    from storage.topology_file import TopologyFile
+
+_NS_PER_S = 1_000_000_000
+
+
+def _folder(start: WorkerStart) -> Path:
+    return Path(start.settings.data_dir)
+
+
+def _utc_second(ports: Ports) -> Callable[[], int]:
+    return lambda: ports.clock.now().utc_ns // _NS_PER_S
+
+
+def latches(ports: Ports, start: WorkerStart) -> LatchStore:
+    """Return the folder of stops and clears, shared by every process of this machine."""
+    from storage.latches import LatchFolder
+
+    return LatchFolder(_folder(start) / "latches", utc_second=_utc_second(ports))
+
+
+def modes(start: WorkerStart) -> ModeStore:
+    """Return the folder of operator modes."""
+    from storage.modes import ModeFolder
+
+    return ModeFolder(_folder(start) / "modes")
+
+
+def epochs(ports: Ports, start: WorkerStart) -> EpochStore:
+    """Return a site's epochs: written by its supervisor, read by its gates."""
+    from storage.epochs import EpochFile
+
+    assert start.site is not None, "epochs belong to a site"
+    return EpochFile(_folder(start) / "epochs" / f"{start.site.site_id}.json", utc_second=_utc_second(ports))
+
+
+def spool(start: WorkerStart) -> RecordSpool:
+    """Return the storage actor's queue on disk."""
+    from storage.spool import SpoolFile
+
+    clock = SystemClock()
+    return SpoolFile(
+        _folder(start) / "spool",
+        bytes_max=start.settings.database.spool_bytes_max,
+        utc_second=lambda: clock.now().utc_ns // _NS_PER_S,
+    )
+
+
+def _database(ports: Ports, start: WorkerStart, access: Access) -> Database:
+    from storage.engine import Access, Chance, Database
+    from storage.urls import sqlite_url
+
+    settings = start.settings.database
+    url = settings.url or sqlite_url(_folder(start) / "calejo.db")
+    if access is Access.READ and settings.reader_url:
+        url = settings.reader_url
+    chance = Chance(sleep=ports.clock.sleep, random=ports.clock.random)
+    return Database(url, access, settings=settings, chance=chance)
+
+
+def topology_reader(ports: Ports, start: WorkerStart) -> TopologyReader:
+    """Return what discovery reads from."""
+    from storage.engine import Access
+    from storage.readers import DatabaseTopologyReader
+
+    return DatabaseTopologyReader(_database(ports, start, Access.READ))
+
+
+def topology_store(start: WorkerStart) -> TopologyFile:
+    """Return the file of the last good topology."""
+    from storage.topology_file import TopologyFile
+
+    return TopologyFile(_folder(start) / "topology.json")
+
+
+def plan_reader(ports: Ports, start: WorkerStart) -> PlanReader:
+    """Return what a plan actor reads from."""
+    from storage.engine import Access
+    from storage.readers import DatabasePlanReader
+
+    return DatabasePlanReader(_database(ports, start, Access.READ))
+
+
+def feedback_reader(ports: Ports, start: WorkerStart) -> FeedbackReader:
+    """Return what a station actor reads foreign feedback from."""
+    from storage.engine import Access
+    from storage.readers import DatabaseFeedbackReader
+
+    return DatabaseFeedbackReader(_database(ports, start, Access.READ))
+
+
+def writer(ports: Ports, start: WorkerStart) -> RecordWriter:
+    """Return what the storage actor writes with."""
+    from storage.engine import Access
+    from storage.writer import DatabaseWriter
+
+    return DatabaseWriter(_database(ports, start, Access.WRITE))
+
+
+def endpoint_server(start: WorkerStart) -> EndpointServer:
+    """Return the protocol server of an endpoint's role, on its site's port."""
+    assert start.site is not None, "an endpoint belongs to a site"
+    ports = ports_of(start.settings, start.site.site_id)
+    match start.role:
+        case Role.OPCUA:
+            from protocols.opcua.server import OpcUaEndpoint
+
+            return OpcUaEndpoint(ports.host, ports.opcua)
+        case Role.MODBUS:
+            from protocols.modbus.server import ModbusEndpoint
+
+            return ModbusEndpoint(ports.host, ports.modbus)
+        case (
+            Role.SUPERVISOR
+            | Role.SAFETY
+            | Role.PLAN
+            | Role.PUMP
+            | Role.STATION
+            | Role.STORAGE
+            | Role.DISCOVERY
+            | Role.WATCHDOG
+            | Role.ALARM
+            | Role.API
+        ):
+            raise AssertionError(f"{start.role} is no endpoint")
+        case _:
+            assert_never(start.role)

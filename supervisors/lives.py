@@ -1,0 +1,175 @@
+"""The living children of one supervisor process: started, watched, pinged and ended, one operation each at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from actors.messages import ChildNews, StopTree
+from actors.runtime import Ports
+from actors.vocabulary import Address, CalejoError, Role
+from supervisors.restart import Ended, Event, Hung, Kill, Started, StartFailed
+from supervisors.runtime import HostStats, Life, Runtime, StartOrder
+from supervisors.spec import ChildSpec
+
+# Cold starts are processor work: more at a time only make all of them late.
+STARTS_AT_A_TIME: Final = 4
+# A ping that failed while this process itself was held up says nothing about the child.
+_OWN_DELAY_S: Final = 0.5
+# Of a supervisor's shutdown time, what is left for ending its own process after its tree.
+_OWN_END_S: Final = 1.0
+
+
+class LivingChild(msgspec.Struct, kw_only=True):
+    """One child's life with its watchers; mutable, owned by `Lives`."""
+
+    life: Life
+    spec: ChildSpec
+    stats: HostStats | None = None
+    cancels: tuple[Callable[[], None], ...] = ()
+
+
+class Lives:
+    """Performs starts and ends, and reports what happens as events (through the supervisor's mailbox)."""
+
+    def __init__(self, ports: Ports, runtime: Runtime, report: Callable[[Event], None]) -> None:
+        self._ports = ports
+        self._runtime = runtime
+        self._report = report
+        self.living: dict[Address, LivingChild] = {}
+        self._locks: dict[Address, asyncio.Lock] = {}
+        self._slots = asyncio.Semaphore(STARTS_AT_A_TIME)
+
+    def _lock(self, address: Address) -> asyncio.Lock:
+        return self._locks.setdefault(address, asyncio.Lock())
+
+    # ------------------------------------------------------------------ begin
+
+    def start(self, spec: ChildSpec, order: StartOrder) -> None:
+        """Start a child in the background; `Started` or `StartFailed` follows."""
+        self._ports.tasks.spawn(self._start(spec, order), name=f"start {spec.address}")
+
+    async def _start(self, spec: ChildSpec, order: StartOrder) -> None:
+        address, incarnation = spec.address, order.start.incarnation
+        async with self._lock(address), self._slots:
+            try:
+                life = await self._runtime.start(order, deadline_s=spec.start_deadline_s)
+            except CalejoError as error:
+                self._report(StartFailed(address=address, incarnation=incarnation, why=str(error)))
+                return
+            self.attach(spec, life, None)
+        self._report(Started(address=address, incarnation=incarnation))
+
+    def attach(self, spec: ChildSpec, life: Life, stats: HostStats | None) -> None:
+        """Watch and ping a living child from now on."""
+        self._detach(life.address)
+        child = LivingChild(life=life, spec=spec, stats=stats)
+        self.living[life.address] = child
+        spawn = self._ports.tasks.spawn
+        child.cancels = (
+            spawn(self._watch(child), name=f"watch {life.address}"),
+            spawn(self._ping(child), name=f"ping {life.address}"),
+        )
+
+    def _detach(self, address: Address) -> LivingChild | None:
+        child = self.living.pop(address, None)
+        for cancel in child.cancels if child is not None else ():
+            cancel()
+        return child
+
+    # ------------------------------------------------------------------ watch
+
+    async def _watch(self, child: LivingChild) -> None:
+        why = await self._runtime.watch(child.life)
+        if self.living.get(child.life.address) is child:
+            del self.living[child.life.address]
+            for cancel in child.cancels[1:]:
+                cancel()
+        self._report(Ended(address=child.life.address, incarnation=child.life.incarnation, why=why))
+
+    async def _ping(self, child: LivingChild) -> None:
+        spec, clock = child.spec, self._ports.clock
+        pause_s = 0.0  # the first at once: people want to see the pid
+        while True:
+            await clock.sleep(pause_s)
+            pause_s = spec.liveness_period_s
+            asked_at = clock.now()
+            try:
+                child.stats = await self._runtime.ping(child.life, deadline_s=spec.liveness_deadline_s)
+            except CalejoError as error:
+                waited_s = clock.now().seconds_since(asked_at)
+                if waited_s > spec.liveness_deadline_s + _OWN_DELAY_S:
+                    continue  # we were held up ourselves
+                if waited_s < spec.liveness_deadline_s:
+                    continue  # a failed call is a death: the watch reports it, with its reason
+                life = child.life
+                self._report(Hung(address=life.address, incarnation=life.incarnation, why=str(error)))
+                return
+
+    # ------------------------------------------------------------------ end
+
+    def kill(self, effect: Kill) -> None:
+        """End this incarnation by force, in the background."""
+        child = self.living.get(effect.address)
+        if child is not None and child.life.incarnation == effect.incarnation:
+            self._detach(effect.address)
+            self._ports.tasks.spawn(self._kill(child), name=f"kill {effect.address}")
+
+    async def _kill(self, child: LivingChild) -> None:
+        async with self._lock(child.life.address):
+            await self._runtime.kill(child.life)
+
+    def stop(self, address: Address) -> None:
+        """End a child in order, in the background; by force after its shutdown time."""
+        self._ports.tasks.spawn(self.stopped(address), name=f"stop {address}")
+
+    async def stopped(self, address: Address, *, at_most_s: float | None = None) -> None:
+        """End a child in order and return when nothing of it is left.
+
+        `at_most_s` shortens its shutdown time; with nothing left of it the child is killed at once.
+        """
+        async with self._lock(address):
+            child = self._detach(address)
+            if child is None:
+                return
+            budget_s = child.spec.shutdown_s if at_most_s is None else min(child.spec.shutdown_s, at_most_s)
+            if budget_s <= 0.0:
+                await self._runtime.kill(child.life)
+            else:
+                await self._stop(child, budget_s)
+            if child.spec.role is Role.SUPERVISOR:
+                await self.sweep(address)
+
+    async def _stop(self, child: LivingChild, budget_s: float) -> None:
+        if child.spec.role is Role.SUPERVISOR:
+            tree_s = max(budget_s - _OWN_END_S, budget_s / 2.0)
+            try:
+                ref = self._ports.directory.ref(child.life.address)
+                await ref.ask(StopTree(budget_s=tree_s), deadline_s=tree_s + _OWN_END_S / 2.0)
+            except CalejoError as error:
+                self._ports.log.warning("subtree_not_stopped", child=child.life.address, error=str(error))
+        await self._runtime.stop(child.life, timeout_s=min(budget_s, child.spec.shutdown_s))
+
+    async def sweep(self, address: Address) -> None:
+        """Kill whatever still lives below `address`: detached children outlive a supervisor that was killed."""
+        prefix = address.rstrip("/") + "/"
+        below = [each for each in await self._runtime.living() if each.startswith(prefix) and each != address]
+        await asyncio.gather(*(self._runtime.kill_address(each) for each in below))
+
+
+def news(event: Event) -> ChildNews:
+    """Return the mailbox form of an event about one child."""
+    match event:
+        case Started(address=address, incarnation=incarnation):
+            return ChildNews(child=address, incarnation=incarnation, what="started")
+        case StartFailed(address=address, incarnation=incarnation, why=why):
+            return ChildNews(child=address, incarnation=incarnation, what="start_failed", detail=why)
+        case Ended(address=address, incarnation=incarnation, why=why):
+            return ChildNews(child=address, incarnation=incarnation, what="died", detail=why)
+        case Hung(address=address, incarnation=incarnation, why=why):
+            return ChildNews(child=address, incarnation=incarnation, what="hung", detail=why)
+        case _:
+            raise AssertionError(f"no news about a child: {event!r}")

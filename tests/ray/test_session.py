@@ -1,0 +1,56 @@
+"""Starting and ending Ray for one run."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from supervisors.process import alive
+
+pytestmark = pytest.mark.ray
+
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+_PROGRAM = """
+import asyncio, json, sys
+sys.path.insert(0, sys.argv[2])
+from actors.start import WorkerStart
+from actors.vocabulary import Address, Role, Settings
+from supervisors.process import descendants
+from supervisors.ray_session import connect
+from supervisors.runtime import StartOrder
+import os
+settings = Settings(data_dir=sys.argv[1])
+session = connect(settings, namespace="calejo-session", make="tests.ray.actors_for_tests:make")
+async def main():
+    runtime = session.runtime()
+    start = WorkerStart(role=Role.PUMP, address=Address("/one"), settings=settings)
+    life = await runtime.start(StartOrder(start=start), deadline_s=30.0)
+    return (await runtime.ping(life, deadline_s=5.0)).pid
+pid = asyncio.run(main())
+below = descendants(os.getpid())
+session.shutdown()
+print(json.dumps({"pid": pid, "below": below, "temp": str(session.temp_dir), "cwd": os.getcwd()}))
+"""
+
+
+def test_a_decoy_beside_the_starter_is_not_imported_and_nothing_stays_behind(tmp_path: Path) -> None:
+    """SUP-1, HA-1: workers import our packages whatever lies where they were started; shutdown ends every process."""
+    decoy = tmp_path / "elsewhere"
+    for package in ("supervisors", "actors", "storage"):
+        (decoy / package).mkdir(parents=True)
+        (decoy / package / "__init__.py").write_text("raise ImportError('a decoy')\n")
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(tmp_path / "data"), str(_REPOSITORY)],
+        cwd=decoy, capture_output=True, text=True, timeout=90, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert told["pid"] in told["below"]
+    assert not [pid for pid in told["below"] if alive(pid)]
+    assert not Path(told["temp"]).exists()
+    assert told["cwd"] == str(decoy)
