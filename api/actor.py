@@ -1,0 +1,123 @@
+"""The API's actor: REST and health in its own process, loopback only until users exist; it computes no setpoint."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, assert_never
+
+from actors.messages import ApiInbox, Done, GetApi, Tick
+from actors.outbox import Outbox
+from actors.plan.conditions import ConditionBook
+from actors.runtime import Ports
+from actors.start import WorkerStart
+from actors.stores import LatchStore
+from actors.vocabulary import DeviceError, Severity, UnavailableError
+from actors.vocabulary.ids import ALARM
+from actors.vocabulary.records import Record
+from api.app import health_application, rest_application
+from api.server import HttpServer, bind_loopback
+from api.service import Service
+from api.sources import Sources, TopologyMemory
+from api.stops import Stops
+from storage.topology_file import TopologyFile
+
+_RECORDS_MAX: Final = 2_000
+_START_DEADLINE_S: Final = 10.0
+_STOP_DEADLINE_S: Final = 3.0
+_KEEP: Final = "keep"
+_KEEP_PERIOD_S: Final = 1.0
+_TOPOLOGY: Final = "topology"
+_TOPOLOGY_PERIOD_S: Final = 5.0
+
+
+class ApiActor:
+    """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another."""
+
+    def __init__(
+        self, ports: Ports, start: WorkerStart, latches: LatchStore, memory: TopologyMemory | None = None
+    ) -> None:
+        self._ports = ports
+        self._settings = start.settings
+        self._outbox = Outbox(ports, records_max=_RECORDS_MAX)
+        self._conditions = ConditionBook()
+        self._sources = Sources(
+            ports.directory, memory or TopologyFile(Path(start.settings.data_dir) / "topology.json")
+        )
+        self._stops = Stops(self._sources, latches, own_address=ports.address, record=self._record)
+        self._service = Service(
+            sources=self._sources, stops=self._stops, clock=ports.clock, record=self._record
+        )
+        self._servers: list[tuple[str, HttpServer]] = []
+
+    async def start(self) -> None:
+        """Bind both ports and serve.
+
+        Raises:
+            RefusedError: the host is not loopback.
+            DeviceError: a port is taken; the text names it.
+
+        """
+        api, log = self._settings.api, self._ports.log
+        try:
+            # A stop must know whom to tell from the first request on, whether or not discovery lives.
+            await self._sources.recall()
+        except DeviceError as error:
+            log.warning("topology_not_recalled", error=str(error))
+        applications = (
+            ("rest", api.rest, rest_application(self._service, version=version("calejo"), log=log)),
+            ("health", api.health, health_application(self._service, log=log)),
+        )
+        # Both ports before either serves: half an API is none.
+        with ExitStack() as taken:
+            for name, port, application in applications:
+                listening = bind_loopback(api.host, port, what=f"api.{name}")
+                taken.callback(listening.close)
+                self._servers.append((name, HttpServer(application, listening)))
+            taken.pop_all()
+        for name, server in self._servers:
+            self._ports.tasks.spawn(server.run_until_stopped(), name=f"serve-{name}")
+            await server.wait_started(deadline_s=_START_DEADLINE_S)
+            log.info("serving", what=name, port=server.port)
+        self._ports.timers.every(_KEEP_PERIOD_S, Tick(what=_KEEP))
+        self._ports.timers.every(_TOPOLOGY_PERIOD_S, Tick(what=_TOPOLOGY), first_after_s=0.0)
+
+    async def stop(self) -> None:
+        """Let running requests end, then free both ports."""
+        await asyncio.gather(*(server.stop(deadline_s=_STOP_DEADLINE_S) for _, server in self._servers))
+
+    async def handle(self, message: ApiInbox) -> object:
+        """Answer that the API serves; keep stops and the plant's picture up to date."""
+        match message:
+            case Tick(what=what):
+                await self._tick(what)
+                return Done()
+            case GetApi():
+                return Done()
+            case _:
+                assert_never(message)
+
+    async def _tick(self, what: str) -> None:
+        if what == _TOPOLOGY:
+            try:
+                await self._sources.fresh_topology()
+            except UnavailableError as error:
+                self._ports.log.info("topology_not_refreshed", error=str(error))
+            return
+        now, subject = self._ports.clock.now(), str(self._ports.address)
+        why = await self._stops.keep(now)
+        if why:
+            self._conditions.hold("latch_not_durable", subject, Severity.CRITICAL, why)
+        else:
+            self._conditions.clear("latch_not_durable", subject)
+        for news in self._conditions.news(now):
+            self._ports.directory.ref(ALARM).tell(news)
+
+    def _record(self, records: Iterable[Record]) -> None:
+        self._outbox.put(*records)
+
+
+__all__ = ["ApiActor", "bind_loopback"]

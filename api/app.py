@@ -1,0 +1,134 @@
+"""The two Litestar applications, REST and health: routes, problem details (RFC 9457) and the guard around them."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from litestar import Litestar, Request, Response, Router
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from actors.runtime import Log
+from actors.vocabulary import CallerError, DeviceError, InvalidValueError, RefusedError, UnknownSubjectError
+from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
+from api.health import HEALTH_HANDLERS
+from api.routes import HANDLERS
+from api.service import Service
+
+if TYPE_CHECKING:
+    from litestar.types import ExceptionHandlersMap
+
+_DEADLINES_S: Final = {"/api/v1/discovery": 25.0, "/api/v1/emergency-stops": 4.0}
+_SHOWN_MAX: Final = 60
+
+AnyRequest = Request[Any, Any, Any]
+
+
+def rest_application(service: Service, *, version: str, log: Log) -> Guard:
+    """Return the REST application of `service`."""
+    application = Litestar(
+        route_handlers=[Router(path="/api/v1", route_handlers=HANDLERS)],
+        openapi_config=OpenAPIConfig(
+            title="Calejo",
+            version=version,
+            description="Safe, explained, real-time setpoints for wastewater pump stations.",
+            path="/api/v1/schema",
+            # No page with outside assets: the raw document only, until the offline page exists.
+            render_plugins=[JsonRenderPlugin()],
+        ),
+        **_common(service, log),
+    )
+    return Guard(application, log=log, deadlines_s=_DEADLINES_S)
+
+
+def health_application(service: Service, *, log: Log) -> Guard:
+    """Return the health application of `service` (API-3)."""
+    return Guard(
+        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log)), log=log
+    )
+
+
+def _common(service: Service, log: Log) -> dict[str, Any]:
+    return {
+        "state": State({"service": service}),
+        "exception_handlers": _exception_handlers(log),
+        "request_max_body_size": BODY_BYTES_MAX,
+        "debug": False,
+        "logging_config": None,
+    }
+
+
+def _problem(request: AnyRequest, status: HTTPStatus, detail: str, *, title: str = "") -> Response[Any]:
+    content = problem(status, detail, instance=request.url.path, title=title)
+    return Response(content, status_code=status, media_type=PROBLEM)
+
+
+def _invalid(request: AnyRequest, error: InvalidValueError) -> Response[Any]:
+    return _problem(request, HTTPStatus.BAD_REQUEST, str(error), title="Invalid value")
+
+
+def _unknown(request: AnyRequest, error: UnknownSubjectError) -> Response[Any]:
+    return _problem(request, HTTPStatus.NOT_FOUND, str(error), title="Not known")
+
+
+def _refused(request: AnyRequest, error: RefusedError | CallerError) -> Response[Any]:
+    return _problem(request, HTTPStatus.CONFLICT, str(error), title="Refused")
+
+
+def _unavailable(request: AnyRequest, error: DeviceError) -> Response[Any]:
+    response = _problem(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), title="Not available")
+    response.headers["Retry-After"] = "1"
+    return response
+
+
+def _http(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    response = _problem(request, HTTPStatus(error.status_code), error.detail)
+    response.headers.update(error.headers or {})
+    return response
+
+
+def _not_valid(request: AnyRequest, error: ValidationException) -> Response[Any]:
+    """Name each key with its value and what was expected; Litestar tells key and expectation only."""
+    complaints = error.extra if isinstance(error.extra, list) else []
+    told = [_complaint(request, each) for each in complaints if isinstance(each, dict)]
+    return _problem(request, HTTPStatus.BAD_REQUEST, "; ".join(told) or error.detail, title="Invalid value")
+
+
+def _complaint(request: AnyRequest, complaint: dict[str, Any]) -> str:
+    key, expectation = str(complaint.get("key") or "body"), str(complaint.get("message", ""))
+    value = request.query_params.get(key)
+    if complaint.get("source", "body") == "body":
+        value = _body_value(request, key)
+    return f"{key}: {expectation}" if value is None else f"{key}: {str(value)[:_SHOWN_MAX]!r}, {expectation}"
+
+
+def _body_value(request: AnyRequest, key: str) -> Any:
+    scope: Any = request.scope
+    try:
+        place = msgspec.json.decode(scope.get(BODY_KEY, b""))
+    except msgspec.DecodeError:
+        return None
+    for part in key.split("."):
+        place = place.get(part) if isinstance(place, dict) else None
+    return place
+
+
+def _exception_handlers(log: Log) -> ExceptionHandlersMap:
+    def bug(request: AnyRequest, error: Exception) -> Response[Any]:
+        log.error("handler_failed", path=request.url.path, error=repr(error))
+        return _problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the log has it")
+
+    return {
+        InvalidValueError: _invalid,
+        UnknownSubjectError: _unknown,
+        RefusedError: _refused,
+        CallerError: _refused,
+        DeviceError: _unavailable,
+        ValidationException: _not_valid,
+        HTTPException: _http,
+        Exception: bug,
+    }

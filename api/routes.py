@@ -1,0 +1,399 @@
+"""`/api/v1`: one handler per resource; each asks the tree, none computes a setpoint."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import uuid
+from collections.abc import Awaitable
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from litestar import Request, get, post
+from litestar.datastructures import State
+from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
+
+from actors.messages import EndpointStatus, SetMode, StationDecisions
+from actors.vocabulary import (
+    DeviceError,
+    InvalidValueError,
+    Mode,
+    PumpConfig,
+    Scope,
+    SiteConfig,
+    StationConfig,
+)
+from actors.vocabulary.ids import checked_id
+from api.guard import BODY_KEY
+from api.service import Service
+from api.sources import find_pump, find_station
+from api.stop_answers import ClearAnswer, EndpointAnswer, StopAnswer, StoppedPump, checked_text
+from api.views import (
+    ModeView,
+    PumpView,
+    alarm_view,
+    explain_view,
+    judged,
+    plan_view,
+    pump_view,
+    stop_view,
+    tree_view,
+    when,
+)
+from protocols.points import tags as point_tags
+
+_MODES: Final = {"AUTO": Mode.AUTO, "MANUAL": Mode.MANUAL, "OUT_OF_SERVICE": Mode.OUT_OF_SERVICE}
+
+_Answer = TypeVar("_Answer")
+
+PumpId = Annotated[str, PathParameter(description="pump_id", max_length=40)]
+StationId = Annotated[str, PathParameter(description="station_id", max_length=40)]
+
+
+class SetStop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An emergency stop. `stop_id` (a UUID) makes the request idempotent; absent, one is made."""
+
+    scope: Scope
+    reason: str
+    by: str
+    scope_id: str = ""
+    stop_id: str | None = None
+
+
+class ClearStops(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Clear named stops."""
+
+    stop_ids: Annotated[list[str], msgspec.Meta(max_length=1000)]
+    reason: str
+    by: str
+
+
+class ModeCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A mode for a pump: AUTO, MANUAL with `setpoint_hz`, or OUT_OF_SERVICE. LOCAL comes from the panel only."""
+
+    mode: str
+    by: str
+    setpoint_hz: float | None = None
+    expires_after_s: float | None = None
+    reason: str = ""
+    command_id: str | None = None
+
+
+class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Take a child out of quarantine."""
+
+    address: str
+
+
+@get("/alive", sync_to_thread=False, summary="Answers at once while the API lives")
+def alive() -> dict[str, bool]:
+    """Answer without asking anybody."""
+    return {"alive": True}
+
+
+@get("/tree", summary="Every actor with state, process, restarts, last error, mailbox, memory")
+async def tree(state: State) -> list[dict[str, Any]]:
+    """Show the process tree (SUP-7)."""
+    return [tree_view(node) for node in await _service(state).sources.tree()]
+
+
+@post("/tree/retry", status_code=200, summary="Take a child out of quarantine")
+async def retry(state: State, request: Request[Any, Any, State], data: JSONBody[Retry]) -> dict[str, str]:
+    """Have a supervisor try a quarantined child again (SUP-5)."""
+    _strictly(request, Retry)
+    await _service(state).sources.retry(data.address)
+    return {"address": data.address, "note": "being started"}
+
+
+@get("/tags", summary="Every point on Modbus and OPC UA")
+async def tags(state: State) -> list[dict[str, Any]]:
+    """Show the map that an integrator needs (MOD-2)."""
+    topology = await _service(state).sources.topology()
+    return [row for site in topology.sites for row in point_tags(site)]
+
+
+@get("/stations", summary="Stations with level and pumps")
+async def stations(state: State) -> list[dict[str, Any]]:
+    """Show every station."""
+    service = _service(state)
+    topology = await service.sources.topology()
+    # All at once: a hundred silent stations must not take a hundred deadlines.
+    found = [(site, station) for site in topology.sites for station in site.stations]
+    return list(await asyncio.gather(*(_station(service, site, station) for site, station in found)))
+
+
+@get("/stations/{station_id:str}", summary="One station")
+async def station(state: State, station_id: StationId) -> dict[str, Any]:
+    """Show one station."""
+    service = _service(state)
+    return await _station(
+        service, *find_station(await service.sources.topology(), checked_id(station_id, place="station_id"))
+    )
+
+
+async def _station(service: Service, site: SiteConfig, station: StationConfig) -> dict[str, Any]:
+    status, plan = await asyncio.gather(
+        _or_why(service.sources.station_status(station)), _or_why(service.sources.plan_status(station))
+    )
+    return {
+        "station_id": station.station_id,
+        "site_id": site.site_id,
+        "name": station.name,
+        "timezone": station.timezone,
+        "modbus_unit_id": station.modbus_unit_id,
+        "max_pumps_running": station.max_pumps_running,
+        "pumps": [pump.pump_id for pump in station.pumps],
+        "level": None if isinstance(status, str) else judged({"level": status.level})["level"],
+        "plan": None if isinstance(plan, str) else plan_view(plan),
+        "unavailable": [
+            f"{part}: {answer}"
+            for part, answer in (("station", status), ("plan", plan))
+            if isinstance(answer, str)
+        ],
+    }
+
+
+async def _or_why(question: Awaitable[_Answer]) -> _Answer | str:
+    """Return the answer, or as text why there is none."""
+    try:
+        return await question
+    except DeviceError as error:
+        return str(error)
+
+
+@get("/pumps", summary="Pumps with current setpoint and its trail")
+async def pumps(state: State, station_id: FromQuery[str | None] = None) -> list[PumpView]:
+    """Show every pump, or those of one station."""
+    service = _service(state)
+    topology = await service.sources.topology()
+    if station_id is not None:
+        site, only = find_station(topology, checked_id(station_id, place="station_id"))
+        return await _pumps(service, site, (only,))
+    sites = await asyncio.gather(*(_pumps(service, site, site.stations) for site in topology.sites))
+    return [view for site in sites for view in site]
+
+
+async def _pumps(service: Service, site: SiteConfig, chosen: tuple[StationConfig, ...]) -> list[PumpView]:
+    endpoints, out, decisions = await asyncio.gather(
+        service.sources.endpoints(site),
+        service.stops.out_of_service(),
+        asyncio.gather(*(_or_why(service.sources.station_decisions(station)) for station in chosen)),
+    )
+    return [
+        pump_view(station, pump, decisions=decided, endpoints=endpoints, out_of_service=out)
+        for station, decided in zip(chosen, decisions, strict=True)
+        for pump in station.pumps
+    ]
+
+
+@get("/pumps/{pump_id:str}", summary="One pump")
+async def pump(state: State, pump_id: PumpId) -> PumpView:
+    """Show one pump."""
+    service, site, station, chosen = await _found(state, pump_id)
+    views = await _pumps(service, site, (msgspec.structs.replace(station, pumps=(chosen,)),))
+    return views[0]
+
+
+@get("/pumps/{pump_id:str}/explain", summary="Why the setpoint is what it is")
+async def explain(state: State, pump_id: PumpId) -> dict[str, Any]:
+    """Show the chain from plan row to readback (SAF-4)."""
+    service, site, station, chosen = await _found(state, pump_id)
+    endpoints, decisions = await _around(service, site, station)
+    status = await _or_why(service.sources.pump_status(station, chosen))
+    return explain_view(station, chosen, status=status, decisions=decisions, endpoints=endpoints)
+
+
+@post("/pumps/{pump_id:str}/mode", status_code=200, summary="AUTO, MANUAL or OUT_OF_SERVICE")
+async def set_mode(
+    state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[ModeCommand]
+) -> ModeView:
+    """Command a mode (CTL-7); MANUAL goes through the same safety layer as a plan."""
+    _strictly(request, ModeCommand)
+    service, _, station, chosen = await _found(state, pump_id)
+    mode = _checked_mode(data)
+    by, now, peer = checked_text("by", data.by), service.clock.now(), _peer(request)
+    command_id = data.command_id or str(uuid.uuid4())
+    if mode is Mode.OUT_OF_SERVICE:
+        answer = await service.stops.withdraw(
+            pump_id=chosen.pump_id, mark_id=command_id, reason=data.reason, by=by, now=now, peer=peer
+        )
+        note = "durable" if answer.durable else f"NOT durable: {answer.detail}"
+        return ModeView(pump_id=chosen.pump_id, mode=data.mode, by=by, note=note)
+    command = SetMode(
+        pump_id=chosen.pump_id,
+        command_id=command_id,
+        mode=mode,
+        by=by,
+        setpoint_hz=data.setpoint_hz,
+        expires_after_s=data.expires_after_s,
+    )
+    # The pump's own mode first: a return to service must find the mode that the operator asked for.
+    status, is_repeat = await service.sources.set_mode(station, command), service.done_before(command_id)
+    if not is_repeat:
+        # A repeated command must not lift a mark that somebody set after it.
+        await service.stops.return_to_service(
+            pump_id=chosen.pump_id, reason=data.reason, by=by, now=now, peer=peer
+        )
+        service.mode_done(command, peer=peer, now=now)
+    return ModeView(
+        pump_id=chosen.pump_id,
+        mode=status.mode.name,
+        manual_hz=status.manual_hz,
+        mode_expires_at=when(status.mode_expires_at),
+        by=status.mode_by,
+        note="carried out before" if is_repeat else "",
+    )
+
+
+def _checked_mode(data: ModeCommand) -> Mode:
+    if (mode := _MODES.get(data.mode)) is None:
+        raise InvalidValueError(
+            f"mode: {data.mode[:60]!r}, expected AUTO, MANUAL or OUT_OF_SERVICE (LOCAL comes from the station's panel)"
+        )
+    for key, value in (("setpoint_hz", data.setpoint_hz), ("expires_after_s", data.expires_after_s)):
+        if value is None:
+            continue
+        if mode is not Mode.MANUAL:
+            raise InvalidValueError(f"{key}: {value!r}, expected none: it goes with MANUAL only")
+        if not math.isfinite(value) or value < 0.0:
+            raise InvalidValueError(f"{key}: {value!r}, expected a finite number from 0")
+    if data.command_id is not None and not _is_uuid(data.command_id):
+        raise InvalidValueError(f"command_id: {data.command_id[:60]!r}, expected a UUID")
+    return mode
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+@get("/alarms", summary="Alarms raised and returned")
+async def alarms(state: State) -> list[dict[str, Any]]:
+    """Show alarms, newest first."""
+    listed = (await _service(state).sources.alarms()).alarms
+    return [alarm_view(alarm) for alarm in sorted(listed, key=lambda each: -each.raised_at.utc_ns)]
+
+
+@get("/emergency-stops", summary="Stops and out-of-service marks that hold")
+async def list_stops(
+    state: State,
+    everything: Annotated[bool, QueryParameter(name="all", description="cleared ones too")] = False,
+) -> list[dict[str, Any]]:
+    """Show stops, oldest first."""
+    return [stop_view(stop) for stop in await _service(state).stops.listed(everything=everything)]
+
+
+@get("/emergency-stops/{stop_id:str}", summary="One stop, and what the wires and controllers show of it")
+async def one_stop(
+    state: State, stop_id: Annotated[str, PathParameter(description="stop_id", max_length=300)]
+) -> dict[str, Any]:
+    """Show a stop with each endpoint's and controller's present state (EST-1)."""
+    stop, durable, endpoints, pumps = await _service(state).stops.shown(stop_id)
+    now: dict[str, list[EndpointAnswer] | list[StoppedPump]] = {"endpoints": endpoints, "pumps": pumps}
+    return {**stop_view(stop), "durable": durable, **now}
+
+
+@post("/emergency-stops", status_code=201, summary="Stop pumps now")
+async def set_stop(state: State, request: Request[Any, Any, State], data: JSONBody[SetStop]) -> StopAnswer:
+    """Set an emergency stop (EST-1); the answer names each endpoint that confirmed."""
+    _strictly(request, SetStop)
+    service = _service(state)
+    return await service.stops.set(
+        stop_id=data.stop_id or str(uuid.uuid4()),
+        scope=data.scope,
+        scope_id=data.scope_id,
+        reason=data.reason,
+        by=data.by,
+        now=service.clock.now(),
+        peer=_peer(request),
+    )
+
+
+@post("/emergency-stops/clear", status_code=200, summary="Clear named stops; pumps then ramp from 0")
+async def clear_stops(
+    state: State, request: Request[Any, Any, State], data: JSONBody[ClearStops]
+) -> ClearAnswer:
+    """Clear stops by id with a reason (EST-2)."""
+    _strictly(request, ClearStops)
+    service = _service(state)
+    return await service.stops.clear(
+        stop_ids=data.stop_ids, reason=data.reason, by=data.by, now=service.clock.now(), peer=_peer(request)
+    )
+
+
+@post("/discovery", status_code=200, summary="Look at the database now")
+async def discover(state: State) -> dict[str, Any]:
+    """Have configuration read at once (DAT-4)."""
+    status = await _service(state).sources.discover()
+    topology = status.topology
+    return {
+        "looked_at": when(status.looked_at),
+        "last_error": status.last_error,
+        "revision": None if topology is None else topology.revision,
+        "stations": 0 if topology is None else sum(len(site.stations) for site in topology.sites),
+        "pumps": 0
+        if topology is None
+        else sum(len(each.pumps) for site in topology.sites for each in site.stations),
+        "invalid": [] if topology is None else [msgspec.to_builtins(row) for row in topology.invalid],
+    }
+
+
+def _service(state: State) -> Service:
+    service = state["service"]
+    assert isinstance(service, Service)
+    return service
+
+
+def _strictly(request: Request[Any, Any, State], kind: type[msgspec.Struct]) -> None:
+    """Refuse a body that Litestar only understood by guessing, such as a speed sent as text or as `true`.
+
+    Raises:
+        InvalidValueError: a value has another type than the documented one.
+
+    """
+    scope: Any = request.scope
+    try:
+        msgspec.json.decode(scope[BODY_KEY], type=kind)
+    except msgspec.ValidationError as error:
+        expectation, _, where = str(error).partition(" - at `$")
+        raise InvalidValueError(f"{where.strip('`.') or 'body'}: {expectation}") from None
+
+
+async def _found(state: State, pump_id: str) -> tuple[Service, SiteConfig, StationConfig, PumpConfig]:
+    service = _service(state)
+    return service, *find_pump(await service.sources.topology(), checked_id(pump_id, place="pump_id"))
+
+
+async def _around(
+    service: Service, site: SiteConfig, station: StationConfig
+) -> tuple[dict[str, EndpointStatus | str], StationDecisions | str]:
+    return await asyncio.gather(
+        service.sources.endpoints(site), _or_why(service.sources.station_decisions(station))
+    )
+
+
+def _peer(request: Request[Any, Any, State]) -> str:
+    return "" if request.client is None else f"{request.client.host}:{request.client.port}"
+
+
+HANDLERS: Final = [
+    alive,
+    tree,
+    retry,
+    tags,
+    stations,
+    station,
+    pumps,
+    pump,
+    explain,
+    set_mode,
+    alarms,
+    list_stops,
+    one_stop,
+    set_stop,
+    clear_stops,
+    discover,
+]

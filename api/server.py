@@ -1,0 +1,164 @@
+"""One uvicorn server on one loopback port: bounded, without signal handlers, rid of clients that send nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Final
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from actors.vocabulary import DeviceError, RefusedError
+
+if TYPE_CHECKING:
+    from litestar.types import ASGIApp
+
+CONNECTIONS_MAX: Final = 200
+BACKLOG: Final = 128
+KEEP_ALIVE_S: Final = 15
+# From connecting, or from the last answer, until the next request's head is complete.
+REQUEST_HEAD_S: Final = 20.0
+# Running requests may end for so long once the server is told to stop.
+GRACE_S: Final = 1
+_START_POLL_S: Final = 0.01
+_IPV6: Final = 6
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP/1.1 connection that closes when no whole request head has come in time: uvicorn waits for ever."""
+
+    _patience: asyncio.TimerHandle | None = None
+    _served: object = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a new request ends the wait."""
+        super().data_received(data)
+        if self.cycle is not self._served:
+            self._served = self.cycle
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request."""
+        super().on_response_complete()
+        if not self.transport.is_closing() and self.cycle is self._served:
+            self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        self._stop_waiting()
+        self._patience = self.loop.call_later(REQUEST_HEAD_S, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+
+class HttpServer(uvicorn.Server):
+    """Serves an ASGI application on an already bound socket; signals belong to the host of this process."""
+
+    def __init__(self, application: ASGIApp, listening: socket.socket) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                http=PatientProtocol,
+                ws="none",
+                # Our applications have no lifespan, and uvicorn would end the process over one that fails.
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                # No proxy stands before a loopback port: a forwarded address would be the client's own word.
+                proxy_headers=False,
+                server_header=False,
+                limit_concurrency=CONNECTIONS_MAX,
+                backlog=BACKLOG,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                timeout_graceful_shutdown=GRACE_S,
+            ),
+        )
+        self._listening = listening
+        self._port: int = listening.getsockname()[1]
+        self.ended = asyncio.Event()
+
+    @property
+    def port(self) -> int:
+        """The TCP port."""
+        return self._port
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals alone."""
+        yield
+
+    async def run_until_stopped(self) -> None:
+        """Serve until `should_exit` is set, then free the port."""
+        try:
+            await self.serve(sockets=[self._listening])
+        finally:
+            self._listening.close()
+            self.ended.set()
+
+    async def wait_started(self, *, deadline_s: float) -> None:
+        """Return when requests are taken.
+
+        Raises:
+            DeviceError: that did not happen in time.
+
+        """
+        try:
+            async with asyncio.timeout(deadline_s):
+                while not self.started:  # noqa: ASYNC110  (uvicorn has a flag, no event)
+                    await asyncio.sleep(_START_POLL_S)
+        except TimeoutError as error:
+            text = f"the HTTP server did not start within {deadline_s:g} s on port {self._port}"
+            raise DeviceError(text) from error
+
+    async def stop(self, *, deadline_s: float) -> None:
+        """Let running requests end, cut off what does not, and free the port."""
+        self.should_exit = True
+        with contextlib.suppress(TimeoutError):  # the process ends next, and the port with it
+            async with asyncio.timeout(deadline_s):
+                await self.ended.wait()
+
+
+def bind_loopback(host: str, port: int, *, what: str) -> socket.socket:
+    """Return a listening TCP socket.
+
+    Raises:
+        RefusedError: `host` is not a loopback address.
+        DeviceError: the port is taken or may not be bound.
+
+    """
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError as error:
+        text = f"{what}: host {host!r} is not an IP address"
+        raise RefusedError(text) from error
+    if not address.is_loopback:
+        text = f"{what}: host {host} refused: only loopback until users and TLS exist"
+        raise RefusedError(text)
+    family = socket.AF_INET6 if address.version == _IPV6 else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((str(address), port))
+        listening.listen(BACKLOG)
+    except OSError as error:
+        listening.close()
+        text = f"{what}: port {port} on {address} cannot be bound ({error.strerror})"
+        raise DeviceError(text) from error
+    listening.setblocking(False)
+    return listening

@@ -1,0 +1,56 @@
+"""What the handlers share: the tree's answers, stops, the clock and the way records reach storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+
+from actors.messages import SetMode
+from actors.runtime import Clock
+from actors.vocabulary import Instant, Severity
+from actors.vocabulary.records import AuditRecord, Record
+from api.sources import Sources
+from api.stops import Stops
+
+_COMMANDS_REMEMBERED: Final = 1_000
+
+
+class Service:
+    """Handed to every handler through the application's state."""
+
+    def __init__(
+        self, *, sources: Sources, stops: Stops, clock: Clock, record: Callable[[Iterable[Record]], None]
+    ) -> None:
+        self.sources = sources
+        self.stops = stops
+        self.clock = clock
+        self._record = record
+        self._done: dict[str, None] = {}
+
+    def done_before(self, command_id: str) -> bool:
+        """Say whether this command was carried out whole while this API lived."""
+        return command_id in self._done
+
+    def mode_done(self, command: SetMode, *, peer: str, now: Instant) -> None:
+        """Remember that a mode command was carried out whole, and record it."""
+        self._done[command.command_id] = None
+        if len(self._done) > _COMMANDS_REMEMBERED:
+            del self._done[next(iter(self._done))]
+        self._record(
+            (
+                AuditRecord(
+                    record_id=f"{command.command_id}:mode",
+                    at=now.utc,
+                    event_type="MODE_SET",
+                    actor=command.by,
+                    source_address=peer,
+                    object_id=f"PUMP:{command.pump_id}",
+                    outcome="success",
+                    severity=Severity.MEDIUM,
+                    after=msgspec.to_builtins(command),
+                    correlation_id=command.command_id,
+                ),
+            ),
+        )

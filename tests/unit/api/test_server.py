@@ -1,0 +1,262 @@
+"""The HTTP server around the handlers: ports, deadlines, hostile and clumsy clients, bugs in handlers."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from actors.messages import Done, GetApi
+from actors.vocabulary import DeviceError, RefusedError
+from actors.vocabulary.ids import ROOT
+from api import server
+from api.actor import ApiActor
+from api.guard import BODY_BYTES_MAX, Guard, is_loopback_name
+from api.server import bind_loopback
+from tests.unit.api.served import Latches, Memory, Ports, Served, Tree, served, until
+
+STOPS = "/api/v1/emergency-stops"
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Served]:
+    with served(tmp_path) as running:
+        yield running
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.org", ""])
+def test_other_hosts_than_loopback_are_refused(host: str) -> None:
+    """Issue 2 item 7: on loopback only until authentication exists; refuse to bind elsewhere."""
+    with pytest.raises(RefusedError, match=r"api\.rest"):
+        bind_loopback(host, 0, what="api.rest")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.0.0.2", "::1"])
+def test_loopback_is_bound(host: str) -> None:
+    """Issue 2 item 7: loopback, by whatever name."""
+    try:
+        bind_loopback(host, 0, what="api.rest").close()
+    except DeviceError:
+        assert host == "::1", "a machine may be without IPv6, never without IPv4"
+
+
+@pytest.mark.parametrize("taken", ["rest", "health"])
+def test_a_taken_port_is_one_clear_line_and_frees_the_other(tmp_path: Path, taken: str) -> None:
+    """Issue 2: a taken port: the key and the port are named, and nothing is half started."""
+    api = Served(Tree(), Latches(), Memory(), tmp_path)
+    port = getattr(api, taken)
+    with socket.create_server(("127.0.0.1", port)):
+        actor = ApiActor(Ports(api.tree), api.start_arguments(), Latches(), Memory())
+        with pytest.raises(DeviceError, match=rf"api\.{taken}: port {port}"):
+            asyncio.run(actor.start())
+        other = api.health if taken == "rest" else api.rest
+        socket.create_server(("127.0.0.1", other)).close()
+    api.loop.close()
+
+
+def test_the_actor_answers_that_it_serves(api: Served) -> None:
+    """SUP-3: through its own mailbox."""
+    assert api.on_loop(api.actor.handle(GetApi())) == Done()
+
+
+def test_a_bug_in_a_handler_costs_one_request(api: Served) -> None:
+    """STYLE 7, brief of the API: a handler must never make the process die; the client is told no secrets."""
+    api.tree.odd[ROOT] = RuntimeError("secret detail")
+    detail = api.get("/api/v1/tree").problem(500)
+    assert "secret" not in detail
+    assert any(
+        "secret detail" in str(fields) for event, fields in api.ports.logged if event == "handler_failed"
+    )
+    assert api.get("/api/v1/alive").status == 200
+
+
+def test_a_body_that_is_too_large_is_refused(api: Served) -> None:
+    """API-1: bounded, whether or not the length is announced."""
+    large = b"x" * (BODY_BYTES_MAX + 1)
+    assert "65536" in api.post(STOPS, raw=large).problem(413)
+    assert "65536" in api.post(STOPS, raw=iter([large[: 1 << 15], large[1 << 15 :]])).problem(413)
+    assert api.get("/api/v1/alive").status == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "text/plain"}, 415),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
+        ({"Content-Type": ""}, 415),
+        ({"Host": "attacker.example"}, 421),
+        ({"Host": "attacker.example:8080"}, 421),
+        ({"Origin": "http://attacker.example"}, 403),
+        ({"Origin": "null"}, 403),
+    ],
+)
+def test_a_web_page_elsewhere_cannot_command(api: Served, headers: dict[str, str], status: int) -> None:
+    """API-2: as long as there are no users, a browser on this machine must not be a way in."""
+    body = {"scope": "SYSTEM", "reason": "mischief", "by": "page"}
+    api.post(STOPS, body, headers=headers).problem(status)
+    assert api.latches.held.records == ()
+
+
+def test_our_own_page_and_names_may(api: Served) -> None:
+    """API-2: loopback under its names, with a charset."""
+    headers = {"Host": f"localhost:{api.rest}", "Origin": f"http://localhost:{api.rest}"}
+    headers["Content-Type"] = "application/json; charset=utf-8"
+    assert api.post(STOPS, {"scope": "SYSTEM", "reason": "test", "by": "page"}, headers=headers).status == 201
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("127.0.0.1:8080", True), ("[::1]:8080", True), ("LOCALHOST", True), ("", False),
+        ("127.0.0.1.evil.example", False),
+        ("10.0.0.1", False), ("[::1", True), ("localhost.evil.example:80", False),
+    ],
+)  # fmt: skip
+def test_loopback_names(name: str, ours: bool) -> None:
+    """API-2: a name counts only as what it says."""
+    assert is_loopback_name(name) is ours
+
+
+def test_a_client_that_sends_nothing_is_sent_away(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """API-1: neither a silent client, nor half a request, nor an idle one holds a connection for ever."""
+    monkeypatch.setattr(server, "REQUEST_HEAD_S", 0.3)
+    for words in (b"", b"GET /api/v1/alive HTTP/1.1\r\nHost: local", b"\r\n"):
+        with socket.create_connection(("127.0.0.1", api.rest), timeout=5) as client:
+            client.sendall(words)
+            assert _closed(client)
+
+
+def test_a_connection_that_is_used_stays(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """API-1: patience starts anew with each answer."""
+    monkeypatch.setattr(server, "REQUEST_HEAD_S", 0.5)
+    with socket.create_connection(("127.0.0.1", api.rest), timeout=5) as client:
+        for _ in range(4):
+            client.sendall(b"GET /api/v1/alive HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert _read_until(client, b'{"alive":true}')
+            time.sleep(0.25)  # two of these are longer than the patience of one wait
+    assert api.get("/api/v1/alive").status == 200
+
+
+def test_a_body_that_does_not_come_is_given_up(api: Served) -> None:
+    """API-1: every request has a deadline, also while its own body dribbles."""
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", api.rest), timeout=15) as client:
+        client.sendall(
+            b"POST /api/v1/emergency-stops HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        answer = client.recv(65_536)
+    assert b"503" in answer.split(b"\r\n")[0]
+    assert time.monotonic() - began < 6.0
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00", b"PRI * HTTP/2.0\r\n\r\n"],
+)
+def test_what_is_no_http_harms_nothing(api: Served, garbage: bytes) -> None:
+    """API-1: bytes of another protocol get 400 or the door."""
+    with socket.create_connection(("127.0.0.1", api.rest), timeout=5) as client:
+        client.sendall(garbage)
+        client.shutdown(socket.SHUT_WR)
+        answer = client.recv(65_536)
+        assert answer == b"" or answer.startswith((b"HTTP/1.1 400", b"HTTP/1.1 421"))
+    assert api.get("/api/v1/alive").status == 200
+
+
+def test_many_clients_at_once_are_all_answered(api: Served) -> None:
+    """API-4: 50 clients, no errors; what there is too much of is refused, not kept."""
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: api.get("/api/v1/pumps"), range(200)))
+    assert {answer.status for answer in answers} == {200}
+
+
+def test_too_many_connections_are_refused_and_leave_again(api: Served) -> None:
+    """API-1: bounded connections; the next client after them is served."""
+    held = [
+        socket.create_connection(("127.0.0.1", api.rest), timeout=5) for _ in range(server.CONNECTIONS_MAX)
+    ]
+    try:
+        until(lambda: api.get("/api/v1/alive").status == 503)
+    finally:
+        for each in held:
+            each.close()
+    until(lambda: api.get("/api/v1/alive").status == 200)
+
+
+def test_an_application_that_hangs_or_breaks_is_answered_for() -> None:
+    """API-1: the guard's own deadline and catch-all, whatever is inside."""
+
+    async def hangs(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(60)
+
+    async def breaks(scope: Any, receive: Any, send: Any) -> None:
+        raise ZeroDivisionError
+
+    assert _through(Guard(hangs, log=Ports(Tree()), deadlines_s={"/": 0.05}))[0] == 503
+    assert _through(Guard(breaks, log=Ports(Tree())))[0] == 500
+
+
+def test_an_answer_that_has_begun_is_not_begun_again() -> None:
+    """API-1: a late failure ends the connection; it is not a second answer in the first one's body."""
+
+    async def breaks_late(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        raise ZeroDivisionError
+
+    assert _through(Guard(breaks_late, log=Ports(Tree()))) == [200]
+
+
+def test_stop_frees_the_ports_while_a_client_waits(tmp_path: Path) -> None:
+    """SUP-2: an ordered end is not held up by a request that is not."""
+    tree = Tree()
+    tree.deaf.add("/platform/discovery")
+    with served(tmp_path, tree=tree) as api:
+        client = socket.create_connection(("127.0.0.1", api.rest), timeout=10)
+        client.sendall(
+            b"POST /api/v1/discovery HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 2\r\n\r\n{}"
+        )
+        until(lambda: any(type(message).__name__ == "DiscoverNow" for _, message in tree.asked))
+        began = time.monotonic()
+        api.on_loop(api.actor.stop())
+        assert time.monotonic() - began < 3.5
+        client.close()
+
+
+def _through(guard: Guard) -> list[int]:
+    """Send one GET through the guard; return the statuses that came out."""
+    statuses: list[int] = []
+    scope = {"type": "http", "path": "/", "method": "GET", "headers": [(b"host", b"localhost")]}
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    asyncio.run(guard(scope, receive, send))  # type: ignore[arg-type]
+    return statuses
+
+
+def _read_until(client: socket.socket, end: bytes) -> bool:
+    got = b""
+    while not got.endswith(end) and (more := client.recv(65_536)):
+        got += more
+    return got.endswith(end)
+
+
+def _closed(client: socket.socket) -> bool:
+    try:
+        while client.recv(65_536):
+            pass
+    except ConnectionResetError:
+        pass
+    return True
