@@ -1,0 +1,1 @@
+"""What the documents claim, measured on the user's own machine beside the bare libraries."""

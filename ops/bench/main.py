@@ -1,0 +1,88 @@
+"""`calejo bench`: measures this machine beside bare Ray in the same run; a table on standard output and JSON (OPS-5).
+
+Everything is started by this command and ends with it: the demo as a user starts it, at two control rates, then as
+many bare Ray actors as the tree had processes. Progress goes to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ops.bench.bytecode import refusal, uncompiled
+from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
+
+KILLS_DEFAULT: Final = 3
+_WINDOW_S_MAX: Final = 600.0
+
+
+def command(arguments: argparse.Namespace) -> int:
+    """Measure, print, and write the JSON where asked.
+
+    Raises:
+        ExitError: (4) there is no compiled bytecode to measure with, (1) what is measured failed, or the disk did.
+
+    """
+    lacking = uncompiled()
+    if lacking:
+        raise ExitError(REFUSED, refusal(lacking))
+    json_file: Path | None = arguments.json
+    if json_file is not None and not json_file.resolve().parent.is_dir():
+        raise ExitError(FAILED, f"--json {json_file}: there is no such folder")
+    # First of all that imports ray: it sets what Ray reads from the environment at its import.
+    importlib.import_module("supervisors.ray_session")
+    from ops.bench.measure import Bench
+    from ops.bench.report import tables
+
+    with _ended_like_ctrl_c(), _work_dir(arguments.data_dir) as work_dir:
+        bench = Bench(
+            work_dir,
+            seconds=min(arguments.seconds, _WINDOW_S_MAX),
+            kills=getattr(arguments, "kills", KILLS_DEFAULT),
+            config=arguments.config,
+        )
+        report = bench.run()
+    print(tables(report), flush=True)
+    encoded = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
+    if json_file is None:
+        print(f"\n{encoded.decode()}", end="", flush=True)
+    else:
+        try:
+            json_file.write_bytes(encoded)
+        except OSError as error:
+            raise ExitError(FAILED, f"--json {json_file}: not written ({error.strerror})") from error
+    return FAILED if report.shortfalls else DONE
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM unwind as Ctrl-C does, so that everything started is ended."""
+    former = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+@contextmanager
+def _work_dir(parent: Path | None) -> Iterator[Path]:
+    """Make a folder for the measured programs' data, in `parent` (--data-dir) or where the system keeps such."""
+    try:
+        if parent is not None:
+            parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix="calejo-bench-", dir=parent))
+    except OSError as error:
+        raise ExitError(FAILED, f"no folder for the measured programs: {error}") from error
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)

@@ -1,0 +1,79 @@
+"""`calejo config check|show|schema` and `calejo db upgrade`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from actors.vocabulary import CalejoError
+from ops.cli.exits import DONE, FAILED, ExitError
+from ops.cli.output import show as show_rows
+from ops.cli.settings_of import settings_of
+from ops.settings import masked
+from ops.settings import schema as settings_schema
+
+
+def check(arguments: argparse.Namespace) -> int:
+    """Say whether the configuration is valid.
+
+    Raises:
+        ExitError: (1) it is not.
+
+    """
+    settings = settings_of(arguments)
+    if arguments.format == "json":
+        print(json.dumps({"valid": True, "data_dir": settings.data_dir}))
+    else:
+        print(f"valid (data directory {settings.data_dir})")
+    return DONE
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print the settings in force, secrets masked.
+
+    Raises:
+        ExitError: (1) they are wrong.
+
+    """
+    plain = masked(settings_of(arguments))
+    if arguments.format == "json":
+        print(json.dumps(plain, indent=2))
+        return DONE
+    rows = []
+    for section, value in plain.items():
+        keys = value.items() if isinstance(value, dict) else [("", value)]
+        rows += [{"key": f"{section}.{key}".rstrip("."), "value": _plain(entry)} for key, entry in keys]
+    show_rows(rows, ("key", "value"), form="table")
+    return DONE
+
+
+def _plain(entry: object) -> str:
+    return json.dumps(entry) if isinstance(entry, dict) else str(entry)
+
+
+def schema(arguments: argparse.Namespace) -> int:
+    """Print the JSON schema of the configuration file."""
+    del arguments
+    print(json.dumps(settings_schema(), indent=2))
+    return DONE
+
+
+def db_upgrade(arguments: argparse.Namespace) -> int:
+    """Bring the database's schema to this version.
+
+    Raises:
+        ExitError: (1) the database cannot be reached or is newer than this program.
+
+    """
+    from ops.database import upgrade
+
+    settings = settings_of(arguments)
+    try:
+        revision = upgrade(settings)
+    except CalejoError as error:
+        raise ExitError(FAILED, str(error)) from error
+    if arguments.format == "json":
+        print(json.dumps({"revision": revision}))
+    else:
+        print(f"schema is at revision {revision}")
+    return DONE

@@ -1,0 +1,243 @@
+"""`calejo`: parses the command line and hands over to the module of the command; imports nothing heavy by itself."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+from ops.cli.exits import FAILED, ExitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+_DURATION_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def duration_s(text: str) -> float:
+    """Read a duration such as `90`, `90s`, `15m`, `2h` in seconds.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+
+    """
+    unit = _DURATION_UNITS_S.get(text[-1:].lower())
+    try:
+        seconds = float(text[:-1]) * unit if unit is not None else float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds < float("inf"):
+        message = f"{text!r} is not a duration (90, 90s, 15m, 2h)"
+        raise argparse.ArgumentTypeError(message)
+    return seconds
+
+
+def speed_hz(text: str) -> float:
+    """Read a speed in Hz.
+
+    Raises:
+        argparse.ArgumentTypeError: it is no finite number from 0.
+
+    """
+    try:
+        hz = float(text)
+    except ValueError:
+        hz = -1.0
+    if not 0.0 <= hz < float("inf"):
+        message = f"{text!r} is not a speed in Hz (a finite number from 0)"
+        raise argparse.ArgumentTypeError(message)
+    return hz
+
+
+def port(text: str) -> int:
+    """Read a TCP port.
+
+    Raises:
+        argparse.ArgumentTypeError: it is none.
+
+    """
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65_535:  # noqa: PLR2004  (TCP's range)
+        message = f"{text!r} is not a port (1 to 65535)"
+        raise argparse.ArgumentTypeError(message)
+    return int(text)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command; each sets `command` to `module:function`."""
+    parser = argparse.ArgumentParser(
+        prog="calejo",
+        description="Safe, explained, real-time setpoints for wastewater pump stations.",
+        epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not running, 4 refused.",
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--data-dir", type=Path, default=None, help="where Calejo keeps its data (default ./.calejo)"
+    )
+    common.add_argument("--config", type=Path, default=None, help="configuration file (YAML, TOML or JSON)")
+    data = argparse.ArgumentParser(add_help=False)
+    data.add_argument("--format", choices=("table", "json"), default="table")
+
+    _add_run(commands, common)
+    _add_estop(commands, common, data)
+    _add_mode(commands, common, data)
+    _add_views(commands, common, data)
+    _add_config(commands, common, data)
+    return parser
+
+
+def _user() -> str:
+    return os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
+
+
+def _add_run(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], common: argparse.ArgumentParser
+) -> None:
+    run = commands.add_parser("run", parents=[common], help="run Calejo in the foreground")
+    run.set_defaults(command="ops.run:command")
+    run.add_argument(
+        "--demo", action="store_true", help="embedded database, demo stations and a simulated plant"
+    )
+    run.add_argument(
+        "--address", default=None, metavar="RAY", help="join this Ray cluster instead of starting one"
+    )
+    run.add_argument("--opcua-port", type=port, default=None)
+    run.add_argument("--modbus-port", type=port, default=None)
+    run.add_argument("--rest-port", type=port, default=None)
+    run.add_argument("--health-port", type=port, default=None)
+    bench = commands.add_parser(
+        "bench", parents=[common], help="measure this machine beside the bare libraries"
+    )
+    bench.set_defaults(command="ops.bench.main:command")
+    bench.add_argument(
+        "--json", type=Path, default=None, metavar="FILE", help="write the figures there as well"
+    )
+    bench.add_argument("--seconds", type=duration_s, default=20.0, help="how long each rate is measured")
+    bench.add_argument(
+        "--kills",
+        type=int,
+        choices=range(11),
+        default=3,
+        metavar="N",
+        help="how often each role is killed (0 to 10)",
+    )
+
+
+def _add_estop(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    data: argparse.ArgumentParser,
+) -> None:
+    estop = commands.add_parser("estop", help="set, list and clear emergency stops").add_subparsers(
+        required=True
+    )
+    by = _user()
+
+    setting = estop.add_parser("set", parents=[common, data], help="stop pumps now")
+    setting.set_defaults(command="ops.cli.estop:set_stop")
+    setting.add_argument("--scope", choices=("pump", "station", "site", "system"), required=True)
+    setting.add_argument("--id", default=None, help="which pump, station or site")
+    setting.add_argument("--reason", required=True)
+    setting.add_argument("--by", default=by, help="who stops (default: the user's name)")
+
+    listing = estop.add_parser("list", parents=[common, data], help="the stops that hold")
+    listing.set_defaults(command="ops.cli.estop:list_stops")
+    listing.add_argument("--all", action="store_true", help="cleared ones too")
+
+    clearing = estop.add_parser("clear", parents=[common, data], help="clear stops; pumps then ramp from 0")
+    clearing.set_defaults(command="ops.cli.estop:clear_stops")
+    clearing.add_argument(
+        "--stop", action="append", default=[], metavar="ID", help="a stop's id (may be repeated)"
+    )
+    clearing.add_argument("--scope", choices=("pump", "station", "site", "system"), default=None)
+    clearing.add_argument("--id", default=None, help="with --scope: which pump, station or site")
+    clearing.add_argument("--reason", required=True)
+    clearing.add_argument("--by", default=by)
+
+
+def _add_mode(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    data: argparse.ArgumentParser,
+) -> None:
+    mode = commands.add_parser("mode", help="who commands a pump").add_subparsers(required=True)
+    setting = mode.add_parser("set", parents=[common, data], help="AUTO, MANUAL or OUT_OF_SERVICE")
+    setting.set_defaults(command="ops.cli.views:set_mode")
+    setting.add_argument("pump")
+    setting.add_argument("mode", choices=("AUTO", "MANUAL", "OUT_OF_SERVICE"), type=str.upper)
+    setting.add_argument(
+        "--hz",
+        type=speed_hz,
+        default=None,
+        help="MANUAL: the speed, through the safety layer (default: the present one)",
+    )
+    setting.add_argument("--for", dest="expires_after_s", type=duration_s, default=None, metavar="DURATION")
+    setting.add_argument("--by", default=_user(), help="who commands (default: the user's name)")
+    setting.add_argument("--reason", default="")
+
+
+def _add_views(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    data: argparse.ArgumentParser,
+) -> None:
+    for name, function, text in (
+        ("tree", "tree", "every actor with state, process, restarts, memory"),
+        ("tags", "tags", "every point on OPC UA and Modbus"),
+        ("explain", "explain", "why a pump's setpoint is what it is"),
+        ("alarms", "alarms", "alarms raised and returned"),
+    ):
+        view = commands.add_parser(name, parents=[common, data], help=text)
+        view.set_defaults(command=f"ops.cli.views:{function}")
+        if name == "explain":
+            view.add_argument("pump")
+        if name == "tree":
+            view.add_argument(
+                "--retry", default=None, metavar="ADDRESS", help="take a child out of quarantine"
+            )
+
+
+def _add_config(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    data: argparse.ArgumentParser,
+) -> None:
+    config = commands.add_parser("config", help="check, show or describe the configuration").add_subparsers(
+        required=True
+    )
+    for name, text in (
+        ("check", "is it valid?"),
+        ("show", "what is in force"),
+        ("schema", "JSON schema of the file"),
+    ):
+        verb = config.add_parser(name, parents=[common, data], help=text)
+        verb.set_defaults(command=f"ops.cli.config:{name}")
+    database = commands.add_parser("db", help="the database's schema").add_subparsers(required=True)
+    upgrade = database.add_parser("upgrade", parents=[common, data], help="bring it to this version")
+    upgrade.set_defaults(command="ops.cli.config:db_upgrade")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = build_parser().parse_args(argv)
+    module, _, function = arguments.command.partition(":")
+    try:
+        run = cast("Callable[[argparse.Namespace], int]", getattr(importlib.import_module(module), function))
+        return run(arguments)
+    except ExitError as error:
+        print(f"calejo: {error.line}", file=sys.stderr)
+        return error.code
+    except BrokenPipeError:
+        # The reader of our output went away (`calejo tags | head`): nothing is wrong, and nothing more can be said.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return FAILED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

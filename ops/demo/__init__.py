@@ -1,0 +1,3 @@
+"""The demo: three pump stations with wet wells, drives and controllers, their database, and a stand-in
+optimiser.
+"""

@@ -1,0 +1,137 @@
+"""Writes `ops/docs/configuration.md` from the settings themselves, so that the page names every key and no other.
+
+`python -m ops.settings_document > ops/docs/configuration.md` makes it anew; a test compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from ops.settings import environment_name, fields
+
+_INTRODUCTION: Final = """\
+# Configuration: every key, its unit, default and environment variable
+
+Made from the code by `python -m ops.settings_document`; a test holds the two together.
+
+An option of the command line wins over the environment, the environment over the file, the file over the default.
+The file is YAML, TOML or JSON (by its ending), named by `--config` or `CALEJO_CONFIG`; a section with dots is a
+section in the file: `ports.modbus` is `modbus` under `ports`. In the environment a dot is written as two underscores.
+An unknown key, a wrong type and a value outside its bounds are errors that name source, key, value and expectation.
+`calejo config check` says whether a configuration is valid, `calejo config show` what is in force (passwords masked),
+`calejo config schema` is the JSON schema of the file.
+
+```yaml
+data_dir: /var/lib/calejo
+ports: {opcua: 4840, modbus: 5020}
+database:
+  url: postgresql+psycopg://calejo@db.example/calejo   # the password from the environment or a .pgpass file
+control: {plan_poll_s: 5}
+sites:
+  south:                     # a second site on the same machine needs ports of its own
+    ports: {opcua: 4841, modbus: 5021}
+```
+"""
+
+MEANINGS: Final = {
+    "data_dir": "Folder for latches, epochs, spool, SQLite file and `run.json`; relative to where Calejo is started",
+    "ports.host": "Where OPC UA and Modbus listen; loopback only until users and TLS exist",
+    "ports.opcua": "TCP port of OPC UA",
+    "ports.modbus": "TCP port of Modbus",
+    "api.host": "Where REST and health listen; loopback only until users and TLS exist",
+    "api.rest": "TCP port of REST",
+    "api.health": "TCP port of health and metrics",
+    "database.url": "SQLAlchemy URL for writing (`sqlite+aiosqlite:///PATH`, `postgresql+psycopg://USER@HOST/NAME`);"
+    " empty: `calejo.db` in the data directory",
+    "database.reader_url": "The same database with the read-only role; empty: `database.url`",
+    "database.pool_size": "Connections per process, at least 1",
+    "database.statement_timeout_s": "A statement that takes longer is cancelled",
+    "database.connect_timeout_s": "How long a connection may take to come about",
+    "database.spool_bytes_max": "Room on disk for records while the database is away, at least 1 MiB",
+    "control.period_s": "Period of a pump's control; at most a third of the lease",
+    "control.setpoint_lease_s": "How long a setpoint is valid from the tick that made it; more than 9 s, at most 60 s",
+    "control.failsafe_recovery_hold_s": "How long data must be good before failsafe or a hand-back ends",
+    "control.feedback_stale_s": "Older feedback is not used for control; more than the period",
+    "control.feedback_frozen_s": "A value that has not moved for so long is taken for frozen; more than stale",
+    "control.plc_heartbeat_s": "A controller whose heartbeat stands longer is taken for lost",
+    "control.scada_heartbeat_s": "A SCADA heartbeat that stands longer raises an alarm, once a client has written it",
+    "control.optimiser_heartbeat_s": "An optimiser's heartbeat that is older counts as lost",
+    "control.plan_poll_s": "How often plans are read",
+    "control.discovery_interval_s": "How often configuration is read",
+    "control.database_unreachable_s": "A database that has not answered for so long counts as unreachable; more than"
+    " `plan_poll_s`",
+    "control.decision_record_period_s": "An unchanged decision is recorded so often",
+    "control.optimiser_speed_hz_min": "Plans below (other than 0) are refused",
+    "control.optimiser_speed_hz_max": "Plans above are refused; at most 100 Hz",
+    "control.manual_expiry_s": "A MANUAL without a duration ends after this",
+    "control.latch_poll_s": "How often gates look into the latch folder; at most 0.5 s",
+    "control.publish_refresh_s": "How often a gate recomputes what it shows; at most 1 s",
+    "control.gate_bind_after_s": "A gate without a setpoint takes its port after this; at most 3 s",
+    "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",
+    "log.rotation_mib": "A log file is closed at this size",
+    "log.retention_files": "So many closed log files are kept",
+    "sites.<site_id>.ports.host": "As `ports.host`, for this site's own endpoints",
+    "sites.<site_id>.ports.opcua": "TCP port of this site's OPC UA",
+    "sites.<site_id>.ports.modbus": "TCP port of this site's Modbus",
+}
+_UNITS: Final = (
+    ("_hz_min", "Hz"),
+    ("_hz_max", "Hz"),
+    ("_bytes_max", "bytes"),
+    ("_mib", "MiB"),
+    ("_s", "s"),
+)
+
+
+def document() -> str:
+    """Return the page."""
+    return "\n".join(_lines()) + "\n"
+
+
+def unit_of(key: str) -> str:
+    """Return the unit that a key's name carries, '' if it has none."""
+    return next((unit for ending, unit in _UNITS if key.endswith(ending)), "")
+
+
+def _lines() -> Iterator[str]:
+    yield _INTRODUCTION
+    section = None
+    for key, field in fields():
+        if (head := key.partition(".")[0] if "." in key else "") != section:
+            section = head
+            yield f"\n## {f'`{section}`' if section else 'Top level'}\n"
+            yield "| key | type | unit | default | environment | meaning |"
+            yield "|---|---|---|---|---|---|"
+        name = environment_name(key).replace("<SITE_ID>", "<ID>")
+        yield (
+            f"| `{key}` | {_type(field.type)} | {unit_of(key) or '–'} | {_default(key, field)} | `{name}`"
+            f" | {MEANINGS[key]} |"
+        )
+
+
+def _type(described: msgspec.inspect.Type) -> str:
+    match described:
+        case msgspec.inspect.StrType():
+            return "text"
+        case msgspec.inspect.IntType():
+            return "whole number"
+        case msgspec.inspect.FloatType():
+            return "number"
+        case _:
+            raise TypeError(f"no word for {described!r} yet")
+
+
+def _default(key: str, field: msgspec.inspect.Field) -> str:
+    default: Any = field.default
+    if key == "data_dir":
+        default = ".calejo"
+    if default == "":
+        return "empty"
+    return f"`{default}`"
+
+
+if __name__ == "__main__":
+    print(document(), end="")

@@ -1,0 +1,222 @@
+"""The relations that settings must keep, and how a value that breaks one is named (CFG-1). Never shows a secret."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final, NoReturn
+
+from actors.vocabulary import InvalidValueError
+from actors.vocabulary.ids import checked_id
+from actors.vocabulary.settings import (
+    LIVENESS_DEADLINE_S,
+    LIVENESS_PERIOD_S,
+    READBACK_BUDGET_S,
+    START_BUDGET_S,
+    ControlSettings,
+    Settings,
+)
+
+LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
+DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+psycopg")
+_PORT_MAX: Final = 65_535
+_SECONDS_MAX: Final = 31_536_000.0
+_HZ_MAX: Final = 100.0
+_SPOOL_BYTES_MIN: Final = 1_048_576
+_MASK: Final = "***"
+# EST-1: on the wire within 1 s; SAF-9: a gate binds 3 s after its start at the latest.
+_LATCH_POLL_S_MAX: Final = 0.5
+_BIND_AFTER_S_MAX: Final = 3.0
+_LEASE_S_MAX: Final = 60.0
+# Proposals that may be lost before a healthy pump loses its lease.
+_TICKS_IN_A_LEASE: Final = 3
+
+
+class _Checker:
+    def __init__(self, sources: Mapping[str, str]) -> None:
+        self._sources = sources
+
+    def refuse(self, key: str, value: object, expected: str) -> NoReturn:
+        source = self._sources.get(key, "default")
+        raise InvalidValueError(f"{source}: key {key!r}, value {value!r}: {expected}")
+
+    def require(self, condition: bool, key: str, value: object, expected: str) -> None:
+        if not condition:
+            self.refuse(key, value, expected)
+
+
+def checked(settings: Settings, sources: Mapping[str, str]) -> None:
+    """Return if every value and relation holds; `sources` names where each key came from.
+
+    Raises:
+        InvalidValueError: one does not; the text names source, key, value and expectation.
+
+    """
+    check = _Checker(sources)
+    for site_id in settings.sites:
+        try:
+            same = checked_id(site_id, place="sites") == site_id
+        except InvalidValueError:
+            same = False
+        check.require(same, f"sites.{site_id}", site_id, "expected a site's id ([a-z0-9][a-z0-9_-]{0,39})")
+    _network(settings, check)
+    _control(settings.control, check)
+    _database(settings, check)
+    log = settings.log
+    check.require(log.level in LOG_LEVELS, "log.level", log.level, f"expected one of {', '.join(LOG_LEVELS)}")
+    check.require(log.rotation_mib >= 1, "log.rotation_mib", log.rotation_mib, "expected at least 1 MiB")
+    check.require(log.retention_files >= 1, "log.retention_files", log.retention_files, "expected at least 1")
+
+
+def without_password(url: str) -> str:
+    """Return a database URL without its secrets; what is no URL is masked whole."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    if not url:
+        return url
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        return _MASK
+    secret = [name for name in parsed.query if "pass" in name.lower() or "key" in name.lower()]
+    parsed = parsed.difference_update_query(secret)
+    shown = parsed.render_as_string(hide_password=True)
+    return f"{shown} ({', '.join(secret)} {_MASK})" if secret else shown
+
+
+def _network(settings: Settings, check: _Checker) -> None:
+    hosts = [("ports.host", settings.ports.host), ("api.host", settings.api.host)]
+    hosts += [
+        (f"sites.{name}.ports.host", site.ports.host) for name, site in settings.sites.items() if site.ports
+    ]
+    for key, host in hosts:
+        check.require(
+            _is_loopback(host),
+            key,
+            host,
+            "expected a loopback address (127.0.0.1): others wait for users and TLS",
+        )
+    seen: dict[int, str] = {}
+    for key, port in _ports(settings):
+        check.require(1 <= port <= _PORT_MAX, key, port, f"expected a port from 1 to {_PORT_MAX}")
+        other = seen.setdefault(port, key)
+        check.require(other == key, key, port, f"the same port as {other!r}; each needs its own")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _ports(settings: Settings) -> Iterator[tuple[str, int]]:
+    yield "ports.opcua", settings.ports.opcua
+    yield "ports.modbus", settings.ports.modbus
+    yield "api.rest", settings.api.rest
+    yield "api.health", settings.api.health
+    for site_id, site in settings.sites.items():
+        if site.ports is not None:
+            yield f"sites.{site_id}.ports.opcua", site.ports.opcua
+            yield f"sites.{site_id}.ports.modbus", site.ports.modbus
+
+
+def _control(control: ControlSettings, check: _Checker) -> None:
+    for name in control.__struct_fields__:
+        value = getattr(control, name)
+        check.require(
+            math.isfinite(value) and 0.0 < value <= _SECONDS_MAX,
+            f"control.{name}",
+            value,
+            f"expected a finite number above 0, at most {_SECONDS_MAX:.0f}",
+        )
+    lease_s, period_s = control.setpoint_lease_s, control.period_s
+    needed_s = max(
+        LIVENESS_PERIOD_S + LIVENESS_DEADLINE_S + START_BUDGET_S + READBACK_BUDGET_S,
+        _TICKS_IN_A_LEASE * period_s,
+    )
+    low_hz, high_hz = control.optimiser_speed_hz_min, control.optimiser_speed_hz_max
+    for name, holds, expected in (
+        (
+            "setpoint_lease_s",
+            needed_s < lease_s <= _LEASE_S_MAX,
+            f"expected more than {needed_s:g} s (a hang is noticed and replaced), at most {_LEASE_S_MAX:g} s",
+        ),
+        ("publish_refresh_s", control.publish_refresh_s <= 1.0, "expected at most 1 s"),
+        (
+            "latch_poll_s",
+            control.latch_poll_s <= _LATCH_POLL_S_MAX,
+            f"expected at most {_LATCH_POLL_S_MAX:g} s",
+        ),
+        (
+            "gate_bind_after_s",
+            control.gate_bind_after_s <= _BIND_AFTER_S_MAX,
+            f"expected at most {_BIND_AFTER_S_MAX:g} s",
+        ),
+        ("feedback_stale_s", control.feedback_stale_s > period_s, "expected more than control.period_s"),
+        (
+            "feedback_frozen_s",
+            control.feedback_frozen_s > control.feedback_stale_s,
+            "expected more than control.feedback_stale_s",
+        ),
+        (
+            "database_unreachable_s",
+            control.database_unreachable_s > control.plan_poll_s,
+            "expected more than control.plan_poll_s",
+        ),
+        ("optimiser_speed_hz_min", low_hz < high_hz, "expected less than control.optimiser_speed_hz_max"),
+        ("optimiser_speed_hz_max", high_hz <= _HZ_MAX, f"expected at most {_HZ_MAX:g} Hz"),
+    ):
+        check.require(holds, f"control.{name}", getattr(control, name), expected)
+
+
+def _database(settings: Settings, check: _Checker) -> None:
+    database = settings.database
+    check.require(database.pool_size >= 1, "database.pool_size", database.pool_size, "expected at least 1")
+    for name in ("statement_timeout_s", "connect_timeout_s"):
+        value = getattr(database, name)
+        check.require(
+            math.isfinite(value) and 0.0 < value <= _SECONDS_MAX,
+            f"database.{name}",
+            value,
+            "expected a finite number above 0",
+        )
+    check.require(
+        database.spool_bytes_max >= _SPOOL_BYTES_MIN,
+        "database.spool_bytes_max",
+        database.spool_bytes_max,
+        f"expected at least {_SPOOL_BYTES_MIN}",
+    )
+    drivers = {key: _driver(key, getattr(database, key.partition(".")[2]), check) for key in (
+        "database.url", "database.reader_url",
+    )}  # fmt: skip
+    if database.reader_url:
+        check.require(
+            drivers["database.url"] == drivers["database.reader_url"],
+            "database.reader_url",
+            _MASK,
+            "expected the same kind of database as database.url",
+        )
+
+
+def _driver(key: str, url: str, check: _Checker) -> str:
+    if not url:
+        return ""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        check.refuse(key, _MASK, "expected an SQLAlchemy URL")
+    if parsed.drivername not in DRIVERS:
+        check.refuse(
+            key,
+            parsed.drivername[:40],
+            "expected sqlite+aiosqlite:///PATH or postgresql+psycopg://USER@HOST/NAME",
+        )
+    if parsed.drivername == DRIVERS[0] and parsed.database in {None, "", ":memory:"}:
+        check.refuse(key, "sqlite without a file", "expected a file, which all processes share")
+    return parsed.drivername
