@@ -1,0 +1,147 @@
+"""`calejo run --demo` as a user starts it: its own data folder and ports, found and asked like a user would."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+CALEJO = str(Path(sys.executable).with_name("calejo"))
+READY_WITHIN_S = 120.0
+# The command line's own start on a loaded machine; not a figure that anything is judged by.
+COMMAND_TIMEOUT_S = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that were free a moment ago, all different."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+def until(condition: Callable[[], T | None], *, within_s: float, what: str, every_s: float = 0.05) -> T:
+    """Return the condition's first true value; fail with `what` when the deadline passes."""
+    deadline = time.monotonic() + within_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {within_s:g} s: {what}")
+        time.sleep(every_s)  # between two looks at a condition
+
+
+class Program:
+    """One run of Calejo in the foreground of a child process."""
+
+    def __init__(self, data_dir: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+        self.data_dir = data_dir
+        self.opcua, self.modbus, self.rest, self.health = free_ports(4)
+        self.arguments = arguments
+        self.environment = environment or {}
+        self.output: list[str] = []
+        self.process: subprocess.Popen[str] | None = None
+        self.ready_after_s: float | None = None
+
+    def start(self) -> Program:
+        environment = {key: value for key, value in os.environ.items() if not key.startswith("CALEJO_")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        self.process = subprocess.Popen(
+            [
+                CALEJO, "run", *self.arguments, "--data-dir", str(self.data_dir),
+                "--opcua-port", str(self.opcua), "--modbus-port", str(self.modbus),
+                "--rest-port", str(self.rest), "--health-port", str(self.health),
+            ],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
+            env=environment | self.environment, start_new_session=True,
+        )  # fmt: skip
+        self._listener = threading.Thread(target=self._listen, args=(self.process,), daemon=True)
+        self._listener.start()
+        return self
+
+    def _listen(self, process: subprocess.Popen[str]) -> None:
+        began = time.monotonic()
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                self.output.append(line.rstrip("\n"))
+                if line.startswith("ready"):
+                    self.ready_after_s = time.monotonic() - began
+
+    def wait_ready(self, within_s: float = READY_WITHIN_S) -> Program:
+        def ready() -> bool:
+            assert self.process is not None
+            if self.process.poll() is not None:
+                raise AssertionError("ended early:\n" + "\n".join(self.output))
+            return self.ready_after_s is not None
+
+        try:
+            until(ready, within_s=within_s, what="the ready line")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n" + "\n".join(self.output[-40:])) from None
+        return self
+
+    def stop(self, *, within_s: float = 30.0) -> int:
+        """Send SIGTERM and return the exit code."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout=within_s)
+            # The end of its output: closed when the last process that holds it has gone.
+            self._listener.join(timeout=10)
+            return code
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            raise AssertionError(
+                f"did not stop within {within_s:g} s:\n" + "\n".join(self.output[-40:])
+            ) from None
+
+    def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run another `calejo` command against this data folder."""
+        done = subprocess.run(
+            [CALEJO, *arguments, "--data-dir", str(self.data_dir)],
+            capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False,
+        )  # fmt: skip
+        if check and done.returncode != 0:
+            raise AssertionError(f"calejo {arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def get(self, path: str, *, port: int | None = None) -> Any:
+        return self.request("GET", path, port=port)
+
+    def request(self, method: str, path: str, body: Any = None, *, port: int | None = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port or self.rest}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)
+
+    def tree(self) -> dict[str, dict[str, Any]]:
+        """Return the tree by address; empty while the API is away."""
+        try:
+            return {node["address"]: node for node in self.get("/api/v1/tree")}
+        except (urllib.error.URLError, OSError, ValueError):
+            return {}
+
+    def running(self, address: str, *, not_pid: int | None = None) -> dict[str, Any] | None:
+        """Return the node when it runs (as another process than `not_pid`)."""
+        node = self.tree().get(address)
+        return node if node and node["state"] == "running" and node["pid"] not in {None, not_pid} else None
