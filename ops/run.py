@@ -10,11 +10,11 @@ import argparse
 import asyncio
 import contextlib
 import os
-import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from actors.messages import Done, StopTree
 from actors.start import WorkerStart
@@ -25,9 +25,14 @@ from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 from ops.cli.settings_of import settings_of
 from ops.rundir import DataDirectory
+from ops.stop_request import StopInsistedError, StopRequest
 
-_STOP_BUDGET_S: Final = 8.0
+if TYPE_CHECKING:
+    from supervisors.ray_session import RaySession
+
+_STOP_BUDGET_S: Final = 6.0  # with the plant and Ray itself, all has to end within 15 s
 _READY_LOOK_S: Final = 0.25
+_RAY_LOOK_S: Final = 1.0
 _READY_PATIENCE_S: Final = 120.0
 _ROOT_START_S: Final = 30.0
 
@@ -41,14 +46,22 @@ def command(arguments: argparse.Namespace) -> int:
     """
     settings = settings_of(arguments)
     folder = DataDirectory(Path(settings.data_dir))
-    with _told_in_one_line():
-        folder.acquire()
-    try:
+    with StopRequest() as stop:
         with _told_in_one_line():
-            _prepare(settings, demo=arguments.demo)
-        return _with_ray(settings, folder, address=arguments.address, demo=arguments.demo)
-    finally:
-        folder.release()
+            folder.acquire()
+        try:
+            with _told_in_one_line():
+                _prepare(settings, demo=arguments.demo)
+            code, clean = _with_ray(settings, folder, stop, address=arguments.address, demo=arguments.demo)
+        except StopInsistedError:
+            return DONE
+        finally:
+            folder.release()
+    if not clean:
+        # A part of Ray hangs in a thread, and the interpreter would wait for it: everything of ours has ended.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 @contextlib.contextmanager
@@ -95,23 +108,36 @@ def _check_ports(settings: Settings) -> None:
         bind_loopback(host, port, what=key).close()
 
 
-def _with_ray(settings: Settings, folder: DataDirectory, *, address: str | None, demo: bool) -> int:
+def _with_ray(
+    settings: Settings, folder: DataDirectory, stop: StopRequest, *, address: str | None, demo: bool
+) -> tuple[int, bool]:
+    """Return the exit code, and whether Ray ended cleanly."""
+    if stop.asked:
+        return DONE, True
     # Ray costs a second to import and some to start: only when everything else is known to be good.
     from supervisors.ray_session import connect
 
     _say("starting Ray" if address is None else f"joining Ray at {address}")
-    with _told_in_one_line():
-        session = connect(settings, address=address)
     try:
-        return asyncio.run(_Run(settings, folder, session, demo=demo).until_stopped())
+        with _told_in_one_line():
+            session = connect(settings, address=address)
+    except StopInsistedError:
+        _say("stopped while Ray was starting")
+        return DONE, False
+    try:
+        code = asyncio.run(_Run(settings, folder, session, demo=demo).until_stopped(stop))
+    except StopInsistedError:  # the loop itself hangs
+        code = FAILED
     finally:
-        session.shutdown()
+        stop.answered()
+        clean = session.shutdown()
+    return code, clean
 
 
 class _Run:
     """One run from the first actor to the last."""
 
-    def __init__(self, settings: Settings, folder: DataDirectory, session: Any, *, demo: bool) -> None:
+    def __init__(self, settings: Settings, folder: DataDirectory, session: RaySession, *, demo: bool) -> None:
         self._settings = settings
         self._folder = folder
         self._session = session
@@ -120,14 +146,14 @@ class _Run:
         self._failure = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def until_stopped(self) -> int:
+    async def until_stopped(self, stop: StopRequest) -> int:
         """Bring the tree up, keep it, take it down."""
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(each, self._asked_to_stop)
+        stop.call(lambda: loop.call_soon_threadsafe(self._stop.set))
         runtime = self._session.runtime()
         try:
             self._spawn(lambda: self._live(runtime))
+            self._spawn(self._watch_ray)
             await self._stop.wait()
         finally:
             _say("stopping" if not self._failure else f"stopping: {self._failure}")
@@ -135,13 +161,22 @@ class _Run:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             # The plant last: it sees an ordinary end of Calejo as a real one would, and goes on by itself.
-            await self._end_tree(runtime)
+            if self._session.lost() is None:
+                await self._end_tree(runtime)
             if self._demo:
                 await self._stop_plant()
         return FAILED if self._failure else DONE
 
-    def _asked_to_stop(self) -> None:
-        self._stop.set()
+    async def _watch_ray(self) -> None:
+        """End the run when a server of its Ray has ended: nothing could be restarted any more.
+
+        Raises:
+            UnavailableError: one has.
+
+        """
+        while (lost := self._session.lost()) is None:  # noqa: ASYNC110  nobody tells when a server ends
+            await asyncio.sleep(_RAY_LOOK_S)
+        raise UnavailableError(f"Ray's {lost}")
 
     def _spawn(self, make: Callable[[], Awaitable[None]]) -> None:
         async def guarded() -> None:
@@ -192,6 +227,9 @@ class _Run:
         while True:
             waited_s = asyncio.get_running_loop().time() - began
             try:
+                whose = await asyncio.to_thread(call, health, "GET", "/health/live", timeout_s=5.0)
+                if whose.get("data_dir") != self._settings.data_dir:
+                    raise DeviceError(f"{health} is answered by another run: {whose}")
                 readiness = await asyncio.to_thread(call, health, "GET", "/health/ready", timeout_s=5.0)
             except ConnectionError:
                 missing = ["the API is starting"]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, ClassVar, Final
 from uuid import uuid4
 
 # Read by Ray when it is imported, and by everything it starts. Names as in Ray 2.60; measured, see ops/decisions.
@@ -26,6 +24,8 @@ _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",
     "RAY_health_check_failure_threshold": "3",
+    # A stopped process cannot obey: by default Ray waits 5 s before it kills it, and its port is taken meanwhile.
+    "RAY_kill_worker_timeout_milliseconds": "100",
 }
 for _name, _value in _RAY_ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
@@ -36,6 +36,7 @@ from ray._private import services  # noqa: E402
 
 from actors.vocabulary import Address, Settings, UnavailableError  # noqa: E402
 from supervisors import logging  # noqa: E402
+from supervisors.owned_folder import OwnedFolder  # noqa: E402
 from supervisors.process import SystemClock, alive, descendants  # noqa: E402
 from supervisors.ray_directory import RayDirectory  # noqa: E402
 from supervisors.ray_runtime import RayRuntime  # noqa: E402
@@ -45,17 +46,32 @@ NAMESPACE: Final = "calejo"
 FOREGROUND: Final = Address("/foreground")  # the name of this process's log
 MAKE_DEFAULT: Final = "supervisors.roles:make"
 _OBJECT_STORE_BYTES: Final = 80 * 1024 * 1024  # messages are small and travel inline; this is Ray's minimum
-_SHUTDOWN_PATIENCE_S: Final = 4.0
-_LEFT_BEHIND_PATIENCE_S: Final = 3.0
+_VITAL: Final = frozenset({"gcs_server", "raylet"})
+_SHUTDOWN_PATIENCE_S: Final = 3.0
+_LEFT_BEHIND_PATIENCE_S: Final = 2.0
 _LEFT_BEHIND_LOOK_S: Final = 0.02
 
 
 class RaySession:
-    """One process's connection to Ray; `local` when it started Ray itself."""
+    """One process's connection to Ray; `local` when it started Ray itself.
 
-    def __init__(self, setup: WorkerSetup, temp_dir: Path | None) -> None:
+    `servers` are the processes of Ray that this one started, by pid: control store, raylet and their helpers.
+    """
+
+    def __init__(
+        self,
+        setup: WorkerSetup,
+        folder: OwnedFolder | None = None,
+        servers: Mapping[int, str] = MappingProxyType({}),
+    ) -> None:
         self.setup = setup
-        self.temp_dir = temp_dir
+        self.servers = servers
+        self._folder = folder
+
+    @property
+    def temp_dir(self) -> Path | None:
+        """Where a local Ray keeps its sockets and logs."""
+        return self._folder.path if self._folder is not None else None
 
     @property
     def local(self) -> bool:
@@ -71,30 +87,45 @@ class RaySession:
         """Return a runtime for the event loop that runs now."""
         return RayRuntime(self.setup, RayDirectory(self.setup.namespace, SystemClock()))
 
-    def shutdown(self) -> None:
-        """Disconnect; a local Ray ends with every process it started. Blocks, at most some seconds."""
-        ours = descendants(os.getpid()) if self.local else []
-        ray_pids = [pid for pid in ours if _is_ray(pid)]
+    def lost(self) -> str | None:
+        """Say which server without which a local Ray is nothing has ended; None while all live."""
+        for pid, name in self.servers.items():
+            if name in _VITAL and not alive(pid):
+                return f"{name} (pid {pid}) ended"
+        return None
+
+    def shutdown(self) -> bool:
+        """Disconnect; a local Ray ends with every process it started. Blocks, at most some seconds.
+
+        Returns:
+            False when Ray's own end still hangs in a thread: this process has to leave without waiting for it.
+
+        """
+        ours = _family(self.servers)
         # With its control store gone Ray waits a minute for it; what it started is ended below in any case.
         ending = threading.Thread(target=ray.shutdown, name="ray shutdown", daemon=True)
         ending.start()
         ending.join(_SHUTDOWN_PATIENCE_S)
-        deadline_s = time.monotonic() + _LEFT_BEHIND_PATIENCE_S
-        while any(map(alive, ray_pids)) and time.monotonic() < deadline_s:
-            time.sleep(_LEFT_BEHIND_LOOK_S)
-        for pid in filter(alive, ray_pids):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        if self.temp_dir is not None:
-            shutil.rmtree(self.temp_dir, ignore_errors=True)
+        _end(ours, patience_s=_LEFT_BEHIND_PATIENCE_S)
+        if self._folder is not None:
+            self._folder.remove()
+        return not ending.is_alive()
 
 
-def _is_ray(pid: int) -> bool:
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
-    return b"ray" in command
+def _family(servers: Iterable[int]) -> list[int]:
+    """Return the pids of these servers and of everything they started."""
+    return [each for pid in servers for each in (pid, *descendants(pid))]
+
+
+def _end(pids: Iterable[int], *, patience_s: float) -> None:
+    """Wait for these to end by themselves, then end them."""
+    deadline_s = time.monotonic() + patience_s
+    pids = list(pids)
+    while any(map(alive, pids)) and time.monotonic() < deadline_s:
+        time.sleep(_LEFT_BEHIND_LOOK_S)
+    for pid in filter(alive, pids):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class _InItsOwnSession(services.ConsolePopen):
@@ -104,13 +135,16 @@ class _InItsOwnSession(services.ConsolePopen):
     could be stopped in order. They still end with this process (Ray asks the kernel for that).
     """
 
+    started: ClassVar[dict[int, str]] = {}
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **{**options, "start_new_session": True})
+        self.started[self.pid] = Path(str(self.args[0] if isinstance(self.args, list) else self.args)).name
 
 
 @contextlib.contextmanager
-def _surroundings(work_dir: Path, code_path: str) -> Iterator[None]:
-    """Start Ray from an empty folder, with our packages on every worker's path.
+def _surroundings(work_dir: Path, code_path: str) -> Iterator[dict[int, str]]:
+    """Start Ray from an empty folder, with our packages on every worker's path; yield the servers it starts.
 
     Workers put the folder of the starter first on their path and would import whatever lies there; so it is empty.
     """
@@ -118,12 +152,16 @@ def _surroundings(work_dir: Path, code_path: str) -> Iterator[None]:
     old_path = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (code_path, old_path)))
     os.chdir(work_dir)
-    popen = services.ConsolePopen
+    popen, take_signal = services.ConsolePopen, ray._private.utils.set_sigterm_handler  # noqa: SLF001
     vars(services)["ConsolePopen"] = _InItsOwnSession
+    # Ray would end this process on SIGTERM, wherever it is; its signals belong to whoever started the session.
+    vars(ray._private.utils)["set_sigterm_handler"] = lambda _handler: None  # noqa: SLF001
+    _InItsOwnSession.started.clear()
     try:
-        yield
+        yield _InItsOwnSession.started
     finally:
         vars(services)["ConsolePopen"] = popen
+        vars(ray._private.utils)["set_sigterm_handler"] = take_signal  # noqa: SLF001
         os.chdir(before)
         if old_path is None:
             del os.environ["PYTHONPATH"]
@@ -151,34 +189,39 @@ def connect(
     )
     code_path = str(Path(__file__).resolve().parent.parent)
     # Short: Ray aborts when a socket's path in it is longer than 107 bytes.
-    temp_dir = Path(tempfile.mkdtemp(prefix="calejo-", dir="/tmp"))
-    work_dir = temp_dir / "empty"
+    folder = OwnedFolder.make(Path("/tmp"), prefix="calejo-")  # noqa: S108  made with mkdtemp
+    work_dir = folder.path / "empty"
     work_dir.mkdir()
     logging.configure(settings.log, data_dir=data_dir, address=FOREGROUND)
     vars(ray._private.worker)["print_to_stdstream"] = _log_what_the_raylet_says  # noqa: SLF001  no setting for it
+    servers: dict[int, str] = {}
     try:
-        with _surroundings(work_dir, code_path):
-            if address is None:
-                ray.init(
-                    address="local",
-                    namespace=namespace,
-                    include_dashboard=False,
-                    log_to_driver=False,
-                    configure_logging=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    _temp_dir=str(temp_dir / "r"),
-                )
-            else:
-                ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
-    except (RuntimeError, ConnectionError, ValueError, OSError) as error:
-        shutil.rmtree(temp_dir, ignore_errors=True)
-        raise UnavailableError(f"Ray does not start: {error}") from error
+        with _surroundings(work_dir, code_path) as started:
+            try:
+                if address is None:
+                    ray.init(
+                        address="local",
+                        namespace=namespace,
+                        include_dashboard=False,
+                        log_to_driver=False,
+                        configure_logging=False,
+                        object_store_memory=_OBJECT_STORE_BYTES,
+                        _temp_dir=str(folder.path / "r"),
+                    )
+                else:
+                    ray.init(
+                        address=address, namespace=namespace, log_to_driver=False, configure_logging=False
+                    )
+            finally:
+                servers = dict(started)
+    except BaseException as error:
+        # Whatever ended it, a stop asked for included: nothing half started stays behind.
+        _end(_family(servers), patience_s=0.0)
+        folder.remove()
+        if isinstance(error, RuntimeError | ConnectionError | ValueError | OSError):
+            raise UnavailableError(f"Ray does not start: {error}") from error
+        raise
     if address is not None:
-        shutil.rmtree(temp_dir, ignore_errors=True)
-        return RaySession(setup, None)
-    return RaySession(setup, temp_dir)
-
-
-async def shutdown_in_thread(session: RaySession) -> None:
-    """Shut down without blocking the loop."""
-    await asyncio.get_running_loop().run_in_executor(None, session.shutdown)
+        folder.remove()
+        return RaySession(setup)
+    return RaySession(setup, folder, servers)
