@@ -51,10 +51,16 @@ class StopRequest:
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         self._answered = True
 
-    def __enter__(self) -> Self:
+    def take(self) -> None:
+        """Take the signals again from a library that has put its own handlers over ours."""
         for each in _SIGNALS:
-            self._before[each] = signal.signal(each, self._ask)
-        self._before[signal.SIGALRM] = signal.signal(signal.SIGALRM, self._insist)
+            signal.signal(each, self._ask)
+
+    def __enter__(self) -> Self:
+        for each in (*_SIGNALS, signal.SIGALRM):
+            self._before[each] = signal.getsignal(each)
+        signal.signal(signal.SIGALRM, self._insist)
+        self.take()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -32,9 +32,9 @@ def test_a_first_signal_is_remembered_and_tells_whoever_asks(number: signal.Sign
     """HA-1: a start is not torn apart in its midst; it looks when it can, or is called."""
     called: list[str] = []
     with StopRequest() as stop:
-        assert not stop.asked
+        before = stop.asked
         send(number)
-        assert stop.asked
+        assert (before, stop.asked) == (False, True)
         stop.call(lambda: called.append("late"))
         send(number)
     assert called == ["late"]
