@@ -20,6 +20,7 @@ _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_metrics_report_interval_ms": "60000",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",  # Ray's default too; said aloud it needs no warning at every start
+    "RAY_worker_niceness": "0",  # Ray's 15 would let any backup job of the machine go before control
     "RAY_health_check_initial_delay_ms": "1000",  # a node's loss is noticed in 3 s instead of 14
     "RAY_health_check_period_ms": "1000",
     "RAY_health_check_timeout_ms": "1000",
