@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from actors.messages import JudgedValue, Proposal, ProposalSource
 from actors.safety.kernel import decide_round
-from actors.safety.types import Decision, PumpInput, RoundInput, initial_state
+from actors.safety.types import PumpInput, RoundInput, initial_state
 from actors.vocabulary import (
     ControlSettings,
     FailsafeStrategy,
@@ -21,7 +21,7 @@ from actors.vocabulary import (
     Quality,
     Reason,
 )
-from tests.unit.actors.safety.invariants import check_round
+from tests.proof.invariants import Round, check_round
 from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -104,7 +104,6 @@ def tell(
     )
     bench = Bench(config, start_hz=dict.fromkeys(names, start_hz))
     bench.control = ControlSettings(failsafe_recovery_hold_s=5.0)
-    last: dict[str, Decision] = {}
     for period_s, steps, deciding in story:
         before = bench.state
         seen: list[RoundInput] = []
@@ -114,8 +113,9 @@ def tell(
             deciding=frozenset(deciding),
             spy=seen.append,
         )
-        check_round(seen[0], before, decisions, bench.state, last)
-        last = {**last, **decisions}
+        check_round(
+            Round(given=seen[0], before=before, decisions=decisions, after=bench.state, now=bench.now)
+        )
 
 
 @settings(max_examples=150, deadline=None)

@@ -1,0 +1,695 @@
+"""Start here: what must hold of every decision of the safety kernel, each once, in words (its docstring) and in code.
+
+Everything that searches the kernel uses this file: the exhaustive search (`test_kernel_exhaustive.py`), the stories of
+arbitrary numbers (`tests/unit/actors/safety/test_kernel.py`) and the rules taken out in turn (`test_rules_removed.py`).
+What must hold at the gates, the controllers and the plant stands in `tests/simulation/invariants.py` and in
+`fencing.pml`.
+
+An invariant sees one round: what the kernel was given, what it remembered, what it answered. It computes what it needs
+from the inputs anew, without the kernel's own functions wherever a figure is at stake, and returns what is wrong ('' if
+nothing is). Each holds in any state whatever, also in one that no story leads to: so one round is enough to check it,
+and a search over states and inputs proves it for stories of any length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final, TypeAlias
+
+from actors.messages import JudgedValue, Proposal
+from actors.safety.limits import problems
+from actors.safety.types import Decision, KernelState, PumpInput, PumpState, RoundInput
+from actors.vocabulary import (
+    FailsafeStrategy,
+    HighLevelResponse,
+    Instant,
+    Mode,
+    PumpConfig,
+    Quality,
+    Reason,
+    Rule,
+    SafetyLimits,
+)
+
+STEP_HZ: Final = 0.01 + 1e-9
+"""The resolution of the wire: what is closer together than this is the same value."""
+
+ABSURD_HZ: Final = 100.0
+FORCED: Final = frozenset({Reason.EMERGENCY_STOP, Reason.OUT_OF_SERVICE, Reason.DRY_RUN})
+PLAN_REASONS: Final = frozenset(
+    {Reason.FAILSAFE_PLAN_EXPIRED, Reason.FAILSAFE_OPTIMISER_STALE, Reason.FAILSAFE_DATABASE}
+)
+ESSENTIAL: Final = ("running", "actual_speed_hz", "local_override")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One call of `decide_round`: its arguments and its answer."""
+
+    given: RoundInput
+    before: KernelState
+    decisions: dict[str, Decision]
+    after: KernelState
+    now: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """One pump of a round. `limits` None: not commissioned, also where its limits contradict each other.
+
+    `previous_hz`: what the pump was told last, or turns at where nothing was told (its first round, or after a lapse of
+    the lease); the rate and the word "start" count from there. `elapsed_s`: since its last decision, at most a tick.
+    """
+
+    round: Round
+    entry: PumpInput
+    decision: Decision
+    state: PumpState
+    limits: SafetyLimits | None
+    previous_hz: float
+    elapsed_s: float
+    lapsed: bool
+
+    @property
+    def config(self) -> PumpConfig:
+        return self.entry.config
+
+    @property
+    def proposal(self) -> Proposal:
+        return self.decision.proposal
+
+    @property
+    def starts(self) -> bool:
+        """Whether this decision starts the pump."""
+        return self.decision.remote_enabled and self.previous_hz <= 0.0 < self.decision.setpoint_hz
+
+    @property
+    def answers_high_level(self) -> bool:
+        """Whether rule 4 chose the pump: then it says so, in its trail or as its reason."""
+        return self.decision.reason is Reason.HIGH_LEVEL or any(
+            step.rule is Rule.HIGH_LEVEL for step in self.decision.trail
+        )
+
+    def good(self, point: str) -> float | None:
+        return good(self.entry.feedback.get(point))
+
+    def level_m(self) -> float | None:
+        """The level that rules 3, 4 and 8 may use: GOOD and no older than the station's age."""
+        return protective_level_m(self.round.given, self.entry)
+
+    def at_most_hz(self, target_hz: float) -> float:
+        """What may be shown of a pump that must come down to `target_hz` (rule 10): no more than one tick's way."""
+        assert self.limits is not None
+        low, high = self.limits.hard_min_speed_hz, self.limits.hard_max_speed_hz
+        if self.previous_hz <= 0.0:
+            return target_hz
+        base_hz = min(max(self.previous_hz, low), high)
+        lower_hz = base_hz - self.limits.max_rate_hz_per_s * self.elapsed_s
+        if target_hz <= 0.0:
+            return 0.0 if base_hz <= low else max(low, lower_hz)
+        return max(target_hz, lower_hz)
+
+
+# --------------------------------------------------------------------------- of every pump
+
+
+def fit_for_the_wire(one: One) -> str:
+    """SAF-2.9, SAF-2.11, DAT-5: setpoint and failsafe image are finite, 0 or inside the pump's own band, in steps of
+    0.01 Hz; without valid limits they are 0.
+    """
+    for name, value_hz in (
+        ("setpoint", one.decision.setpoint_hz),
+        ("image", one.decision.failsafe_image_hz),
+    ):
+        if not math.isfinite(value_hz):
+            return f"{name} is no number"
+        if one.limits is None:
+            if value_hz != 0.0:
+                return f"{name} {value_hz:g} Hz without limits"
+            continue
+        inside = one.limits.hard_min_speed_hz <= value_hz <= one.limits.hard_max_speed_hz
+        if value_hz != 0.0 and not inside:
+            return f"{name} {value_hz:g} Hz is outside the band"
+        if abs(value_hz * 100.0 - round(value_hz * 100.0)) > 1e-6:
+            return f"{name} {value_hz!r} Hz is no step of 0.01 Hz"
+    return ""
+
+
+def nothing_claimed_without_feedback(one: One) -> str:
+    """CTL-7, DAT-5: remote_enabled 1 needs valid limits, good running, speed and local_override, a heartbeat that is
+    not lost, and a panel that is not in local.
+    """
+    if not one.decision.remote_enabled:
+        return ""
+    if one.limits is None:
+        return "claimed without limits"
+    for point in ESSENTIAL:
+        if one.good(point) is None:
+            return f"claimed without a good {point}"
+    heartbeat = one.entry.feedback.get("plc_heartbeat")
+    if heartbeat is not None and heartbeat.age_s is not None and good(heartbeat) is None:
+        return "claimed with a lost PLC heartbeat"
+    return "claimed at the panel's pump" if one.good("local_override") == 1.0 else ""
+
+
+def a_lost_claim_waits(one: One) -> str:
+    """CTL-7, WDG-2: after a loss nothing is claimed until all has been good for `failsafe_recovery_hold`."""
+    was = one.state.hand_back
+    if not one.decision.remote_enabled or not was.claimed or was.since is None:
+        return ""
+    good_s = 0.0 if was.good_since is None else one.round.now.seconds_since(was.good_since)
+    return "" if good_s >= one.round.given.control.failsafe_recovery_hold_s else f"claimed after {good_s:g} s"
+
+
+def the_claim_is_told(one: One) -> str:
+    """CTL-7, WDG-3: quality BAD exactly where nothing is claimed, GOOD exactly where it is and no failsafe holds; what
+    is not claimed follows the measured speed, what is claimed follows nothing.
+    """
+    decision = one.decision
+    wanted = Quality.GOOD if decision.failsafe.reason is None else Quality.UNCERTAIN
+    if decision.quality is not (wanted if decision.remote_enabled else Quality.BAD):
+        return f"quality {decision.quality.name}"
+    if (decision.tracking_hz is None) is not decision.remote_enabled:
+        return f"tracks {decision.tracking_hz} with remote_enabled {decision.remote_enabled}"
+    measured_hz = measured_speed_hz(one.entry, one.limits)
+    known = one.good("running") == 0.0 or (
+        one.good("running") == 1.0 and one.good("actual_speed_hz") is not None
+    )
+    if known and not decision.remote_enabled and decision.tracking_hz != measured_hz:
+        return f"tracks {decision.tracking_hz} while the pump turns at {measured_hz}"
+    return ""
+
+
+def an_emergency_stop_stops(one: One) -> str:
+    """SAF-2.1, EST-6: run_inhibit; at most min(last applied, emergency setpoint), 0 where that is no speed of the
+    band, where the pump was not running or is not ours; an image of 0; and the reason says so.
+    """
+    decision = one.decision
+    if decision.run_inhibit is not (one.entry.stopped or one.entry.out_of_service):
+        return f"run_inhibit {decision.run_inhibit}"
+    if not one.entry.stopped:
+        return ""
+    if decision.reason is not Reason.EMERGENCY_STOP:
+        return f"a stop shows as {decision.reason.name}"
+    if decision.failsafe_image_hz != 0.0:
+        return f"image {decision.failsafe_image_hz:g} Hz under a stop"
+    emergency_hz = one.config.emergency_stop_setpoint_hz
+    runs = decision.remote_enabled and one.good("running") == 1.0 and one.limits is not None
+    ceiling_hz = 0.0
+    if runs and one.limits is not None and math.isfinite(emergency_hz):
+        inside = one.limits.hard_min_speed_hz <= emergency_hz <= one.limits.hard_max_speed_hz
+        ceiling_hz = min(one.previous_hz, emergency_hz) if inside else 0.0
+    if decision.setpoint_hz > ceiling_hz + (STEP_HZ if ceiling_hz > 0.0 else 0.0):
+        return f"{decision.setpoint_hz:g} Hz under a stop, at most {ceiling_hz:g}"
+    return ""
+
+
+def out_of_service_is_0(one: One) -> str:
+    """SAF-2.2, CTL-7: out of service is 0, as setpoint and as image, and its mode says so."""
+    if not one.entry.out_of_service:
+        return ""
+    decision = one.decision
+    if decision.setpoint_hz != 0.0 or decision.failsafe_image_hz != 0.0:
+        return f"{decision.setpoint_hz:g} Hz, image {decision.failsafe_image_hz:g} Hz"
+    return "" if decision.mode is Mode.OUT_OF_SERVICE else f"mode {decision.mode.name}"
+
+
+def the_panel_is_told(one: One) -> str:
+    """SAF-2.2, CTL-7: at the panel's pump mode and reason say LOCAL, unless a stop or OUT_OF_SERVICE says more."""
+    if one.good("local_override") != 1.0 or one.entry.out_of_service:
+        return ""
+    if one.decision.mode is not Mode.LOCAL:
+        return f"mode {one.decision.mode.name} at the panel"
+    if one.entry.stopped:
+        return ""
+    return "" if one.decision.reason is Reason.LOCAL else f"reason {one.decision.reason.name} at the panel"
+
+
+def dry_run_is_0(one: One) -> str:
+    """SAF-2.3: at a good level at or below dry run, and from there to above its reset, 0 as setpoint and as image,
+    unless a declared float contradicts, or has contradicted and the well has not left dry since.
+    """
+    contradicted = one.round.given.station.has_high_float or one.round.before.contradicted
+    if one.limits is None or one.limits.level_dry_run_m is None or contradicted:
+        return ""
+    level_m = one.level_m()
+    reset_m = one.limits.level_dry_run_reset_m
+    reset_m = one.limits.level_dry_run_m if reset_m is None else reset_m
+    dry = level_m is not None and level_m <= one.limits.level_dry_run_m
+    kept = one.state.dry_run is True and (level_m is None or level_m <= reset_m)
+    if not dry and not kept:
+        return ""
+    if not one.decision.conditions.dry_run:
+        return "dry and not told"
+    if one.decision.setpoint_hz != 0.0 or one.decision.failsafe_image_hz != 0.0:
+        return f"{one.decision.setpoint_hz:g} Hz, image {one.decision.failsafe_image_hz:g} Hz when dry"
+    return ""
+
+
+def failsafe_is_the_strategys(one: One) -> str:
+    """SAF-2.5, WDG-3: in failsafe, and in every image, the wish counts for nothing: no more than the default setpoint
+    (0 where that is outside the band, or the strategy hands back), reached by the ramp, but for rules above it.
+    """
+    if one.limits is None:
+        return ""
+    default_hz = one.config.default_setpoint_hz
+    low, high = one.limits.hard_min_speed_hz, one.limits.hard_max_speed_hz
+    default_hz = default_hz if math.isfinite(default_hz) and low <= default_hz <= high else 0.0
+    handed_back = one.config.failsafe_strategy is FailsafeStrategy.HAND_BACK
+    image_hz = high if one.decision.conditions.high_level else 0.0 if handed_back else default_hz
+    if one.decision.failsafe_image_hz > image_hz + STEP_HZ:
+        return f"image {one.decision.failsafe_image_hz:g} Hz, failsafe {image_hz:g} Hz"
+    if not one.decision.remote_enabled or one.decision.failsafe.reason is None:
+        return ""
+    if handed_back:
+        return "in failsafe, its strategy hands back, and it is claimed"
+    if one.answers_high_level or one.entry.stopped:
+        return ""
+    most_hz = one.at_most_hz(default_hz)
+    return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz"
+
+
+def failsafe_lasts(one: One) -> str:
+    """WDG-2, SUP-5: entered at once by its cause, left only after its hold (a plan's cause: at once in MANUAL)."""
+    was, reason = one.state.failsafe, one.decision.failsafe.reason
+    cause = one.entry.scope_failure
+    wish_cause = one.proposal.failsafe
+    if cause is not None or (wish_cause is not None and isinstance(wish_cause, Reason)):
+        return "" if reason is not None else "its cause holds and it is not entered"
+    if was.reason is None or (one.proposal.mode is Mode.MANUAL and was.reason in PLAN_REASONS):
+        return ""
+    clear_s = 0.0 if was.clear_since is None else one.round.now.seconds_since(was.clear_since)
+    over = clear_s >= one.round.given.control.failsafe_recovery_hold_s
+    return "" if over or reason is not None else f"left after {clear_s:g} s"
+
+
+def power_within_the_motors(one: One) -> str:
+    """SAF-2.7: no more speed than the motor's power allows, by P ~ n³ from measured, else from rated values; 0 where
+    that is below the minimum; without any such value no more than the minimum.
+    """
+    cap_kw = None if one.limits is None else one.limits.max_power_kw
+    if cap_kw is None:
+        return ""
+    point = _operating_point(one, "actual_power_kw", one.config.rated_power_kw)
+    cap_hz = None if point is None else point[0] * (cap_kw / point[1]) ** (1.0 / 3.0)
+    return _above_cap(one, cap_hz, "kW")
+
+
+def flow_within_its_limit(one: One) -> str:
+    """SAF-2.7: the same for the flow, Q ~ n, except at a high level, where the well matters more."""
+    cap_m3h = None if one.limits is None else one.limits.max_flow_m3h
+    if cap_m3h is None or one.answers_high_level or one.decision.conditions.high_level:
+        return ""
+    point = _operating_point(one, "actual_flow_m3h", one.config.rated_flow_m3h)
+    cap_hz = None if point is None else point[0] * cap_m3h / point[1]
+    return _above_cap(one, cap_hz, "m3/h")
+
+
+def a_cap_holds_off_the_next_start(one: One) -> str:
+    """SAF-2.7: what a cap has stopped does not start again before `failsafe_recovery_hold`: no cycling at the cap."""
+    stopped_at, limits = one.state.cap_stopped_at, one.limits
+    if not one.starts or stopped_at is None or limits is None or one.answers_high_level:
+        return ""
+    capped = limits.max_power_kw is not None or limits.max_flow_m3h is not None
+    held_s = one.round.now.seconds_since(stopped_at)
+    over = held_s >= one.round.given.control.failsafe_recovery_hold_s
+    return "" if over or not capped else f"started {held_s:g} s after a cap stopped it"
+
+
+def no_start_below_the_minimum_level(one: One) -> str:
+    """SAF-2.8: no start below level_min or at a level nobody knows, except in answer to a high level."""
+    if one.limits is None or one.limits.level_min_m is None or not one.starts or one.answers_high_level:
+        return ""
+    level_m = one.level_m()
+    known = level_m is not None and level_m >= one.limits.level_min_m
+    return "" if known else f"started at {level_m} m"
+
+
+def no_step_beyond_the_rate(one: One) -> str:
+    """CTL-3, SAF-2.10: a start goes to the minimum, a stop comes from it, and between the two the value moves by the
+    rate for at most one tick's time. Only what rules 1 to 3 order goes at once.
+    """
+    if one.limits is None or not one.decision.remote_enabled or one.lapsed:
+        return ""
+    low, high = one.limits.hard_min_speed_hz, one.limits.hard_max_speed_hz
+    value_hz, forced = one.decision.setpoint_hz, one.decision.reason in FORCED
+    if one.previous_hz <= 0.0:
+        return "" if value_hz <= low + STEP_HZ else f"started at {value_hz:g} Hz"
+    base_hz = min(max(one.previous_hz, low), high)
+    if value_hz == 0.0:
+        return "" if forced or base_hz <= low + STEP_HZ else f"stopped from {base_hz:g} Hz"
+    if forced:
+        return ""
+    step_hz = abs(value_hz - base_hz)
+    most_hz = one.limits.max_rate_hz_per_s * one.elapsed_s
+    return "" if step_hz <= most_hz + STEP_HZ else f"moved by {step_hz:g} Hz in {one.elapsed_s:g} s"
+
+
+def no_start_before_a_new_tick(one: One) -> str:
+    """EST-2: a decision about an old tick starts nothing (a clear must not start a pump at once)."""
+    if not one.starts or one.answers_high_level:
+        return ""
+    return "started on an old tick" if one.proposal.origin == one.state.origin else ""
+
+
+def a_bad_wish_raises_nothing(one: One) -> str:
+    """SAF-3: a wish that is no number, negative or absurd leaves the last safe value for at most 3 ticks, then the
+    default: it never speeds a pump up beyond both.
+    """
+    wish, limits = one.proposal.wish_hz, one.limits
+    bad = wish is not None and not (0.0 <= wish <= ABSURD_HZ)
+    missing = wish is None and one.proposal.failsafe is None and one.proposal.held_stopped is not True
+    if limits is None or not one.decision.remote_enabled or one.answers_high_level or not (bad or missing):
+        return ""
+    counted = one.state.counted_sequence == one.proposal.sequence
+    ticks = one.state.invalid_ticks + (0 if counted else 1)
+    if ticks > 0 and not one.decision.conditions.invalid_proposal:
+        return "a bad wish is not told"
+    if ticks > 3 and one.decision.failsafe.reason is None:
+        return f"{ticks} bad ticks and no failsafe"
+    default_hz = one.config.default_setpoint_hz if one.decision.failsafe.reason is not None else 0.0
+    most_hz = max(one.previous_hz, default_hz)
+    return (
+        "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"{wish!r}: {one.decision.setpoint_hz:g} Hz"
+    )
+
+
+def held_stopped_stays(one: One) -> str:
+    """CTL-7: a MANUAL 0 that expired is held stopped: no failsafe starts it, only a high level does."""
+    if one.proposal.held_stopped is not True or one.answers_high_level:
+        return ""
+    return "a pump held stopped was started" if one.starts else ""
+
+
+def the_trail_tells_every_change(one: One) -> str:
+    """SAF-4: each step of the trail begins where the one before it ended, the last ends at the setpoint, and without
+    any step the setpoint is the wish, the value before, the pump's own speed or the 0 it is held at.
+    """
+    trail, shown_hz = one.decision.trail, one.decision.setpoint_hz
+    for before, after in pairwise(trail):
+        if before.after_hz != after.before_hz:
+            return f"{before.rule.value} ended at {before.after_hz}, {after.rule.value} began at {after.before_hz}"
+    if trail:
+        end_hz = trail[-1].after_hz
+        return "" if abs(end_hz - shown_hz) <= STEP_HZ else f"the trail ends at {end_hz}, shown {shown_hz}"
+    wish = one.proposal.wish_hz
+    known_hz = [one.previous_hz, 0.0 if one.decision.tracking_hz is None else one.decision.tracking_hz]
+    known_hz += [0.0] if one.proposal.held_stopped is True or wish is None else [wish]
+    if one.decision.remote_enabled and one.proposal.held_stopped is not True and wish is not None:
+        known_hz = [wish]
+    return "" if any(abs(known - shown_hz) <= STEP_HZ for known in known_hz) else f"{shown_hz} untold"
+
+
+def rule_11_has_nothing_to_do(one: One) -> str:
+    """SAF-2.11: what fails the final validation is our own bug, so it never happens."""
+    return "the final check refused a value" if one.decision.conditions.final_check else ""
+
+
+def what_was_told_is_remembered(one: One) -> str:
+    """SAF-1, SAF-2.11: the value that the next round counts from is the one that was shown."""
+    kept_hz = one.round.after.pumps[one.decision.pump_id].output_hz
+    if not one.decision.remote_enabled:
+        return ""
+    return "" if abs(kept_hz - one.decision.setpoint_hz) <= STEP_HZ else f"remembers {kept_hz}"
+
+
+PumpInvariant: TypeAlias = Callable[[One], str]
+OF_A_PUMP: Final[tuple[PumpInvariant, ...]] = (
+    fit_for_the_wire,
+    nothing_claimed_without_feedback,
+    a_lost_claim_waits,
+    the_claim_is_told,
+    an_emergency_stop_stops,
+    out_of_service_is_0,
+    the_panel_is_told,
+    dry_run_is_0,
+    failsafe_is_the_strategys,
+    failsafe_lasts,
+    power_within_the_motors,
+    flow_within_its_limit,
+    a_cap_holds_off_the_next_start,
+    no_start_below_the_minimum_level,
+    no_step_beyond_the_rate,
+    no_start_before_a_new_tick,
+    a_bad_wish_raises_nothing,
+    held_stopped_stays,
+    the_trail_tells_every_change,
+    rule_11_has_nothing_to_do,
+    what_was_told_is_remembered,
+)
+
+
+# --------------------------------------------------------------------------- of the station
+
+
+def no_start_beyond_the_permitted_number(round_: Round, pumps: dict[str, One]) -> str:
+    """CTL-6: no start beyond `max_pumps_running`, counting what runs, is told to, or is unknown; nor in the images."""
+    permitted = round_.given.station.max_pumps_running
+    if permitted is None:
+        return ""
+    permitted = max(permitted, 0)
+    images = [pump_id for pump_id, one in pumps.items() if one.decision.failsafe_image_hz > 0.0]
+    if len(images) > permitted:
+        return f"{len(images)} images run, {permitted} may"
+    started = {pump_id for pump_id, one in pumps.items() if one.starts and one.good("running") == 0.0}
+    occupied = started | {
+        pump_id
+        for pump_id, entry in round_.given.pumps.items()
+        if good(entry.feedback.get("running")) in {None, 1.0}
+    }
+    return (
+        f"{started} started, {occupied} occupy {permitted} places"
+        if started and len(occupied) > permitted
+        else ""
+    )
+
+
+def starts_are_staggered(round_: Round, pumps: dict[str, One]) -> str:
+    """CTL-6: between two starts of a station, and after our own start, at least `stagger_s`."""
+    stagger_s = round_.given.station.stagger_s
+    started = [pump_id for pump_id, one in pumps.items() if one.starts]
+    if stagger_s <= 0.0 or not started:
+        return ""
+    since_s = round_.now.seconds_since(round_.before.started_at)
+    if since_s < stagger_s:
+        return f"{started} started {since_s:g} s after the start before"
+    return "" if len(started) == 1 else f"{started} started together"
+
+
+def station_power_within_its_limit(round_: Round, pumps: dict[str, One]) -> str:
+    """SAF-1, SAF-2.7: where all pumps are ours and have a known power, the speeds they go to draw no more together
+    than the station may.
+    """
+    most_kw = round_.given.station.max_power_kw
+    if most_kw is None or pumps.keys() != round_.given.pumps.keys():
+        return ""
+    sum_kw = 0.0
+    for pump_id, one in pumps.items():
+        point = _operating_point(one, "actual_power_kw", one.config.rated_power_kw)
+        if not one.decision.remote_enabled or point is None:
+            return ""
+        sum_kw += point[1] * (round_.after.pumps[pump_id].target_hz / point[0]) ** 3
+    return "" if sum_kw <= most_kw + 1e-6 else f"{sum_kw:g} kW of {most_kw:g} kW"
+
+
+def a_high_level_is_answered(round_: Round, pumps: dict[str, One]) -> str:
+    """SAF-2.4: at a high level the permitted number of pumps that can run go to their maximum, held back by nothing but
+    their place, the stagger, the tick, motor power, station power and the ramp; or the station is handed back.
+    """
+    station = round_.given.station
+    if pumps.keys() != round_.given.pumps.keys() or not is_high(round_):
+        return ""
+    told = [pump_id for pump_id, one in pumps.items() if not one.decision.conditions.high_level]
+    if told:
+        return f"{told} do not tell of the high level"
+    claimed = {pump_id: one for pump_id, one in pumps.items() if one.decision.remote_enabled}
+    if station.high_level_response is HighLevelResponse.HAND_BACK:
+        return f"{list(claimed)} claimed at a high level that hands back" if claimed else ""
+    able = [
+        one
+        for one in claimed.values()
+        if not (one.entry.stopped or one.entry.out_of_service or one.decision.conditions.dry_run)
+    ]
+    foreign = sum(
+        good(entry.feedback.get("running")) == 1.0
+        for pump_id, entry in round_.given.pumps.items()
+        if pump_id not in claimed
+    )
+    permitted = len(pumps) if station.max_pumps_running is None else max(0, station.max_pumps_running)
+    due = min(len(able), max(0, permitted - foreign))
+    answering = sum(_rises(one) or _excused(one, station_power=station.max_power_kw) for one in able)
+    return "" if answering >= due else f"{answering} of {due} pumps answer the high level"
+
+
+def a_high_level_lasts_to_its_reset(round_: Round, pumps: dict[str, One]) -> str:
+    """SAF-2.4: once high, high until the level is below its reset."""
+    for pump_id, one in pumps.items():
+        reset_m = None if one.limits is None else one.limits.level_emergency_high_reset_m
+        level_m = one.level_m()
+        in_use = not one.entry.out_of_service and one.good("local_override") != 1.0
+        kept = one.state.high and in_use and reset_m is not None and level_m is not None and level_m > reset_m
+        if kept and not one.decision.conditions.high_level:
+            return f"{pump_id} forgot the high level at {level_m} m"
+    return ""
+
+
+def every_pump_is_remembered(round_: Round, pumps: dict[str, One]) -> str:
+    """SAF-1, SAF-10: the state after holds exactly the station's pumps, and only seeded pumps of this round that have
+    a proposal get a decision.
+    """
+    if round_.after.pumps.keys() != round_.given.pumps.keys():
+        return "the state holds other pumps than the station"
+    for pump_id in round_.decisions:
+        given = round_.given.pumps[pump_id].proposal is not None
+        if pump_id not in round_.given.deciding or not given or not round_.after.pumps[pump_id].seeded:
+            return f"{pump_id} was decided"
+    return ""
+
+
+StationInvariant: TypeAlias = Callable[[Round, dict[str, One]], str]
+OF_THE_STATION: Final[tuple[StationInvariant, ...]] = (
+    no_start_beyond_the_permitted_number,
+    starts_are_staggered,
+    station_power_within_its_limit,
+    a_high_level_is_answered,
+    a_high_level_lasts_to_its_reset,
+    every_pump_is_remembered,
+)
+
+
+# --------------------------------------------------------------------------- how they are asked
+
+
+def violations(round_: Round) -> Iterator[tuple[str, str]]:
+    """Yield the name of every invariant that this round breaks, with the pump and what is wrong."""
+    pumps = {pump_id: one_of(round_, decision) for pump_id, decision in round_.decisions.items()}
+    for pump_id, one in pumps.items():
+        for of_a_pump in OF_A_PUMP:
+            if wrong := of_a_pump(one):
+                yield of_a_pump.__name__, f"{pump_id}: {wrong}"
+    for of_the_station in OF_THE_STATION:
+        if wrong := of_the_station(round_, pumps):
+            yield of_the_station.__name__, wrong
+
+
+def check_round(round_: Round) -> None:
+    """Fail with the first invariant that this round breaks."""
+    for name, wrong in violations(round_):
+        raise AssertionError(f"{name}: {wrong}")
+
+
+def one_of(round_: Round, decision: Decision) -> One:
+    entry = round_.given.pumps[decision.pump_id]
+    state = round_.before.pumps.get(decision.pump_id, PumpState())
+    limits = entry.config.limits
+    limits = None if limits is None or problems(limits) else limits
+    control = round_.given.control
+    old = state.origin is not None and round_.now.seconds_since(state.origin) > control.setpoint_lease_s
+    lapsed = old or state.fresh_left > 0
+    previous_hz = state.output_hz if state.seeded and not lapsed else measured_speed_hz(entry, limits)
+    elapsed_s = 0.0 if state.decided_at is None else round_.now.seconds_since(state.decided_at)
+    return One(
+        round=round_,
+        entry=entry,
+        decision=decision,
+        state=state,
+        limits=limits,
+        previous_hz=previous_hz,
+        elapsed_s=min(max(elapsed_s, 0.0), control.period_s),
+        lapsed=lapsed,
+    )
+
+
+def good(value: JudgedValue | None) -> float | None:
+    return value.value if value is not None and value.quality is Quality.GOOD else None
+
+
+def protective_level_m(given: RoundInput, entry: PumpInput) -> float | None:
+    value, limits = entry.feedback.get("wet_well_level_m"), entry.config.limits
+    if value is None or value.quality is not Quality.GOOD or value.age_s is None:
+        return None
+    protects = limits is not None and (
+        limits.level_dry_run_m is not None or limits.level_emergency_high_m is not None
+    )
+    return None if protects and value.age_s > given.station.protective_level_age_s else value.value
+
+
+def measured_speed_hz(entry: PumpInput, limits: SafetyLimits | None) -> float:
+    """What the pump turns at, as a value that could have been ordered: 0, or inside the band."""
+    speed_hz = good(entry.feedback.get("actual_speed_hz"))
+    if limits is None or good(entry.feedback.get("running")) != 1.0:
+        return 0.0
+    return min(max(0.0 if speed_hz is None else speed_hz, limits.hard_min_speed_hz), limits.hard_max_speed_hz)
+
+
+def is_high(round_: Round) -> bool:
+    """Whether some pump in use measures its emergency high level, or a declared float is closed."""
+    station = round_.given.station
+    for entry in round_.given.pumps.values():
+        float_ = entry.feedback.get("high_float")
+        young = float_ is not None and float_.age_s is not None
+        young = young and float_ is not None and (float_.age_s or 0.0) <= station.protective_level_age_s
+        if station.has_high_float and young and good(float_) == 1.0:
+            return True
+        limits = entry.config.limits
+        at_panel = good(entry.feedback.get("local_override")) == 1.0
+        if limits is None or problems(limits) or entry.out_of_service or at_panel:
+            continue
+        level_m, high_m = protective_level_m(round_.given, entry), limits.level_emergency_high_m
+        if level_m is not None and high_m is not None and level_m >= high_m:
+            return True
+    return False
+
+
+def _operating_point(one: One, measured: str, rated: float | None) -> tuple[float, float] | None:
+    """Speed (Hz) and amount: measured while running inside the band, else rated, else None."""
+    speed_hz, amount = one.good("actual_speed_hz"), one.good(measured)
+    if (
+        one.good("running") == 1.0
+        and one.limits is not None
+        and speed_hz is not None
+        and amount is not None
+        and speed_hz >= one.limits.hard_min_speed_hz
+        and amount > 0.0
+    ):
+        return speed_hz, amount
+    rated_hz = one.config.rated_speed_hz
+    return None if rated is None or rated_hz is None else (rated_hz, rated)
+
+
+def _above_cap(one: One, cap_hz: float | None, unit: str) -> str:
+    assert one.limits is not None
+    low = one.limits.hard_min_speed_hz
+    target_hz = low if cap_hz is None else cap_hz if cap_hz >= low else 0.0
+    if one.decision.failsafe_image_hz > target_hz + STEP_HZ:
+        return f"image {one.decision.failsafe_image_hz:g} Hz, cap {target_hz:g} Hz ({unit})"
+    if not one.decision.remote_enabled:
+        return ""
+    wish = one.proposal.wish_hz
+    if cap_hz is not None and wish is not None and 0.0 < wish <= cap_hz < low:
+        # Known: rule 9 lifts a wish that is within the cap to a minimum that is not (`test_known_defects.py`).
+        target_hz = low
+    most_hz = max(target_hz, one.at_most_hz(target_hz))
+    return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz ({unit})"
+
+
+def _rises(one: One) -> bool:
+    """Whether the pump runs towards its maximum, as fast as its rate allows."""
+    assert one.limits is not None
+    value_hz = one.decision.setpoint_hz
+    if one.previous_hz <= 0.0:
+        return value_hz > 0.0
+    way_hz = one.limits.max_rate_hz_per_s * one.elapsed_s
+    return value_hz >= min(one.previous_hz + way_hz, one.limits.hard_max_speed_hz) - STEP_HZ
+
+
+def _excused(one: One, *, station_power: float | None) -> bool:
+    """Whether a pump that answers a high level may be slower, or not start yet."""
+    assert one.limits is not None
+    if one.limits.max_power_kw is not None or station_power is not None:
+        return True
+    waits = {Reason.STAGGER, Reason.MAX_RUNNING, Reason.HELD_STOPPED}
+    return one.previous_hz <= 0.0 and one.answers_high_level and one.decision.reason in waits

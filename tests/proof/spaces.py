@@ -1,0 +1,497 @@
+"""The discretised space that the kernel is searched in: every axis with its values, and the products that are searched.
+
+One product over everything would never end, and most axes do not meet: each space below is the whole product of those
+axes that act on each other, the other axes at their usual value. Every case is one round from one state; the state is
+built, not reached, so the search covers states that a defect or a later change of the rules may lead to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Final
+
+from actors.messages import JudgedValue, Proposal, ProposalSource
+from actors.safety.types import Failsafe, HandBack, KernelState, PumpInput, PumpState, RoundInput
+from actors.vocabulary import (
+    ControlSettings,
+    ControlType,
+    FailsafeStrategy,
+    HighLevelResponse,
+    Instant,
+    Mode,
+    PumpConfig,
+    Quality,
+    Reason,
+    SafetyLimits,
+    StationConfig,
+)
+
+NOW: Final = Instant("boot", 1_000_000_000_000, 1_800_000_000_000_000_000)
+LONG_AGO: Final = NOW.plus(-900.0)
+CONTROL: Final = ControlSettings(failsafe_recovery_hold_s=60.0)
+BAD: Final = "bad"
+NEVER: Final = "never"
+NAN: Final = float("nan")
+
+LEVELS: Final = ("dry_run_m", "dry_run_reset_m", "min_m", "high_reset_m", "high_m")
+LEVEL_M: Final = dict(zip(LEVELS, (0.4, 0.6, 0.7, 2.8, 3.0), strict=True))
+assert all(low < high for low, high in pairwise(LEVEL_M.values()))
+
+
+def _limits(**changed: Any) -> SafetyLimits:
+    usual: dict[str, Any] = {
+        "version": 7,
+        "hard_min_speed_hz": 20.0,
+        "hard_max_speed_hz": 50.0,
+        "max_rate_hz_per_s": 1.0,
+        "level_dry_run_m": LEVEL_M["dry_run_m"],
+        "level_dry_run_reset_m": LEVEL_M["dry_run_reset_m"],
+        "level_min_m": LEVEL_M["min_m"],
+        "level_emergency_high_m": LEVEL_M["high_m"],
+        "level_emergency_high_reset_m": LEVEL_M["high_reset_m"],
+    }
+    return SafetyLimits(**{**usual, **changed})
+
+
+LIMITS: Final[Mapping[str, SafetyLimits | None]] = {
+    "usual": _limits(),
+    "none": None,
+    "contradictory": _limits(level_dry_run_m=3.5),
+    "speeds_only": _limits(
+        level_dry_run_m=None,
+        level_dry_run_reset_m=None,
+        level_min_m=None,
+        level_emergency_high_m=None,
+        level_emergency_high_reset_m=None,
+    ),
+    "odd_band": _limits(hard_min_speed_hz=20.005, hard_max_speed_hz=49.995, max_rate_hz_per_s=0.3),
+    "narrow": _limits(hard_min_speed_hz=30.0, hard_max_speed_hz=30.0, max_rate_hz_per_s=7.0),
+    "power": _limits(max_power_kw=8.0),
+    "flow": _limits(max_flow_m3h=80.0),
+    "power_and_flow": _limits(max_power_kw=8.0, max_flow_m3h=80.0),
+}
+
+HANDS: Final[Mapping[str, HandBack]] = {
+    "claimed": HandBack(claimed=True),
+    "first": HandBack(),
+    "lost": HandBack(claimed=True, since=NOW.plus(-5.0), reason=Reason.HANDED_BACK_FEEDBACK),
+    "recovering": HandBack(
+        claimed=True, since=NOW.plus(-90.0), good_since=NOW.plus(-59.0), reason=Reason.RECOVERING
+    ),
+    "recovered": HandBack(
+        claimed=True, since=NOW.plus(-90.0), good_since=NOW.plus(-60.0), reason=Reason.RECOVERING
+    ),
+}
+FAILSAFES: Final[Mapping[str, Failsafe]] = {
+    "none": Failsafe(),
+    "plan": Failsafe(reason=Reason.FAILSAFE_PLAN_EXPIRED, since=NOW.plus(-90.0)),
+    "clearing": Failsafe(
+        reason=Reason.FAILSAFE_INVALID_PROPOSAL, since=NOW.plus(-90.0), clear_since=NOW.plus(-59.0)
+    ),
+    "cleared": Failsafe(
+        reason=Reason.FAILSAFE_INVALID_PROPOSAL, since=NOW.plus(-90.0), clear_since=NOW.plus(-60.0)
+    ),
+}
+# (wish, its own reason for failsafe, held stopped): the classes of proposals that the rules tell apart.
+PROPOSALS: Final[Mapping[str, tuple[Any, Reason | None, bool]]] = {
+    "0": (0.0, None, False),
+    "far_below_minimum": (10.0, None, False),
+    "below_minimum": (17.0, None, False),
+    "just_below_minimum": (19.5, None, False),
+    "minimum": (20.0, None, False),
+    "in_band": (35.004, None, False),
+    "maximum": (50.0, None, False),
+    "above": (60.0, None, False),
+    "absurd": (1e9, None, False),
+    "negative": (-5.0, None, False),
+    "nan": (NAN, None, False),
+    "no_wish": (None, None, False),
+    "plan_expired": (None, Reason.FAILSAFE_PLAN_EXPIRED, False),
+    "wish_and_failsafe": (45.0, Reason.FAILSAFE_DATABASE, False),
+    "held": (0.0, None, True),
+    "held_in_failsafe": (None, Reason.FAILSAFE_PLAN_EXPIRED, True),
+}
+
+PUMP: Final[Mapping[str, Any]] = {
+    "limits": "usual",
+    "strategy": FailsafeStrategy.DEFAULT_SETPOINT,
+    "default_hz": 30.0,
+    "emergency_hz": 0.0,
+    "rated": False,
+    "stopped": False,
+    "out_of_service": False,
+    "quarantined": False,
+    "panel": 0.0,
+    "running": 1.0,
+    "speed": "previous",
+    "heartbeat": "never",
+    "level_m": 1.0,
+    "level_age_s": 0.5,
+    "float": NEVER,
+    "power_kw": NEVER,
+    "flow_m3h": NEVER,
+    "fault": 0.0,
+    "proposal": "in_band",
+    "mode": Mode.AUTO,
+    "ticked": True,
+    "seeded": True,
+    "previous_hz": 35.0,
+    "elapsed_s": 1.0,
+    "dry_run": False,
+    "high": False,
+    "hand": "claimed",
+    "failsafe": "none",
+    "invalid_ticks": 0,
+    "fresh_left": 0,
+    "cap_stopped_s": None,
+    "origin_s": 1.0,
+}
+STATION: Final[Mapping[str, Any]] = {
+    "max_running": None,
+    "max_power_kw": None,
+    "stagger_s": 0.0,
+    "started_s": 900.0,
+    "response": HighLevelResponse.RUN_PERMITTED,
+    "dry_first": True,
+    "has_float": False,
+    "contradicted": False,
+    "float_alone_s": None,
+    "deciding": "all",
+}
+
+
+@dataclass(frozen=True)
+class Space:
+    """A product: station axes × pump axes for each of `pumps` pumps; `fixed` are other values than the usual ones."""
+
+    name: str
+    about: str
+    station: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    pump: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    pumps: int = 1
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def axes(self) -> tuple[tuple[str, Sequence[Any]], ...]:
+        of_pumps = [(f"{name}.{axis}", values) for name in self.names for axis, values in self.pump.items()]
+        return (*self.station.items(), *of_pumps)
+
+    @property
+    def names(self) -> str:
+        return "abcdefgh"[: self.pumps]
+
+    @property
+    def size(self) -> int:
+        size = 1
+        for _, values in self.axes:
+            size *= len(values)
+        return size
+
+    def point(self, index: int) -> dict[str, Any]:
+        """Return the values of one case by axis; every index below `size` is another one."""
+        values: dict[str, Any] = {}
+        for axis, choices in self.axes:
+            index, place = divmod(index, len(choices))
+            values[axis] = choices[place]
+        return values
+
+    def indices(self, sample: int | None = None) -> Iterator[int]:
+        """Yield every index once, or `sample` of them spread evenly over all axes (always the same)."""
+        size = self.size
+        if sample is None or sample >= size:
+            yield from range(size)
+            return
+        step = int(size * 0.6180339887498949) | 1
+        while _gcd(step, size) != 1:
+            step += 2
+        yield from (count * step % size for count in range(sample))
+
+    def case(self, index: int) -> tuple[RoundInput, KernelState]:
+        """Build one case: what the kernel is given, and what it remembers."""
+        point = self.point(index)
+        at_station = {**STATION, **self.fixed, **{key: point[key] for key in self.station}}
+        pumps = {
+            name: {**PUMP, **self.fixed, **{axis: point[f"{name}.{axis}"] for axis in self.pump}}
+            for name in self.names
+        }
+        configs = tuple(
+            _config(name, at["limits"], at["strategy"], at["default_hz"], at["emergency_hz"], at["rated"])
+            for name, at in pumps.items()
+        )
+        station = StationConfig(
+            station_id="s",
+            site_id="site",
+            name="s",
+            timezone="UTC",
+            modbus_unit_id=1,
+            max_pumps_running=at_station["max_running"],
+            max_power_kw=at_station["max_power_kw"],
+            has_high_float=at_station["has_float"],
+            stagger_s=at_station["stagger_s"],
+            high_level_response=at_station["response"],
+            dry_run_outranks_high_level=at_station["dry_first"],
+            float_response_max_s=600.0,
+            pumps=configs,
+        )
+        deciding = self.names if at_station["deciding"] == "all" else at_station["deciding"]
+        given = RoundInput(
+            station=station,
+            control=CONTROL,
+            pumps={config.pump_id: _entry(config, pumps[config.pump_id]) for config in configs},
+            deciding=frozenset(deciding),
+        )
+        alone_s = at_station["float_alone_s"]
+        state = KernelState(
+            since=LONG_AGO,
+            started_at=NOW.plus(-at_station["started_s"]),
+            pumps={name: _state(at) for name, at in pumps.items()},
+            float_alone_since=None if alone_s is None else NOW.plus(-alone_s),
+            contradicted=at_station["contradicted"],
+        )
+        return given, state
+
+
+def _gcd(left: int, right: int) -> int:
+    while right:
+        left, right = right, left % right
+    return left
+
+
+@lru_cache(maxsize=4096)
+def _config(
+    name: str, limits: str, strategy: FailsafeStrategy, default_hz: float, emergency_hz: float, rated: bool
+) -> PumpConfig:
+    return PumpConfig(
+        pump_id=name,
+        station_id="s",
+        name=name,
+        control_type=ControlType.DIRECT_SPEED,
+        default_setpoint_hz=default_hz,
+        failsafe_strategy=strategy,
+        wire_slot=ord(name) - ord("a"),
+        emergency_stop_setpoint_hz=emergency_hz,
+        rated_power_kw=10.0 if rated else None,
+        rated_flow_m3h=100.0 if rated else None,
+        rated_speed_hz=50.0 if rated else None,
+        limits=LIMITS[limits],
+    )
+
+
+@lru_cache(maxsize=4096)
+def _judged(value: float | str, age_s: float = 0.5) -> JudgedValue:
+    if value == NEVER:
+        return JudgedValue(value=None, quality=Quality.BAD, age_s=None, why="never written")
+    if isinstance(value, str):
+        return JudgedValue(value=None, quality=Quality.BAD, age_s=age_s, why="out of range")
+    return JudgedValue(value=value, quality=Quality.GOOD, age_s=age_s)
+
+
+def _entry(config: PumpConfig, at: Mapping[str, Any]) -> PumpInput:
+    speed = at["speed"]
+    if speed == "previous":
+        speed = 0.0 if at["running"] == 0.0 else at["previous_hz"] or 33.0
+    wish, reason, held = PROPOSALS[at["proposal"]]
+    heartbeat = {"never": NEVER, "moves": 7.0, "stuck": BAD}[at["heartbeat"]]
+    return PumpInput(
+        config=config,
+        proposal=Proposal(
+            pump_id=config.pump_id,
+            wish_hz=wish,
+            mode=at["mode"],
+            origin=NOW if at["ticked"] else NOW.plus(-at["origin_s"]),
+            sequence=9 if at["ticked"] else 8,
+            source=ProposalSource(calculator="space", plan_id=1),
+            failsafe=reason,
+            held_stopped=held,
+        ),
+        feedback={
+            "actual_speed_hz": _judged(speed),
+            "actual_power_kw": _judged(at["power_kw"]),
+            "actual_flow_m3h": _judged(at["flow_m3h"]),
+            "wet_well_level_m": _judged(at["level_m"], at["level_age_s"]),
+            "running": _judged(at["running"]),
+            "local_override": _judged(at["panel"]),
+            "high_float": _judged(at["float"]),
+            "fault_code": _judged(at["fault"]),
+            "plc_heartbeat": _judged(heartbeat),
+        },
+        stopped=at["stopped"],
+        out_of_service=at["out_of_service"],
+        scope_failure=Reason.FAILSAFE_CHILD_QUARANTINED if at["quarantined"] else None,
+    )
+
+
+def _state(at: Mapping[str, Any]) -> PumpState:
+    capped_s = at["cap_stopped_s"]
+    return PumpState(
+        seeded=at["seeded"],
+        essentials_at=LONG_AGO if at["seeded"] else None,
+        output_hz=at["previous_hz"],
+        target_hz=at["previous_hz"],
+        decided_at=NOW.plus(-at["elapsed_s"]),
+        dry_run=at["dry_run"],
+        high=at["high"],
+        hand_back=HANDS[at["hand"]],
+        failsafe=FAILSAFES[at["failsafe"]],
+        invalid_ticks=at["invalid_ticks"],
+        counted_sequence=8,
+        cap_stopped_at=None if capped_s is None else NOW.plus(-capped_s),
+        origin=NOW.plus(-at["origin_s"]),
+        fresh_left=at["fresh_left"],
+    )
+
+
+_BOOL: Final = (False, True)
+_LEVEL_BANDS: Final = (0.3, 0.4, 0.5, 0.65, 1.0, 2.9, 3.0, 3.2, BAD, NEVER)
+
+SPACES: Final[tuple[Space, ...]] = (
+    Space(
+        "core",
+        "mode, latch, level band, its age, class of proposal, previous value and timers",
+        pump={
+            "mode": (Mode.AUTO, Mode.MANUAL),
+            "panel": (0.0, 1.0),
+            "stopped": _BOOL,
+            "out_of_service": _BOOL,
+            "level_m": _LEVEL_BANDS,
+            "level_age_s": (0.5, 5.5),
+            "proposal": tuple(PROPOSALS),
+            "previous_hz": (0.0, 20.0, 35.0, 50.0),
+            "failsafe": tuple(FAILSAFES),
+            "hand": ("claimed", "recovering", "recovered"),
+            "ticked": _BOOL,
+        },
+    ),
+    Space(
+        "stops",
+        "latches with emergency setpoints, the panel, what is measured, and the lease",
+        pump={
+            "stopped": _BOOL,
+            "out_of_service": _BOOL,
+            "emergency_hz": (0.0, 25.0, 12.0, 40.0, NAN),
+            "panel": (0.0, 1.0, BAD),
+            "running": (0.0, 1.0, BAD),
+            "speed": ("previous", 0.0, 28.0, BAD),
+            "limits": ("usual", "none", "contradictory", "power"),
+            "level_m": (0.3, 1.0, 3.2),
+            "proposal": ("0", "in_band", "plan_expired"),
+            "previous_hz": (0.0, 20.0, 35.0, 50.0),
+            "fresh_left": (0, 2),
+            "ticked": _BOOL,
+        },
+    ),
+    Space(
+        "well",
+        "levels with their hysteresis, float, order of rules 3 and 4, response to high level",
+        station={
+            "has_float": _BOOL,
+            "contradicted": _BOOL,
+            "float_alone_s": (None, 5.0, 600.0),
+            "dry_first": _BOOL,
+            "response": tuple(HighLevelResponse),
+        },
+        pump={
+            "level_m": _LEVEL_BANDS,
+            "level_age_s": (0.5, 5.0, 5.5),
+            "float": (NEVER, 0.0, 1.0),
+            "dry_run": (None, False, True),
+            "high": _BOOL,
+            "hand": ("claimed", "first", "lost"),
+            "proposal": ("0", "in_band", "held"),
+            "previous_hz": (0.0, 35.0),
+        },
+    ),
+    Space(
+        "claims",
+        "what is lost and comes back: feedback, heartbeat, first claim, failsafe, strategy, quarantine, bad ticks",
+        pump={
+            "seeded": _BOOL,
+            "running": (0.0, 1.0, BAD, NEVER),
+            "panel": (0.0, 1.0, BAD, NEVER),
+            "heartbeat": ("never", "moves", "stuck"),
+            "hand": tuple(HANDS),
+            "failsafe": tuple(FAILSAFES),
+            "strategy": tuple(FailsafeStrategy),
+            "quarantined": _BOOL,
+            "invalid_ticks": (0, 2, 3),
+            "proposal": ("in_band", "nan", "no_wish", "plan_expired", "held_in_failsafe"),
+            "mode": (Mode.AUTO, Mode.MANUAL),
+            "previous_hz": (0.0, 35.0),
+        },
+    ),
+    Space(
+        "values",
+        "bands, rates, ticks early and late, caps measured, rated or blind",
+        pump={
+            "limits": ("usual", "speeds_only", "odd_band", "narrow", "power", "flow", "power_and_flow"),
+            "proposal": tuple(PROPOSALS),
+            "previous_hz": (0.0, 20.0, 20.3, 35.0, 50.0, 55.0),
+            "elapsed_s": (0.0, 0.4, 1.0, 30.0),
+            "power_kw": (NEVER, 0.0, 4.0, 12.0),
+            "flow_m3h": (NEVER, 40.0, 120.0),
+            "rated": _BOOL,
+            "cap_stopped_s": (None, 5.0, 60.0),
+            "default_hz": (12.0, 30.0),
+            "level_m": (1.0, 3.2),
+        },
+    ),
+    Space(
+        "lease",
+        "lapses of the lease and what follows them",
+        pump={
+            "origin_s": (1.0, 10.0, 10.5, 900.0),
+            "fresh_left": (0, 1, 3),
+            "ticked": _BOOL,
+            "previous_hz": (0.0, 20.0, 35.0, 50.0),
+            "running": (0.0, 1.0),
+            "speed": ("previous", 0.0, 28.0, 60.0),
+            "proposal": ("0", "below_minimum", "in_band", "nan", "plan_expired"),
+            "stopped": _BOOL,
+            "emergency_hz": (0.0, 25.0),
+            "level_m": (0.3, 1.0, 3.2),
+            "elapsed_s": (0.4, 1.0, 30.0),
+        },
+    ),
+    Space(
+        "pair",
+        "two pumps: places, power, stagger, pumps of the local controller, unknown ones, partial rounds",
+        station={
+            "max_running": (None, 0, 1, 2),
+            "max_power_kw": (None, 6.0, 12.0),
+            "stagger_s": (0.0, 5.0),
+            "started_s": (1.0, 900.0),
+            "deciding": ("all", "a"),
+        },
+        pump={
+            "previous_hz": (0.0, 35.0),
+            "running": (0.0, 1.0, BAD),
+            "panel": (0.0, 1.0),
+            "proposal": ("0", "in_band"),
+            "level_m": (1.0, 3.2),
+            "rated": _BOOL,
+        },
+        pumps=2,
+    ),
+    Space(
+        "trio",
+        "three pumps at normal and high level, one place too few",
+        station={
+            "max_running": (1, 2),
+            "max_power_kw": (None, 9.0),
+            "stagger_s": (0.0, 5.0),
+            "started_s": (1.0, 900.0),
+        },
+        pump={
+            "previous_hz": (0.0, 35.0),
+            "running": (0.0, 1.0),
+            "stopped": _BOOL,
+            "proposal": ("0", "in_band"),
+            "level_m": (1.0, 3.2),
+        },
+        pumps=3,
+        fixed={"rated": True},
+    ),
+)

@@ -1,0 +1,105 @@
+"""Each rule of the kernel's table taken out in turn: some invariant must break, or it would be proved of nothing.
+
+A row that has a function gets one that changes nothing. A row that the station pass decides is taken out where that
+pass applies what it decided. A rule that is added to the table is taken out here without anybody's doing: if nothing
+breaks, an invariant (or an axis of the spaces) is missing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from actors.safety import rules, station_pass
+from actors.safety.rules import RuleRow
+from actors.safety.types import Facts, Work
+from actors.vocabulary import Rule, StationConfig
+from tests.proof.invariants import fit_for_the_wire, one_of, what_was_told_is_remembered
+from tests.proof.search import FIRST_CASES, Finding, answer, quick_finding
+from tests.proof.spaces import SPACES
+
+Removal = Callable[[Rule], None]
+
+
+@pytest.fixture
+def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rule, rules.RuleFunction], None]:
+    """Put another function in a rule's place, in either order of rules 3 and 4, and in the station pass."""
+
+    def put_(rule: Rule, function: rules.RuleFunction) -> None:
+        true_order, true_refusal = rules.order_for, rules.refused_by_station
+
+        def order_for(station: StationConfig) -> tuple[RuleRow, ...]:
+            return tuple(
+                msgspec.structs.replace(row, apply=function) if row.rule is rule and row.apply else row
+                for row in true_order(station)
+            )
+
+        def refused_by_station(work: Work, by: Rule, after_hz: float, why: str) -> Work:
+            return work if by is rule else true_refusal(work, by, after_hz, why)
+
+        monkeypatch.setattr(rules, "order_for", order_for)
+        monkeypatch.setattr(station_pass, "refused_by_station", refused_by_station)
+
+    return put_
+
+
+def nothing(work: Work, facts: Facts) -> Work:
+    return work
+
+
+IN_FORCE = [row.rule for row in rules.RULES if not row.reserved and row.rule is not Rule.FINAL_CHECK]
+
+
+@pytest.mark.parametrize("rule", IN_FORCE)
+def test_without_a_rule_some_invariant_breaks(
+    rule: Rule,
+    put: Callable[[Rule, rules.RuleFunction], None],
+    record_property: Callable[[str, object], None],
+) -> None:
+    """BYD-5, SAF-2: the search misses each rule that is taken out."""
+    put(rule, nothing)
+    found = quick_finding()
+    assert found is not None, f"nothing misses rule {rule.value}: an invariant or an axis is missing"
+    record_property("figures", f"without {rule.value}: {found.invariant} ({found.wrong})")
+
+
+MAD = (math.nan, math.inf, -5.0, 7.0, 60.0, 1e9)
+
+
+def _after_a_mad_rule(
+    put: Callable[[Rule, rules.RuleFunction], None], mad_hz: float, *, validated: bool
+) -> Finding | None:
+    put(Rule.RATE, lambda work, facts: msgspec.structs.replace(work, value_hz=mad_hz))
+    if not validated:
+        put(Rule.FINAL_CHECK, nothing)
+    for space in SPACES:
+        for index in space.indices(FIRST_CASES):
+            round_ = answer(space, index)
+            for decision in round_.decisions.values():
+                one = one_of(round_, decision)
+                wrong = fit_for_the_wire(one) or what_was_told_is_remembered(one)
+                if not wrong and one.limits is not None and not decision.conditions.final_check:
+                    wrong = "shown as if nothing were wrong"
+                if wrong:
+                    return Finding(Rule.FINAL_CHECK.value, wrong, space.name, index, space.point(index))
+    return None
+
+
+@pytest.mark.parametrize("mad_hz", MAD)
+def test_what_a_mad_rule_leaves_is_caught_told_and_not_remembered(
+    mad_hz: float, put: Callable[[Rule, rules.RuleFunction], None]
+) -> None:
+    """SAF-2.11: whatever a rule above answers, rule 11 shows a fit value, raises the alarm, and goes on from there."""
+    found = _after_a_mad_rule(put, mad_hz, validated=True)
+    assert found is None, found
+
+
+@pytest.mark.parametrize("mad_hz", MAD)
+def test_without_the_final_validation_a_mad_rule_is_not_told(
+    mad_hz: float, put: Callable[[Rule, rules.RuleFunction], None]
+) -> None:
+    """BYD-5, SAF-2.11: rule 11 taken out is missed as soon as a rule above it is wrong."""
+    assert _after_a_mad_rule(put, mad_hz, validated=False) is not None
