@@ -51,8 +51,9 @@ bench: $(VENV)/runtime.stamp ## measure on this machine what the documents claim
 	@$(COMPILE)
 	@exec $(BIN)/calejo bench $(ARGS)
 
-prove: $(VENV)/dev.stamp ## the long, exhaustive searches
-	@exec $(BIN)/python -m pytest -m prove --timeout 3600 $(ARGS)
+prove: $(VENV)/dev.stamp ## the long, exhaustive searches; what they found goes to ops/docs/proof.md
+	@exec $(BIN)/python -m pytest -m 'prove or proof' --timeout 3600 \
+	  -p tests.proof.report --proof-report ops/docs/proof.md $(ARGS)
 
 lock: $(BIN)/python ## compile requirements*.txt anew; UPGRADE=1 takes newer releases
 	@$(PIP) install '$(UV)'

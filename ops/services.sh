@@ -10,6 +10,7 @@ needed=(
   initdb:postgresql     # a cluster of its own per test run, see tests/services.py
   node:nodejs           # runs the npm peers
   npm:npm
+  spin:spin             # a model checker; it writes C, so it needs a compiler, see below
 )
 
 say() { printf 'services: %s\n' "$*"; }
@@ -27,6 +28,8 @@ for entry in "${needed[@]}"; do
 done
 # Debian ships Python without the module that `make` builds the environment with.
 "${PYTHON:-python3}" -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
+# gcc without the headers of the C library, which Debian only recommends, compiles nothing.
+gcc -E -include stdio.h -x c /dev/null >/dev/null 2>&1 || missing+=(gcc libc6-dev)
 
 if ((${#missing[@]})); then
   command -v apt-get >/dev/null || die "cannot install ${missing[*]}: this is no Debian or Ubuntu; install them by hand"

@@ -1,6 +1,6 @@
 """The real services that tests talk to; `make services` installs them.
 
-A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`. Where the program is missing
+A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`, `spin`. Where the program is missing
 the test is skipped and the summary names the program; with `CI=true` it fails.
 """
 
@@ -49,6 +49,13 @@ def program(name: str, *, service: str | None = None) -> Path:
 def mbpoll() -> Path:
     """Path of mbpoll, a Modbus client in C."""
     return program("mbpoll")
+
+
+@pytest.fixture(scope="session")
+def spin() -> Path:
+    """Path of spin, a model checker, with the C compiler that it needs."""
+    program("gcc", service="spin")
+    return program("spin")
 
 
 @pytest.fixture(scope="session")

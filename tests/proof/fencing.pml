@@ -91,6 +91,14 @@ unsigned p_saw : NS;                    /* stops that the controller was shown s
 unsigned p_age : 3 = LONG;              /* age of the origin of the value that the controller holds */
 bit over; unsigned quiet : 3; bit mischief;
 
+/* A random walk, unlike a search, meets nothing of interest if everything dies at every turn. */
+#ifdef WALK
+unsigned turn : 4;
+#define RARE (turn == 0)
+#else
+#define RARE true
+#endif
+
 /* a message that arrives */
 unsigned c_epoch : 2; unsigned c_age : 2; bit c_k; unsigned c_stops : NS; unsigned c_clr : NS;
 
@@ -275,7 +283,11 @@ inline store(x) {
 inline join() {
   f_set = f_set | d_set; f_clr = f_clr | d_clr; d_set = f_set; d_clr = f_clr;
   if
+#ifdef MENDED_FOLDER
+  :: !f_joined -> f_joined = 1; floor_rel = 0                  /* only a person's clear has a number */
+#else
   :: !f_joined -> f_joined = 1; stamp++; floor_rel = stamp     /* the second of a new folder's first use */
+#endif
   :: else
   fi
 }
@@ -399,6 +411,9 @@ inline tick() {
   if :: p_moved == OLD -> p_en = 0; p_value = 0; p_age = LONG :: else fi;
 #endif
   mischief = 0;
+#ifdef WALK
+  turn = (turn + 1) & 15;
+#endif
   printf("TICK\n");
   for (j : 0 .. NG - 1) { look(j) };
   j = 0
@@ -432,7 +447,7 @@ inline healthy_tick() {
 #define GATE(x) \
   :: !over && g[x].up && disk -> d_step { poll(x) } \
   :: !over && g[x].up && disk && g[x].held -> d_step { store(x) } \
-  :: !over && g[x].up -> d_step { forget(x) } \
+  :: !over && RARE && g[x].up -> d_step { forget(x) } \
   :: !over && !g[x].up && disk -> d_step { start(x) } \
   :: g[x].up && !(over && mischief) -> atomic { any_message(); d_step { mischief = over; offer(x); no_message() } } \
   :: g[x].up && stopped && !(over && mischief) -> \
@@ -498,7 +513,7 @@ active proctype everything() {
 #endif
 #endif
   :: !over && !successor && disk -> d_step { issued = 2; successor = 1 }
-  :: !over -> disk = !disk
+  :: !over && (RARE || !disk) -> disk = !disk
 #if defined(WIPE) || defined(REINSTALL)
   :: !over && disk -> d_step { join() }           /* the database answers now and then */
 #endif
@@ -516,7 +531,7 @@ active proctype everything() {
   :: !over && g[0].up -> d_step { read() }
   :: !over -> d_step { scan(0) }
   :: !over -> d_step { scan(1) }
-  :: !over -> d_step { reboot() }
+  :: !over && RARE -> d_step { reboot() }
 #ifdef LIVE
   :: !over -> over = 1
   :: over -> d_step { healthy_tick() }

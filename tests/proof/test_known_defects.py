@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from tests.unit.actors.safety.timeline import limits, play, pump, station
+from actors.messages import Epoch, Setpoint
+from actors.publisher.gate import StationGate, offer
+from actors.publisher.image import image
+from actors.safety.latch import LatchSet, cleared
+from actors.vocabulary import Mode, Quality, Reason, Scope
+from actors.vocabulary.records import StopEventRecord
+from ops.demo.plc import Block, PumpMemory, receive
+from storage.latches import LatchFolder
+from tests.unit.actors.safety.timeline import START, limits, play, pump, station
 
 CAPPED = station(pump(of=limits(band_hz=(20.0, 50.0), max_power_kw=8.0)))
 
@@ -32,3 +42,101 @@ def test_a_wish_below_the_minimum_is_not_lifted_above_the_motors_power() -> None
         """,
         start_hz=20.0,
     )
+
+
+@pytest.mark.xfail(strict=True, reason="a wish that cannot be believed hides that the pump is held stopped")
+def test_a_held_pump_is_not_started_by_a_bad_wish() -> None:
+    """CTL-7, SAF-3: held stopped stays stopped, also where the wish beside it is absurd and failsafe begins."""
+    play(
+        station(pump(of=limits(), default_setpoint_hz=30.0)),
+        """
+        t_s  plan_hz  held  failsafe              | setpoint_hz
+          0        0     1  -                     |        0.00
+          1      101     1  FAILSAFE_DATABASE     |        0.00
+        """,
+    )
+
+
+# --------------------------------------------------------------------------- found by spin in fencing.pml
+
+
+def shown(gate: StationGate, latches: LatchSet) -> tuple[Block, StationGate]:
+    """What a gate shows, as its controller reads it."""
+    picture, pump_gate = image(
+        gate.pumps["a"], latches, CAPPED.pumps[0], site_id="site", release_floor=10, epoch_floor=1, now=START
+    )
+    block = Block(
+        remote_enabled=picture.remote_enabled,
+        run_inhibit=picture.run_inhibit,
+        setpoint_quality=picture.quality.value,
+        heartbeat=picture.heartbeat,
+        epoch=picture.epoch_counter,
+        release_id=picture.release_id,
+    )
+    return block, StationGate(floor=gate.floor, pumps={"a": pump_gate})
+
+
+def decided(sequence: int, *, inhibit: bool) -> Setpoint:
+    return Setpoint(
+        pump_id="a",
+        setpoint_hz=0.0,
+        remote_enabled=True,
+        quality=Quality.GOOD,
+        reason=Reason.PLAN,
+        run_inhibit=inhibit,
+        failsafe_image_hz=0.0,
+        failsafe_image_reason=Reason.LEASE_EXPIRED,
+        epoch=Epoch(0, 1),
+        sequence=sequence,
+        origin=START,
+        lease_s=10.0,
+        limits_version=1,
+        mode=Mode.AUTO,
+    )
+
+
+STOP = StopEventRecord(
+    record_id="s", scope=Scope.PUMP, scope_id="a", reason="t", set_by="t", set_at=START.utc, set_stamp=20
+)
+CLEARED = cleared(STOP, by="t", at=START.utc, reason="t", release=30)
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a setpoint from before a clear shows run_inhibit with a spent release_id"
+)
+def test_a_setpoint_that_knows_nothing_of_the_clear_does_not_hold_the_pump_for_ever() -> None:
+    """EST-6: the gate knows of stop and clear; then a setpoint arrives that was decided before the clear."""
+    latches, controller = LatchSet.of([CLEARED]), PumpMemory()
+    gate = StationGate().of(["a"])
+    block, gate = shown(gate, latches)  # run_inhibit 0, release_id 30
+    controller = receive(controller, block, now_s=0.0)
+    for sequence, inhibit in ((1, True), (2, False)):
+        gate, _ = offer(gate, [decided(sequence, inhibit=inhibit)], now=START, lease_s_max=10.0)
+        block, gate = shown(gate, latches)
+        controller = receive(controller, block, now_s=0.0)
+    assert not controller.retained.inhibited, "nobody's stop stands, and no release will ever be higher"
+
+
+@pytest.mark.xfail(strict=True, reason="the controller takes the release_id of an old epoch for nothing")
+def test_a_stop_read_from_a_gate_of_an_older_epoch_is_not_let_go_without_a_clear() -> None:
+    """EST-6: what let go is higher than what was retained only because nothing was retained."""
+    controller = receive(PumpMemory(), Block(epoch=2, release_id=30), now_s=0.0)
+    controller = receive(controller, Block(epoch=1, release_id=30, run_inhibit=True), now_s=0.0)
+    assert controller.retained.inhibited
+    controller = receive(controller, Block(epoch=2, release_id=30), now_s=0.0)
+    assert controller.retained.inhibited, "nobody cleared anything"
+
+
+@pytest.mark.xfail(
+    strict=True, reason="a latch folder that begins anew has a release number above all retained ones"
+)
+def test_a_latch_folder_that_begins_anew_lets_no_retained_stop_go(tmp_path: Path) -> None:
+    """EST-6: losing Calejo never turns a stop into a start; here folder and database were lost and made anew."""
+    before = LatchFolder(tmp_path / "before", utc_second=lambda: 1_800_000_000)
+    controller = receive(
+        PumpMemory(), Block(epoch=1, release_id=before.release_floor(), run_inhibit=True), now_s=0.0
+    )
+    anew = LatchFolder(tmp_path / "anew", utc_second=lambda: 1_800_000_500)
+    anew.merge(())
+    controller = receive(controller, Block(epoch=2, release_id=anew.release_floor()), now_s=1.0)
+    assert controller.retained.inhibited, "nobody cleared anything"
