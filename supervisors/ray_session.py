@@ -36,6 +36,7 @@ from ray._private import services  # noqa: E402
 
 from actors.vocabulary import Address, Settings, UnavailableError  # noqa: E402
 from supervisors import logging  # noqa: E402
+from supervisors.forking.service import ForkedWorkers, prepared  # noqa: E402
 from supervisors.process import SystemClock, alive, descendants  # noqa: E402
 from supervisors.ray_directory import RayDirectory  # noqa: E402
 from supervisors.ray_runtime import RayRuntime  # noqa: E402
@@ -44,6 +45,7 @@ from supervisors.ray_worker import WorkerSetup  # noqa: E402
 NAMESPACE: Final = "calejo"
 FOREGROUND: Final = Address("/foreground")  # the name of this process's log
 MAKE_DEFAULT: Final = "supervisors.roles:make"
+CODE_PATH: Final = str(Path(__file__).resolve().parent.parent)
 _OBJECT_STORE_BYTES: Final = 80 * 1024 * 1024  # messages are small and travel inline; this is Ray's minimum
 _SHUTDOWN_PATIENCE_S: Final = 4.0
 _LEFT_BEHIND_PATIENCE_S: Final = 3.0
@@ -53,9 +55,12 @@ _LEFT_BEHIND_LOOK_S: Final = 0.02
 class RaySession:
     """One process's connection to Ray; `local` when it started Ray itself."""
 
-    def __init__(self, setup: WorkerSetup, temp_dir: Path | None) -> None:
+    def __init__(
+        self, setup: WorkerSetup, temp_dir: Path | None, forking: ForkedWorkers | None = None
+    ) -> None:
         self.setup = setup
         self.temp_dir = temp_dir
+        self.forking = forking
 
     @property
     def local(self) -> bool:
@@ -85,6 +90,8 @@ class RaySession:
         for pid in filter(alive, ray_pids):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        if self.forking is not None:
+            self.forking.stop()
         if self.temp_dir is not None:
             shutil.rmtree(self.temp_dir, ignore_errors=True)
 
@@ -104,13 +111,21 @@ class _InItsOwnSession(services.ConsolePopen):
     could be stopped in order. They still end with this process (Ray asks the kernel for that).
     """
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "start_new_session": True})
+    forking: ForkedWorkers | None = None
+
+    def __init__(self, command: list[str], **options: Any) -> None:
+        forking = self.forking
+        is_raylet = forking is not None and Path(command[0]).name == "raylet"
+        if forking is not None and is_raylet:
+            command = forking.routed(command)
+        super().__init__(command, **{**options, "start_new_session": True})
+        if forking is not None and is_raylet:
+            forking.raylet_started(self.pid, options["env"])
 
 
 @contextlib.contextmanager
-def _surroundings(work_dir: Path, code_path: str) -> Iterator[None]:
-    """Start Ray from an empty folder, with our packages on every worker's path.
+def surroundings(work_dir: Path, code_path: str, forking: ForkedWorkers | None) -> Iterator[None]:
+    """Start Ray from an empty folder, with our packages on every worker's path and its workers forked.
 
     Workers put the folder of the starter first on their path and would import whatever lies there; so it is empty.
     """
@@ -119,7 +134,7 @@ def _surroundings(work_dir: Path, code_path: str) -> Iterator[None]:
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (code_path, old_path)))
     os.chdir(work_dir)
     popen = services.ConsolePopen
-    vars(services)["ConsolePopen"] = _InItsOwnSession
+    vars(services)["ConsolePopen"] = type("_Started", (_InItsOwnSession,), {"forking": forking})
     try:
         yield
     finally:
@@ -149,15 +164,15 @@ def connect(
     setup = WorkerSetup(
         namespace=namespace, run_id=uuid4().hex, make=make, data_dir=data_dir, log=settings.log
     )
-    code_path = str(Path(__file__).resolve().parent.parent)
     # Short: Ray aborts when a socket's path in it is longer than 107 bytes.
     temp_dir = Path(tempfile.mkdtemp(prefix="calejo-", dir="/tmp"))
     work_dir = temp_dir / "empty"
     work_dir.mkdir()
     logging.configure(settings.log, data_dir=data_dir, address=FOREGROUND)
     vars(ray._private.worker)["print_to_stdstream"] = _log_what_the_raylet_says  # noqa: SLF001  no setting for it
+    forking = None if address is not None else _forking(settings, temp_dir)
     try:
-        with _surroundings(work_dir, code_path):
+        with surroundings(work_dir, CODE_PATH, forking):
             if address is None:
                 ray.init(
                     address="local",
@@ -171,12 +186,26 @@ def connect(
             else:
                 ray.init(address=address, namespace=namespace, log_to_driver=False, configure_logging=False)
     except (RuntimeError, ConnectionError, ValueError, OSError) as error:
+        if forking is not None:
+            forking.stop()
         shutil.rmtree(temp_dir, ignore_errors=True)
         raise UnavailableError(f"Ray does not start: {error}") from error
     if address is not None:
         shutil.rmtree(temp_dir, ignore_errors=True)
         return RaySession(setup, None)
-    return RaySession(setup, temp_dir)
+    return RaySession(setup, temp_dir, forking)
+
+
+def _forking(settings: Settings, temp_dir: Path) -> ForkedWorkers | None:
+    """Return what forks this machine's workers, None where they start cold (told in the log)."""
+    log = logging.LoguruLog(FOREGROUND, "foreground")
+    forking = prepared(temp_dir / "f", wanted=settings.runtime.forked_workers, code_path=CODE_PATH, log=log)
+    if forking is not None:
+        try:
+            forking.announce(Path(settings.data_dir))
+        except OSError as error:
+            log.warning("forking_not_announced", why=str(error))
+    return forking
 
 
 async def shutdown_in_thread(session: RaySession) -> None:

@@ -28,6 +28,8 @@ class HostStats(msgspec.Struct, frozen=True, kw_only=True):
     coalesced: int
     handled: int
     lost_tells: int
+    # 'forked' or 'cold' (supervisors/forking); None where processes are not started by Ray.
+    birth: str | None = None
 
 
 class StartOrder(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,6 +37,7 @@ from actors.vocabulary import (
 from actors.vocabulary.ids import ROOT
 from supervisors import restart
 from supervisors.announcements import Announcements
+from supervisors.forking import birth
 from supervisors.host import Later
 from supervisors.lives import Lives, news
 from supervisors.memory import Memory, Remembered
@@ -394,6 +395,7 @@ class Supervisor:
             last_error="",
             mailbox_depth=None,
             rss_mib=rss_mib,
+            birth=birth.how(),
         )
 
     # ------------------------------------------------------------------ the end
