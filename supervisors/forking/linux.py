@@ -58,6 +58,49 @@ def trim() -> None:
         _libc.malloc_trim(0)
 
 
+class _Mallinfo(ctypes.Structure):
+    """glibc's `struct mallinfo2` (mallinfo(3))."""
+
+    _fields_ = tuple(
+        (name, ctypes.c_size_t)
+        for name in (
+            "arena", "ordblks", "smblks", "hblks", "hblkhd", "usmblks", "fsmblks", "uordblks", "fordblks", "keepcost",
+        )
+    )  # fmt: skip
+
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_HOLES_MAX = 200_000
+
+
+def fill_holes() -> int:
+    """Take up every hole in malloc's main heap for good, and return how many bytes that was.
+
+    An import leaves some thousand small holes all over the heap. A fork that allocates from them copies a page for
+    each; with the holes gone it allocates from fresh pages, one after the other: 5 MiB less in every worker. Needs
+    glibc 2.33 or later, else it does nothing.
+    """
+    if not hasattr(_libc, "mallinfo2") or not hasattr(_libc, "sbrk"):
+        return 0
+    malloc, free, sbrk, mallinfo = _libc.malloc, _libc.free, _libc.sbrk, _libc.mallinfo2
+    malloc.restype, malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    free.restype, free.argtypes = None, [ctypes.c_void_p]
+    sbrk.restype, sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
+    mallinfo.restype = _Mallinfo
+    filled = taken = 0
+    size = 128 * 1024
+    while size >= 24 and taken < _HOLES_MAX:  # noqa: PLR2004  malloc's smallest
+        top = (sbrk(0) or 0) - mallinfo().keepcost
+        block = malloc(size)
+        if block is None or block >= top - _PAGE_BYTES or block < top - mallinfo().arena:
+            free(block)  # from the end of the heap or from outside: no hole of this size is left
+            size = size * 3 // 4 if size > 1024 else size - 16  # noqa: PLR2004
+        else:
+            filled += size
+            taken += 1
+    return filled
+
+
 def threads() -> int:
     """Return how many threads this process has."""
     return len(os.listdir("/proc/self/task"))  # noqa: PTH208  names are enough

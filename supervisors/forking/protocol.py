@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from _operator import _compare_digest
 from struct import Struct
-from struct import error as StructError
+from struct import error as StructError  # noqa: N812  an exception is named as one
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

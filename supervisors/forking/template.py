@@ -92,10 +92,17 @@ def main() -> None:
         gc.collect()
         randoms = _random_sources()
         linux.trim()
+        holes = linux.fill_holes()
         # What is here now is never collected in a fork: a collection would write into every page of it.
         gc.freeze()
         host.send(
-            {"threads": 1, "modules": len(sys.modules), "randoms": len(randoms), "missing": missing},
+            {
+                "threads": 1,
+                "modules": len(sys.modules),
+                "holes_bytes": holes,
+                "randoms": len(randoms),
+                "missing": missing,
+            },
             within_s=1.0,
         )
         while True:
