@@ -36,7 +36,7 @@ from ray._private import services  # noqa: E402
 
 from actors.vocabulary import Address, Settings, UnavailableError  # noqa: E402
 from supervisors import logging  # noqa: E402
-from supervisors.forking.service import ForkedWorkers, prepared  # noqa: E402
+from supervisors.forking.service import RUN_STATE, ForkedWorkers, prepared  # noqa: E402
 from supervisors.process import SystemClock, alive, descendants  # noqa: E402
 from supervisors.ray_directory import RayDirectory  # noqa: E402
 from supervisors.ray_runtime import RayRuntime  # noqa: E402
@@ -197,15 +197,14 @@ def connect(
 
 
 def _forking(settings: Settings, temp_dir: Path) -> ForkedWorkers | None:
-    """Return what forks this machine's workers, None where they start cold (told in the log)."""
-    log = logging.LoguruLog(FOREGROUND, "foreground")
-    forking = prepared(temp_dir / "f", wanted=settings.runtime.forked_workers, code_path=CODE_PATH, log=log)
-    if forking is not None:
-        try:
-            forking.announce(Path(settings.data_dir))
-        except OSError as error:
-            log.warning("forking_not_announced", why=str(error))
-    return forking
+    return prepared(
+        temp_dir / "f",
+        wanted=settings.runtime.forked_workers,
+        code_path=CODE_PATH,
+        data_dir=Path(settings.data_dir),
+        state=RUN_STATE,
+        log=logging.LoguruLog(FOREGROUND, "foreground"),
+    )
 
 
 async def shutdown_in_thread(session: RaySession) -> None:

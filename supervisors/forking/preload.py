@@ -17,6 +17,7 @@ RAY: Final = (
     "ray._common.usage.usage_lib",
     "ray.util.serialization_addons",
     "ray.util.tracing.tracing_helper",
+    "ray._common.pydantic_compat",
 )
 # Everybody's, then each role's: see supervisors/roles.py and supervisors/adapters.py.
 OURS: Final = (
@@ -56,20 +57,35 @@ LATER: Final = (
     "sqlalchemy.dialects.sqlite.aiosqlite",
     "sqlalchemy.dialects.postgresql.psycopg",
     "asyncio",
+    "asyncua.server.standard_address_space.standard_address_space",
     "colorsys",
+    "encodings.ascii",
+    "litestar._kwargs.kwargs_model",
+    "litestar.exceptions.responses",
+    "litestar.middleware._internal.exceptions",
+    "litestar.middleware.allowed_hosts",
+    "litestar.middleware.csrf",
+    "litestar.middleware.response_cache",
+    "uvicorn.lifespan.off",
     "sysconfig",
     "zoneinfo",
 )
 
 
+REQUIRED: Final = frozenset((*RAY[:2], *OURS))
+
+
 def load() -> list[str]:
-    """Import everything; return what this installation does not have (a worker would not find it either)."""
+    """Import everything; return what cannot be imported here and only saves time (a worker would fail alike).
+
+    Raises whatever a module raises that a worker cannot do without.
+    """
     missing = []
     for name in (*RAY, *OURS, *LATER):
         try:
             importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if name in RAY[:2] or name in OURS:
+        except Exception as error:
+            if name in REQUIRED:
                 raise
-            missing.append(f"{name}: {error}")
+            missing.append(f"{name}: {type(error).__name__}")
     return missing

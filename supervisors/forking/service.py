@@ -25,7 +25,9 @@ from supervisors.forking.host import retry_s
 from supervisors.forking.protocol import RELOAD, STATUS, TOKEN_BYTES, framed
 from supervisors.forking.template import WORKER_SCRIPT
 
-STATE_FILE: Final = "forking.json"
+# In the data directory: of `calejo run`, which started its own Ray, and of `calejo node start`.
+RUN_STATE: Final = "forking.json"
+NODE_STATE: Final = "forking-node.json"
 _OPTION: Final = "--python_worker_command="
 _LISTENING_WITHIN_S: Final = 5.0
 _CHECK_WITHIN_S: Final = 5.0
@@ -137,16 +139,16 @@ class ForkedWorkers:
         with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  (a descriptor with its mode)
             file.write(text)
 
-    def announce(self, data_dir: Path) -> None:
-        """Let `calejo node reload` find the host.
+    def announce(self, data_dir: Path, name: str) -> None:
+        """Let `calejo node reload` find the host (`name`: RUN_STATE or NODE_STATE).
 
         Raises:
             OSError: the disk refused.
 
         """
-        self._state_file = data_dir / STATE_FILE
+        self._state_file = data_dir / name
         state = State(socket=str(self._socket_path), token=self._token.hex())
-        temporary = data_dir / f"{STATE_FILE}.{os.getpid()}"
+        temporary = data_dir / f"{name}.{os.getpid()}"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb") as file:  # noqa: PTH123
             file.write(msgspec.json.encode(state))
@@ -277,7 +279,9 @@ class ForkedWorkers:
             self._folder.rmdir()
 
 
-def prepared(folder: Path, *, wanted: bool, code_path: str, log: Log) -> ForkedWorkers | None:
+def prepared(
+    folder: Path, *, wanted: bool, code_path: str, data_dir: Path, state: str, log: Log
+) -> ForkedWorkers | None:
     """Return forking, ready for a raylet to be started; None, told in one line of the log, where it cannot be."""
     if not wanted:
         log.info("forked_workers_off", why="runtime.forked_workers is false; workers start cold")
@@ -288,15 +292,20 @@ def prepared(folder: Path, *, wanted: bool, code_path: str, log: Log) -> ForkedW
     except UnfitError as error:
         log.warning("forked_workers_off", why=f"{error}; workers start cold")
         return None
+    try:
+        forking.announce(data_dir, state)
+    except OSError as error:
+        log.warning("forking_not_announced", why=str(error))
     return forking
 
 
-def state_of(data_dir: Path) -> State | None:
-    """Return where the host of this data directory's run listens, None when there is none."""
-    try:
-        return msgspec.json.decode((data_dir / STATE_FILE).read_bytes(), type=State)
-    except (OSError, msgspec.DecodeError):
-        return None
+def states_of(data_dir: Path) -> dict[str, State]:
+    """Return where the hosts of this data directory's run and node listen, by file name."""
+    found = {}
+    for name in (RUN_STATE, NODE_STATE):
+        with contextlib.suppress(OSError, msgspec.DecodeError):
+            found[name] = msgspec.json.decode((data_dir / name).read_bytes(), type=State)
+    return found
 
 
 def ask(state: State, kind: int) -> dict[str, Any]:
