@@ -159,7 +159,7 @@ class Host:
             listener.bind(str(path))
         finally:
             os.umask(before)
-        listener.listen(PEERS_MAX)
+        listener.listen(4 * PEERS_MAX)  # a full queue would mean a cold start
         listener.setblocking(False)
         return listener
 
@@ -203,10 +203,17 @@ class Host:
             self._accept()
 
     def close(self) -> None:
-        """End the template and leave nothing of the private folder behind."""
+        """End the template, let go of everybody and leave nothing of the private folder behind."""
+        self._listener.close()
         for template in (self._template, self._loading):
             if template is not None:
                 template.end()
+        for peer in (*self._peers.values(), *(each for _, each, _ in self._parked)):
+            peer.close()
+        for connection in self._asked_reload:
+            connection.close()
+        if self._raylet is not None:
+            os.close(self._raylet)
         for path in self._folder.iterdir():
             path.unlink(missing_ok=True)
         self._folder.rmdir()
