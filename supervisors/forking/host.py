@@ -124,9 +124,9 @@ class Template:
 class Host:
     """Everything of one node's host."""
 
-    def __init__(self, control: socket.socket, told: dict[str, Any]) -> None:
+    def __init__(self, control: socket.socket, told: dict[str, Any], *, heard: bytes = b"") -> None:
         self._control = control
-        self._control_data = b""
+        self._control_data = heard
         self._told = told
         self._folder = Path(told["folder"])
         self._token = bytes.fromhex(told["token"])
@@ -168,6 +168,7 @@ class Host:
     def run(self) -> None:
         """Serve until the control connection closes or the node has ended."""
         self._say("listening")
+        self._obey()
         while True:
             poll = select.poll()
             for descriptor in self._watched():
@@ -226,12 +227,18 @@ class Host:
             self._control.sendall(line.encode())
 
     def _heard_control(self) -> bool:
-        data = self._control.recv(_CHUNK)
+        try:
+            data = self._control.recv(_CHUNK)
+        except ConnectionResetError:
+            return False
         self._control_data += data
+        self._obey()
+        return bool(data)
+
+    def _obey(self) -> None:
         *lines, self._control_data = self._control_data.split(b"\n")
         for line in lines:
             self._node(json.loads(line))
-        return bool(data)
 
     def _node(self, told: dict[str, Any]) -> None:
         """Learn which raylet we serve, and load the template with the environment of its workers."""
@@ -469,12 +476,13 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends with its owner, and in order
     data = b""
-    while not data.endswith(b"\n"):
+    while b"\n" not in data:
         more = control.recv(_CHUNK)
         if not more:
             return
         data += more
-    host = Host(control, json.loads(data))
+    told, _, rest = data.partition(b"\n")
+    host = Host(control, json.loads(told), heard=rest)
     try:
         host.run()
     finally:
