@@ -104,4 +104,5 @@ class Looker:
 
 def looker() -> Any:
     """Start one with the options of our own workers."""
-    return ray.remote(num_cpus=0, max_restarts=0, max_concurrency=1000)(Looker).remote()
+    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_concurrency": 1000}
+    return ray.remote(**options)(Looker).remote()
