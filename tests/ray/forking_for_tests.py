@@ -66,7 +66,7 @@ class Looker:
         import ssl
         import tempfile
 
-        from ray._raylet import ObjectID, PlacementGroupID, UniqueID  # type: ignore[attr-defined]
+        from ray._raylet import ObjectID, PlacementGroupID, UniqueID
 
         return {
             "random": random.random(),
