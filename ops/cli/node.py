@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tempfile
@@ -29,6 +30,8 @@ def start(arguments: argparse.Namespace) -> int:
 
     """
     settings = settings_of(arguments)
+    # On SIGTERM Ray lets a node's work run out for 30 s. Ours is taken over by another node or it is not: be quick.
+    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "3")
     from supervisors import logging, ray_session
     from supervisors.forking.service import NODE_STATE, prepared
 
