@@ -204,7 +204,7 @@ class Host:
             self._accept()
 
     def close(self) -> None:
-        """End the template, let go of everybody and leave nothing of the private folder behind."""
+        """End the template and let go of everybody."""
         self._listener.close()
         for template in (self._template, self._loading):
             if template is not None:
@@ -215,9 +215,13 @@ class Host:
             connection.close()
         if self._raylet is not None:
             os.close(self._raylet)
-        for path in self._folder.iterdir():
-            path.unlink(missing_ok=True)
-        self._folder.rmdir()
+
+    def remove_folder(self) -> None:
+        """Leave nothing behind. Only without owner or node: a raylet without its launcher starts no worker at all."""
+        with contextlib.suppress(OSError):  # the owner may be at the same work
+            for path in self._folder.iterdir():
+                path.unlink(missing_ok=True)
+            self._folder.rmdir()
 
     # ------------------------------------------------------------------ who started us
 
@@ -471,9 +475,11 @@ class Host:
 def main() -> None:
     """Run as `python -IS -c … CONTROL-DESCRIPTOR PARENT-PID`, told the rest over the control connection."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    linux.die_with_parent(int(sys.argv[2]))
+    parent = int(sys.argv[2])
+    signal.signal(signal.SIGTERM, _end)
+    linux.die_with_parent(parent, signal.SIGTERM)
     linux.adopt_orphans()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends with its owner, and in order
     data = b""
     while b"\n" not in data:
@@ -483,7 +489,15 @@ def main() -> None:
         data += more
     told, _, rest = data.partition(b"\n")
     host = Host(control, json.loads(told), heard=rest)
+    over = False
     try:
         host.run()
+        over = True
     finally:
         host.close()
+        if over or os.getppid() != parent:
+            host.remove_folder()
+
+
+def _end(*_: object) -> None:
+    sys.exit(1)

@@ -22,13 +22,12 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def die_with_parent(parent: int) -> None:
-    """Be killed when the parent's thread that started this process ends; exit at once when it has already.
+def die_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
+    """Get the signal when the parent's thread that started this process ends; exit at once when it has already.
 
-    A killed or stopped process cannot prevent it, unlike reading the end of a pipe. A fork of this process is not
-    bound by it (prctl(2)).
+    A fork of this process is not bound by it (prctl(2)).
     """
-    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         os._exit(0)
 

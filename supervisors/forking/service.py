@@ -6,6 +6,7 @@ Whatever goes wrong here ends in cold starts and one line in the log, never in a
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import secrets
@@ -74,6 +75,7 @@ class ForkedWorkers:
         self._socket_path = folder / "host"
         self._launcher = folder / "launcher"
         self._state_file: Path | None = None
+        self._folder_lock: int | None = None
         self._node: bytes | None = None
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
@@ -95,6 +97,7 @@ class ForkedWorkers:
             raise UnfitError(reason)
         try:
             self._folder.mkdir(mode=0o700)
+            self._guard_folder()
             self._write_launcher()
             checked = subprocess.run(
                 [self._launcher, "--check"],
@@ -124,6 +127,11 @@ class ForkedWorkers:
         if any(each.isspace() or each in "'\"\\" for each in str(self._launcher)):
             return f"the launcher's path cannot stand in the raylet's command: {self._launcher}"
         return ""
+
+    def _guard_folder(self) -> None:
+        """Hold a lock on it: whoever cleans up old files in /tmp leaves locked folders alone (tmpfiles.d(5))."""
+        self._folder_lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(self._folder_lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def _write_launcher(self) -> None:
         """Write it readable by nobody else: it holds the token."""
@@ -273,6 +281,9 @@ class ForkedWorkers:
         self._remove_folder()
 
     def _remove_folder(self) -> None:
+        if self._folder_lock is not None:
+            os.close(self._folder_lock)
+            self._folder_lock = None
         with contextlib.suppress(FileNotFoundError):
             for path in self._folder.iterdir():
                 path.unlink(missing_ok=True)

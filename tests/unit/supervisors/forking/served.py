@@ -85,6 +85,7 @@ class Served:
         with self._theirs:
             self.host.run()
             self.host.close()
+            self.host.remove_folder()
 
     def _listen(self) -> None:
         with self.control.makefile("rb") as lines:
