@@ -60,6 +60,12 @@ class Looker:
     async def joined(self) -> None:
         await asyncio.Event().wait()
 
+    async def mark(self) -> object:
+        """Return what a changed module says."""
+        import actors.vocabulary
+
+        return vars(actors.vocabulary).get("MARK")
+
     async def draws(self) -> dict[str, object]:
         """Draw from every source of chance."""
         import secrets
