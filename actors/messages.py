@@ -24,7 +24,14 @@ from actors.vocabulary import (
     Topology,
 )
 from actors.vocabulary.durable import Epoch as Epoch  # noqa: PLC0414  (part of this contract)
-from actors.vocabulary.records import FeedbackRow, OptimiserStatus, PlanRow, Record, StopEventRecord
+from actors.vocabulary.records import (
+    AlarmRecord,
+    FeedbackRow,
+    OptimiserStatus,
+    PlanRow,
+    Record,
+    StopEventRecord,
+)
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -484,7 +491,13 @@ class Alarms(Message, frozen=True, kw_only=True):
     alarms: tuple[AlarmView, ...]
 
 
-AlarmInbox: TypeAlias = Tick | AlarmAsserted | AlarmReturned | GetAlarms
+class OpenAlarmsRead(Message, frozen=True, kw_only=True):
+    """Storage to the alarm actor: the alarms whose records had no end when the alarm actor asked."""
+
+    records: tuple[AlarmRecord, ...]
+
+
+AlarmInbox: TypeAlias = Tick | AlarmAsserted | AlarmReturned | OpenAlarmsRead | GetAlarms
 
 
 # --------------------------------------------------------------------------- storage, discovery
@@ -518,7 +531,27 @@ class StorageStatus(Message, frozen=True, kw_only=True):
     dropped_total: int
 
 
-StorageInbox: TypeAlias = Tick | StoreRecords | GetStorage
+class GetStops(Message, frozen=True, kw_only=True):
+    """Ask for `KnownStops`; `held` are the ids that the asker holds uncleared, whose clears it may have missed."""
+
+    held: tuple[str, ...] = ()
+
+
+class KnownStops(Message, frozen=True, kw_only=True):
+    """The stops of the database joined with the latch folder, but for clears that nobody needs any longer (EST-2).
+
+    Without `database_answered` the database has not been read yet and the stops mean nothing: ask again.
+    """
+
+    stops: tuple[StopEventRecord, ...]
+    database_answered: bool
+
+
+class ReadOpenAlarms(Message, frozen=True, kw_only=True):
+    """The alarm actor asks for `OpenAlarmsRead`, which is told to it as soon as the database answers."""
+
+
+StorageInbox: TypeAlias = Tick | StoreRecords | GetStorage | GetStops | ReadOpenAlarms
 
 
 class DiscoverNow(Message, frozen=True, kw_only=True):
@@ -623,6 +656,8 @@ COALESCED: Final[Mapping[type[Message], tuple[str, ...]]] = {
     RoundDue: (),
     PlansWritten: (),
     DiscoverNow: (),
+    ReadOpenAlarms: (),
+    OpenAlarmsRead: (),
     SetpointsDecided: ("station_id", "epoch"),
     FeedbackReceived: ("source", "station_id"),
     PlanIntervals: ("pump_id",),

@@ -162,6 +162,3 @@ class Outbox:
         else:
             assert isinstance(answer, Stored)
             self._backlog.acknowledged(batch)
-
-
-RecordSender = Outbox

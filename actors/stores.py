@@ -6,14 +6,21 @@ a coroutine that runs elsewhere, what is not a coroutine is a small local file.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from actors.vocabulary import InvalidRow, SiteConfig
 from actors.vocabulary.durable import Epoch
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
-from actors.vocabulary.records import FeedbackRow, OptimiserStatus, PlanRow, Record, StopEventRecord
+from actors.vocabulary.records import (
+    AlarmRecord,
+    FeedbackRow,
+    OptimiserStatus,
+    PlanRow,
+    Record,
+    StopEventRecord,
+)
 
 
 class TopologyReader(Protocol):
@@ -77,6 +84,19 @@ class LatchStore(Protocol):
         ...
 
 
+@runtime_checkable
+class JoinedLatchStore(LatchStore, Protocol):
+    """A latch store that knows whether it was ever joined with the database, and can forget (EST-2)."""
+
+    def is_new(self) -> bool:
+        """Return whether nobody has asked for `release_floor` yet: the database's stops may be missing here."""
+        ...
+
+    def drop(self, record_ids: Collection[str]) -> None:
+        """Forget these cleared ids; the caller knows that every other copy holds the clear."""
+        ...
+
+
 class ModeStore(Protocol):
     """One pump's operator mode in a local durable file."""
 
@@ -131,4 +151,16 @@ class RecordWriter(Protocol):
             DeviceError: the database is away or the fault is transient; nothing of the batch is to be forgotten.
 
         """
+        ...
+
+
+class HistoryReader(Protocol):
+    """Reads back what was appended; for the storage actor, beside its writer."""
+
+    async def stops(self, *, also: Collection[str] = ()) -> Sequence[StopEventRecord]:
+        """Return every stop that is not cleared, the newest cleared ones, and those of the ids `also`."""
+        ...
+
+    async def open_alarms(self) -> Sequence[AlarmRecord]:
+        """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
         ...

@@ -49,7 +49,11 @@ class ApiActor:
         )
         self._stops = Stops(self._sources, latches, own_address=ports.address, record=self._record)
         self._service = Service(
-            sources=self._sources, stops=self._stops, clock=ports.clock, record=self._record
+            sources=self._sources,
+            stops=self._stops,
+            clock=ports.clock,
+            record=self._record,
+            data_dir=start.settings.data_dir,
         )
         self._servers: list[tuple[str, HttpServer]] = []
 

@@ -26,9 +26,9 @@ class Readiness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/health/live", sync_to_thread=False)
-def live() -> dict[str, str]:
-    """Answer while this process lives."""
-    return {"status": "live"}
+def live(state: State) -> dict[str, str]:
+    """Answer while this process lives, and say whose it is: runs on one machine differ by their data directory."""
+    return {"status": "live", "data_dir": _service(state).data_dir}
 
 
 @get("/health/ready")

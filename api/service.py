@@ -21,8 +21,15 @@ class Service:
     """Handed to every handler through the application's state."""
 
     def __init__(
-        self, *, sources: Sources, stops: Stops, clock: Clock, record: Callable[[Iterable[Record]], None]
+        self,
+        *,
+        sources: Sources,
+        stops: Stops,
+        clock: Clock,
+        record: Callable[[Iterable[Record]], None],
+        data_dir: str,
     ) -> None:
+        self.data_dir = data_dir
         self.sources = sources
         self.stops = stops
         self.clock = clock

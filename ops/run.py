@@ -10,13 +10,13 @@ import argparse
 import asyncio
 import contextlib
 import os
-import signal
+import sys
 from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-from actors.messages import Done, StopTree
+from actors.messages import Done, GetTree, StopTree, TreeNode, TreeView
 from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Settings, UnavailableError
 from actors.vocabulary.ids import ROOT
@@ -24,10 +24,18 @@ from ops import database
 from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 from ops.cli.settings_of import settings_of
+from ops.progress import Teller, starting, stopping
 from ops.rundir import DataDirectory
+from ops.stop_request import StopInsistedError, StopRequest
 
-_STOP_BUDGET_S: Final = 8.0
-_READY_LOOK_S: Final = 0.25
+if TYPE_CHECKING:
+    from supervisors.ray_runtime import RayRuntime
+    from supervisors.ray_session import RaySession
+
+_STOP_BUDGET_S: Final = 6.0  # with the plant and Ray itself, all has to end within 15 s
+_LOOK_S: Final = 0.25
+_TREE_DEADLINE_S: Final = 1.0
+_RAY_LOOK_S: Final = 1.0
 _READY_PATIENCE_S: Final = 120.0
 _ROOT_START_S: Final = 30.0
 
@@ -41,14 +49,25 @@ def command(arguments: argparse.Namespace) -> int:
     """
     settings = settings_of(arguments)
     folder = DataDirectory(Path(settings.data_dir))
-    with _told_in_one_line():
-        folder.acquire()
-    try:
+    tell = Teller(sys.stdout)
+    with StopRequest() as stop:
         with _told_in_one_line():
-            _prepare(settings, demo=arguments.demo)
-        return _with_ray(settings, folder, address=arguments.address, demo=arguments.demo)
-    finally:
-        folder.release()
+            folder.acquire()
+        try:
+            with _told_in_one_line():
+                _prepare(settings, tell, demo=arguments.demo)
+            code, clean = _with_ray(
+                settings, folder, stop, tell, address=arguments.address, demo=arguments.demo
+            )
+        except StopInsistedError:
+            return DONE
+        finally:
+            folder.release()
+    if not clean:
+        # A part of Ray hangs in a thread, and the interpreter would wait for it: everything of ours has ended.
+        sys.stdout.flush()
+        os._exit(code)
+    return code
 
 
 @contextlib.contextmanager
@@ -61,15 +80,15 @@ def _told_in_one_line() -> Iterator[None]:
         raise ExitError(FAILED, str(error)) from error
 
 
-def _prepare(settings: Settings, *, demo: bool) -> None:
+def _prepare(settings: Settings, tell: Teller, *, demo: bool) -> None:
     _check_ports(settings)
     if demo:
         from ops.demo.seed import DemoDatabase
 
-        _say(f"data directory {settings.data_dir}")
+        tell.say(f"data directory {settings.data_dir}")
         database.upgrade(settings)
         if DemoDatabase(database.database_urls(settings).writer).seed(now=datetime.now(UTC)):  # noqa: TID251
-            _say("demo stations, limits and plans written to the database")
+            tell.say("demo stations, limits and plans written to the database")
     else:
         database.require_current(settings)
 
@@ -95,23 +114,46 @@ def _check_ports(settings: Settings) -> None:
         bind_loopback(host, port, what=key).close()
 
 
-def _with_ray(settings: Settings, folder: DataDirectory, *, address: str | None, demo: bool) -> int:
+def _with_ray(
+    settings: Settings,
+    folder: DataDirectory,
+    stop: StopRequest,
+    tell: Teller,
+    *,
+    address: str | None,
+    demo: bool,
+) -> tuple[int, bool]:
+    """Return the exit code, and whether Ray ended cleanly."""
+    if stop.asked:
+        return DONE, True
     # Ray costs a second to import and some to start: only when everything else is known to be good.
     from supervisors.ray_session import connect
 
-    _say("starting Ray" if address is None else f"joining Ray at {address}")
-    with _told_in_one_line():
-        session = connect(settings, address=address)
+    tell.say("starting Ray" if address is None else f"joining Ray at {address}")
     try:
-        return asyncio.run(_Run(settings, folder, session, demo=demo).until_stopped())
+        with _told_in_one_line():
+            session = connect(settings, address=address)
+        stop.take()  # Ray's core has put its own handlers over ours
+    except StopInsistedError:
+        tell.say("stopped while Ray was starting")
+        return DONE, False
+    try:
+        code = asyncio.run(_Run(settings, folder, session, tell, demo=demo).until_stopped(stop))
+    except StopInsistedError:  # the loop itself hangs
+        code = FAILED
     finally:
-        session.shutdown()
+        stop.answered()
+        clean = session.shutdown()
+    return code, clean
 
 
 class _Run:
     """One run from the first actor to the last."""
 
-    def __init__(self, settings: Settings, folder: DataDirectory, session: Any, *, demo: bool) -> None:
+    def __init__(
+        self, settings: Settings, folder: DataDirectory, session: RaySession, tell: Teller, *, demo: bool
+    ) -> None:
+        self._tell = tell
         self._settings = settings
         self._folder = folder
         self._session = session
@@ -120,28 +162,37 @@ class _Run:
         self._failure = ""
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def until_stopped(self) -> int:
+    async def until_stopped(self, stop: StopRequest) -> int:
         """Bring the tree up, keep it, take it down."""
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(each, self._asked_to_stop)
+        stop.call(lambda: loop.call_soon_threadsafe(self._stop.set))
         runtime = self._session.runtime()
         try:
             self._spawn(lambda: self._live(runtime))
+            self._spawn(self._watch_ray)
             await self._stop.wait()
         finally:
-            _say("stopping" if not self._failure else f"stopping: {self._failure}")
+            self._tell.say("stopping" if not self._failure else f"stopping: {self._failure}")
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             # The plant last: it sees an ordinary end of Calejo as a real one would, and goes on by itself.
-            await self._end_tree(runtime)
+            if self._session.lost() is None:
+                await self._end_tree(runtime)
             if self._demo:
                 await self._stop_plant()
         return FAILED if self._failure else DONE
 
-    def _asked_to_stop(self) -> None:
-        self._stop.set()
+    async def _watch_ray(self) -> None:
+        """End the run when a server of its Ray has ended: nothing could be restarted any more.
+
+        Raises:
+            UnavailableError: one has.
+
+        """
+        while (lost := self._session.lost()) is None:  # noqa: ASYNC110  nobody tells when a server ends
+            await asyncio.sleep(_RAY_LOOK_S)
+        raise UnavailableError(f"Ray's {lost}")
 
     def _spawn(self, make: Callable[[], Awaitable[None]]) -> None:
         async def guarded() -> None:
@@ -159,7 +210,7 @@ class _Run:
 
         self._tasks.add(asyncio.create_task(guarded()))
 
-    async def _live(self, runtime: Any) -> None:
+    async def _live(self, runtime: RayRuntime) -> None:
         from supervisors.root_keeper import RootKeeper
 
         keeper = RootKeeper(runtime, WorkerStart(role=Role.SUPERVISOR, address=ROOT, settings=self._settings))
@@ -168,7 +219,7 @@ class _Run:
         self._spawn(keeper.keep)
         if self._demo:
             await self._start_plant()
-        await self._progress()
+        await self._until_ready(runtime)
 
     def _announce(self) -> None:
         from supervisors.ray_session import NAMESPACE
@@ -182,43 +233,47 @@ class _Run:
 
     # ------------------------------------------------------------------ readiness
 
-    async def _progress(self) -> None:
+    async def _until_ready(self, runtime: RayRuntime) -> None:
         """Tell what comes up as it comes up, then the ready line."""
-        began = asyncio.get_running_loop().time()
-        told: set[str] = set()
+        began_s = _now_s()
         impatient = False
-        api = self._settings.api
-        health = f"http://{api.host}:{api.health}"
-        while True:
-            waited_s = asyncio.get_running_loop().time() - began
-            try:
-                readiness = await asyncio.to_thread(call, health, "GET", "/health/ready", timeout_s=5.0)
-            except ConnectionError:
-                missing = ["the API is starting"]
-            except ExitError:
-                missing = await self._missing(health)
-            else:
-                if readiness["ready"]:
-                    _say(self._ready_line(waited_s))
-                    return
-                missing = readiness["missing"]
-            for line in missing:
-                if line not in told:
-                    told.add(line)
-                    _say(f"  {line}")
+        while (missing := await self._missing()) != []:
+            waited_s = _now_s() - began_s
+            self._tell.passing(starting(await self._parts(runtime), missing), now_s=_now_s())
             if waited_s > _READY_PATIENCE_S and not impatient:
                 impatient = True
-                _say(f"not ready after {waited_s:.0f} s; still missing: {'; '.join(missing)}")
-            await asyncio.sleep(_READY_LOOK_S)
+                self._tell.say(f"not ready after {waited_s:.0f} s; still missing: {'; '.join(missing)}")
+            await asyncio.sleep(_LOOK_S)
+        self._tell.say(self._ready_line(_now_s() - began_s))
 
-    @staticmethod
-    async def _missing(health: str) -> list[str]:
+    async def _missing(self) -> list[str]:
+        """Return what readiness lacks, by the same answer that a load balancer gets.
+
+        Raises:
+            DeviceError: another program answers on our port.
+
+        """
+        api = self._settings.api
+        health = f"http://{api.host}:{api.health}"
         try:
+            whose = await asyncio.to_thread(call, health, "GET", "/health/live", timeout_s=5.0)
+            if whose.get("data_dir") != self._settings.data_dir:
+                raise DeviceError(f"{health} is answered by another run: {whose}")
             detail = await asyncio.to_thread(call, health, "GET", "/health/detail", timeout_s=5.0)
-        except (ConnectionError, ExitError) as error:
-            return [str(error)]
+        except (ConnectionError, ExitError):
+            return ["the API"]
         missing: list[str] = detail["missing"]
         return missing
+
+    @staticmethod
+    async def _parts(runtime: RayRuntime) -> tuple[TreeNode, ...]:
+        """Return the tree's rows; none while the root does not answer."""
+        try:
+            answer = await runtime.directory.ref(ROOT).ask(GetTree(), deadline_s=_TREE_DEADLINE_S)
+        except CalejoError:
+            return ()
+        assert isinstance(answer, TreeView)
+        return answer.nodes
 
     def _ready_line(self, waited_s: float) -> str:
         ports, api = self._settings.ports, self._settings.api
@@ -250,20 +305,26 @@ class _Run:
 
     # ------------------------------------------------------------------ the end
 
-    async def _end_tree(self, runtime: Any) -> None:
+    async def _end_tree(self, runtime: RayRuntime) -> None:
         """Stop the tree in reverse order; what does not answer in time ends with Ray."""
+        watching = asyncio.create_task(self._tell_the_end(runtime))
         try:
             answer = await runtime.directory.ref(ROOT).ask(
                 StopTree(budget_s=_STOP_BUDGET_S), deadline_s=_STOP_BUDGET_S + 1.0
             )
-        except UnavailableError as error:
-            _say(f"the tree did not stop in order: {error}")
-            return
+            assert isinstance(answer, Done)
         except DeviceError as error:
-            _say(f"the tree did not stop in order: {error}")
-            return
-        assert isinstance(answer, Done)
+            self._tell.say(f"the tree did not stop in order: {error}")
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _tell_the_end(self, runtime: RayRuntime) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            if parts := await self._parts(runtime):
+                self._tell.passing(stopping(parts), now_s=_now_s())
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

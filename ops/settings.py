@@ -8,7 +8,7 @@ import os
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import yaml
@@ -26,12 +26,14 @@ _SECRET_KEYS: Final = ("database.url", "database.reader_url")
 _NAMES_THE_FILE: Final = "CALEJO_CONFIG"
 
 
-def load(
-    *,
-    file: Path | None,
-    environment: Mapping[str, str],
-    options: Mapping[str, Any],
-) -> Settings:
+class Loaded(NamedTuple):
+    """The settings, and for each dotted key that was given where it came from; the others have their default."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+
+def load(*, file: Path | None, environment: Mapping[str, str], options: Mapping[str, Any]) -> Loaded:
     """Return the settings; `options` are dotted keys from the command line with values other than None.
 
     Environment keys are `CALEJO_` + the dotted key upper-cased with `__` for the dot: `CALEJO_PORTS__MODBUS=502`.
@@ -49,7 +51,7 @@ def load(
     settings = _typed(tree, sources)
     settings = msgspec.structs.replace(settings, data_dir=str(Path(settings.data_dir).expanduser().resolve()))
     checked(settings, sources)
-    return settings
+    return Loaded(settings, sources)
 
 
 def data_directory(*, file: Path | None, environment: Mapping[str, str], option: str | None) -> Path:
@@ -230,7 +232,7 @@ def _shown(value: object) -> str:
     return "***" if "://" in text else text[:_SHOWN_MAX]
 
 
-def from_process(file: Path | None, options: Mapping[str, Any]) -> Settings:
+def from_process(file: Path | None, options: Mapping[str, Any]) -> Loaded:
     """Load with this process's environment; `CALEJO_CONFIG` names the file when `file` is None.
 
     Raises:

@@ -8,7 +8,7 @@ import msgspec
 
 from actors.vocabulary import DeviceError
 from actors.vocabulary.durable import Epoch
-from storage.files import U32_MAX, UtcSecond, refused, write_whole
+from storage.files import U32_MAX, UtcSecond, read_struct, write_whole
 
 
 class _Content(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,14 +59,9 @@ class EpochFile:
         return Epoch(content.term, content.counters[station_id])
 
     def _content(self) -> _Content | None:
-        try:
-            content = msgspec.json.decode(self._path.read_bytes(), type=_Content)
-        except FileNotFoundError:
+        content = read_struct(self._path, _Content)
+        if content is None:
             return None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        except OSError as error:
-            raise refused(self._path, error) from error
         sane = 0 <= content.term <= U32_MAX and all(
             0 < counter <= U32_MAX for counter in content.counters.values()
         )

@@ -7,9 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+import msgspec
 
 from actors.vocabulary import DeviceError
+
+S = TypeVar("S", bound=msgspec.Struct)
 
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
@@ -73,6 +77,21 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
     finally:
         with suppress(OSError):  # gone already after a rename; what stays after a crash is swept later
             temporary.unlink(missing_ok=True)
+
+
+def read_struct(path: Path, kind: type[S]) -> S | None:
+    """Return what a small JSON file holds; None: there is no such file, or it is damaged.
+
+    Raises:
+        DeviceError: the disk refused.
+
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (FileNotFoundError, msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    except OSError as error:
+        raise refused(path, error) from error
 
 
 def sync_folder(folder: Path) -> None:

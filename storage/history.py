@@ -1,10 +1,12 @@
-"""Reads back what Calejo appended: stops for the union of latches, decisions for `explain`, the audit verdict.
+"""Reads back what Calejo appended: stops for the union of latches, open alarms, decisions for `explain`, the audit
+verdict.
 
 These tables are not the reader role's business (DAT-2): use the writer's URL.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,15 +14,17 @@ import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.vocabulary import Scope
-from actors.vocabulary.records import DecisionRecord, StopEventRecord
+from actors.vocabulary import Scope, Severity
+from actors.vocabulary.records import AlarmRecord, DecisionRecord, StopEventRecord
 from storage import audit
 from storage.engine import Database
-from storage.models import decisions, emergency_stop_events
+from storage.models import alarms, decisions, emergency_stop_events
 from storage.models.base import moment
-from storage.readers import moment_of
+from storage.readers import moment_of, rows_of
 
-STOPS_MAX: Final = 100_000
+CLEARED_STOPS_MAX: Final = 10_000
+OPEN_ALARMS_MAX: Final = 1_000
+_IDS_MAX: Final = 500
 _CANDIDATES: Final = 8
 
 
@@ -30,18 +34,49 @@ class History:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def stops(self) -> tuple[StopEventRecord, ...]:
-        """Return every stop with its clear, oldest first: to be merged by union with the latch folder (EST-2).
+    async def stops(self, *, also: Collection[str] = ()) -> tuple[StopEventRecord, ...]:
+        """Return every stop that is not cleared, the newest 10,000 cleared ones, and those of the ids `also`.
+
+        Oldest first: to be merged by union with the latch folder (EST-2).
+
+        Raises:
+            DeviceError: the database is away or slow.
+
+        """
+        table, columns = emergency_stop_events, emergency_stop_events.c
+        newest_first = moment(columns.set_at).desc()
+        cleared = columns.cleared_at.is_not(None)
+
+        async def work(connection: AsyncConnection) -> dict[str, dict[str, Any]]:
+            rows = await rows_of(connection, select(table).where(columns.cleared_at.is_(None)))
+            newest = select(table).where(cleared).order_by(newest_first).limit(CLEARED_STOPS_MAX)
+            rows += await rows_of(connection, newest)
+            found = {row["stop_id"]: row for row in rows}
+            missing = sorted(set(also) - found.keys())
+            for start in range(0, len(missing), _IDS_MAX):
+                of_ids = select(table).where(columns.stop_id.in_(missing[start : start + _IDS_MAX]))
+                found |= {row["stop_id"]: row for row in await rows_of(connection, of_ids)}
+            return found
+
+        found = await self._database.run(work)
+        ordered = sorted(found.values(), key=lambda row: (row["set_at"], row["stop_id"]))
+        return tuple(_stop(row) for row in ordered)
+
+    async def open_alarms(self) -> tuple[AlarmRecord, ...]:
+        """Return the alarms whose record has no end, the newest first, at most 1,000.
 
         Raises:
             DeviceError: the database is away or slow.
 
         """
         statement = (
-            select(emergency_stop_events).order_by(moment(emergency_stop_events.c.set_at)).limit(STOPS_MAX)
+            select(alarms)
+            .where(alarms.c.returned_at.is_(None))
+            .order_by(moment(alarms.c.raised_at).desc(), alarms.c.alarm_id.desc())
+            .limit(OPEN_ALARMS_MAX)
         )
-        rows = await self._database.run(lambda connection: _rows(connection, statement))
-        return tuple(_stop(row) for row in rows)
+        rows = await self._database.run(lambda connection: rows_of(connection, statement))
+        return tuple(_alarm(row) for row in rows)
 
     async def decision(self, pump_id: str, *, at: datetime) -> DecisionRecord | None:
         """Return the decision that was in force for a pump at a moment; None: none is remembered (SAF-4).
@@ -57,7 +92,7 @@ class History:
             .order_by(moment(columns.at).desc(), columns.decision_id.desc())
             .limit(_CANDIDATES)
         )
-        rows = await self._database.run(lambda connection: _rows(connection, statement))
+        rows = await self._database.run(lambda connection: rows_of(connection, statement))
         in_force = [row for row in rows if row["at"] <= at]
         if not in_force:
             return None
@@ -82,5 +117,6 @@ def _stop(row: dict[str, Any]) -> StopEventRecord:
     return StopEventRecord(**{**row, "scope": Scope(row["scope"]), "record_id": record_id})
 
 
-async def _rows(connection: AsyncConnection, statement: Any) -> list[dict[str, Any]]:
-    return [dict(row) for row in (await connection.execute(statement)).mappings()]
+def _alarm(row: dict[str, Any]) -> AlarmRecord:
+    del row["alarm_id"]
+    return AlarmRecord(**{**row, "severity": Severity(row["severity"])})

@@ -6,7 +6,8 @@ pump. Instead every distinct content has a file name of its own, is written once
     <id>.stop.<hash>.json     a stop as somebody stored it
     <id>.clear.<hash>.json    the stop with its clear
     <number>.stamp            a number that was issued; the highest one counts
-    release_floor             the release number before any clear
+    release_floor             the release number before any clear; it comes when the folder is first joined with the
+                              database, so a folder without it is new, or is what is left of a lost one
 
 The set is the union of the files, so two writers cannot lose each other's, whatever their order.
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +27,8 @@ import msgspec
 
 from actors.vocabulary import DeviceError, Scope
 from actors.vocabulary.records import StopEventRecord
+from actors.vocabulary.stops import is_cleared
+from actors.vocabulary.stops import joined as join_stops
 from storage.files import (
     FILE_MODE,
     TEMPORARY_PREFIX,
@@ -77,7 +80,7 @@ class LatchFolder:
             seen[name] = (mark, record)
             shown = record if record is not None else _stands_for(name, mark)
             other = joined.get(shown.record_id)
-            joined[shown.record_id] = shown if other is None else _join(other, shown)
+            joined[shown.record_id] = shown if other is None else join_stops(other, shown)
         # An unreadable file is tried again at each load: a disk may recover.
         self._read = {name: entry for name, entry in seen.items() if entry[1] is not None}
         return tuple(joined[record_id] for record_id in sorted(joined))
@@ -158,6 +161,42 @@ class LatchFolder:
         if highest > self._highest_stamp() and self._claim(highest):
             self._drop_stamps_below(highest)
 
+    def is_new(self) -> bool:
+        """Return whether nobody has asked for `release_floor` yet: the database's stops may be missing here.
+
+        Raises:
+            DeviceError: the folder cannot be looked at.
+
+        """
+        try:
+            (self._folder / _FLOOR).stat()
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            raise refused(self._folder / _FLOOR, error) from error
+        return False
+
+    def drop(self, record_ids: Collection[str]) -> None:
+        """Forget these cleared ids: the bare stops first, so that a crash in between leaves no stop without its clear.
+
+        Raises:
+            DeviceError: the disk refused; some may be gone, none of them half.
+
+        """
+        heads = {_plain(record_id) for record_id in record_ids}
+        named = [name for name, _ in self._entries() if name.partition(".")[0] in heads]
+        # What cannot be read is no copy of what the caller knows: it stays, and stays a stop.
+        doomed = [name for name in named if self._decode(name) is not None]
+        try:
+            for kind in (_STOP, _CLEAR):
+                of_kind = [name for name in doomed if f".{kind}." in name]
+                for name in of_kind:
+                    (self._folder / name).unlink(missing_ok=True)
+                if of_kind:
+                    sync_folder(self._folder)
+        except OSError as error:
+            raise refused(self._folder, error) from error
+
     def _entries(self) -> tuple[tuple[str, tuple[int, int]], ...]:
         found = []
         try:
@@ -222,7 +261,7 @@ def _files_of(record: StopEventRecord) -> Iterable[tuple[str, bytes]]:
     """Name and content of the files that hold this record: the bare stop, and the stop with its clear."""
     bare = msgspec.structs.replace(record, cleared_by=None, cleared_at=None, clear_reason=None, release=None)
     yield _file(_STOP, bare)
-    if record.cleared_by is not None and record.cleared_at is not None:
+    if is_cleared(record):
         yield _file(_CLEAR, record)
 
 
@@ -232,10 +271,14 @@ def _file(kind: str, record: StopEventRecord) -> tuple[str, bytes]:
 
 
 def _name(kind: str, record_id: str, content: bytes) -> str:
-    plain = record_id
-    if not _PLAIN_ID.match(plain):
-        plain = hashlib.sha256(record_id.encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{plain}.{kind}.{hashlib.sha256(content).hexdigest()[:16]}.json"
+    return f"{_plain(record_id)}.{kind}.{hashlib.sha256(content).hexdigest()[:16]}.json"
+
+
+def _plain(record_id: str) -> str:
+    """Return what the names of a record's files begin with."""
+    if _PLAIN_ID.match(record_id):
+        return record_id
+    return hashlib.sha256(record_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _stands_for(name: str, mark: tuple[int, int]) -> StopEventRecord:
@@ -249,33 +292,3 @@ def _stands_for(name: str, mark: tuple[int, int]) -> StopEventRecord:
         # The lowest stamp: no release counts while this stands.
         set_stamp=0,
     )
-
-
-def _join(one: StopEventRecord, other: StopEventRecord) -> StopEventRecord:
-    """Return the least record that holds both, by the same rules as the actors' own union."""
-    told = min(one, other, key=lambda record: (record.set_at.isoformat(), record.set_by, record.reason))
-    clears = [
-        record for record in (one, other) if record.cleared_by is not None and record.cleared_at is not None
-    ]
-    clear = min(clears, key=_clear_order) if clears else told
-    same_scope = (one.scope, one.scope_id) == (other.scope, other.scope_id)
-    return StopEventRecord(
-        record_id=one.record_id,
-        scope=one.scope if same_scope else Scope.SYSTEM,
-        scope_id=one.scope_id if same_scope else "",
-        reason=told.reason,
-        set_by=told.set_by,
-        set_at=told.set_at,
-        kind=one.kind if one.kind == other.kind else "emergency_stop",
-        set_stamp=min(one.set_stamp, other.set_stamp),
-        cleared_by=clear.cleared_by,
-        cleared_at=clear.cleared_at,
-        clear_reason=clear.clear_reason,
-        release=clear.release,
-    )
-
-
-def _clear_order(record: StopEventRecord) -> tuple[bool, int, str, str, str]:
-    at = "" if record.cleared_at is None else record.cleared_at.isoformat()
-    release = record.release
-    return (release is None, release or 0, at, record.cleared_by or "", record.clear_reason or "")

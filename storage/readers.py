@@ -49,11 +49,11 @@ class DatabaseTopologyReader:
 
         async def work(connection: AsyncConnection) -> dict[str, list[dict[str, Any]]]:
             return {
-                "sites": await _rows(connection, select(sites)),
-                "stations": await _rows(connection, select(pump_stations).where(pump_stations.c.active)),
-                "pumps": await _rows(connection, _of_active(pumps).where(pumps.c.active)),
-                "limits": await _rows(connection, _of_pumps(pump_safety_limits)),
-                "envelopes": await _rows(connection, _of_pumps(pump_commissioning_envelopes)),
+                "sites": await rows_of(connection, select(sites)),
+                "stations": await rows_of(connection, select(pump_stations).where(pump_stations.c.active)),
+                "pumps": await rows_of(connection, _of_active(pumps).where(pumps.c.active)),
+                "limits": await rows_of(connection, _of_pumps(pump_safety_limits)),
+                "envelopes": await rows_of(connection, _of_pumps(pump_commissioning_envelopes)),
             }
 
         return build(**await self._database.run(work))
@@ -108,7 +108,7 @@ class DatabasePlanReader:
         )
 
         async def work(connection: AsyncConnection) -> list[dict[str, Any]]:
-            return [*await _rows(connection, forwards), *await _rows(connection, backwards)]
+            return [*await rows_of(connection, forwards), *await rows_of(connection, backwards)]
 
         # SQLite compares to the millisecond: the exact bounds are drawn here.
         touching = {
@@ -131,7 +131,7 @@ class DatabasePlanReader:
 
         """
         statement = select(optimiser_status).where(optimiser_status.c.station_id == station_id)
-        rows = await self._database.run(lambda connection: _rows(connection, statement))
+        rows = await self._database.run(lambda connection: rows_of(connection, statement))
         return OptimiserStatus(**{**rows[0], "station_id": station_id}) if rows else None
 
     async def wait_for_change(self, *, at_most_s: float) -> bool:
@@ -176,7 +176,7 @@ class DatabaseFeedbackReader:
                     .order_by(moment(columns.measured_at).desc())
                     .limit(_NEWEST_CANDIDATES)
                 )
-                rows = await _rows(connection, newest)
+                rows = await rows_of(connection, newest)
                 found += [
                     max(later, key=lambda row: (row["measured_at"], row["feedback_id"]))
                     for later in [[row for row in rows if row["measured_at"] > since]]
@@ -194,7 +194,8 @@ def _feedback(row: dict[str, Any]) -> FeedbackRow:
     )
 
 
-async def _rows(connection: AsyncConnection, statement: Select[Any]) -> list[dict[str, Any]]:
+async def rows_of(connection: AsyncConnection, statement: Select[Any]) -> list[dict[str, Any]]:
+    """Return what a statement finds, by column name."""
     return [dict(row) for row in (await connection.execute(statement)).mappings()]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum, unique
 from pathlib import Path
-from typing import Any, Final, assert_never
+from typing import Any, Final, NamedTuple, assert_never
 
 from alembic import command
 from alembic.config import Config
@@ -58,19 +58,19 @@ def upgrade(url: str) -> None:
     with _connection(where, changing=True) as connection:
         if connection.dialect.name == "postgresql":
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
-        state = _state(connection)
-        match state:
+        found = _found(connection)
+        match found.state:
             case SchemaState.CURRENT:
                 return
             case SchemaState.NEWER:
-                raise _error(state, where)
+                raise _error(found, where)
             case SchemaState.MISSING | SchemaState.OLDER:
                 config = _config()
                 config.attributes["connection"] = connection
                 with _ONE_AT_A_TIME:
                     command.upgrade(config, "head")
             case _:
-                assert_never(state)
+                assert_never(found.state)
 
 
 def check(url: str) -> SchemaState:
@@ -81,15 +81,7 @@ def check(url: str) -> SchemaState:
         InvalidValueError: `url` is none.
 
     """
-    where = parsed(url, "sync")
-    if (
-        where.get_backend_name() == "sqlite"
-        and where.database is not None
-        and not Path(where.database).exists()
-    ):
-        return SchemaState.MISSING
-    with _connection(where, changing=False) as connection:
-        return _state(connection)
+    return _checked(parsed(url, "sync")).state
 
 
 def require_current(url: str) -> None:
@@ -101,29 +93,51 @@ def require_current(url: str) -> None:
         InvalidValueError: `url` is none.
 
     """
-    state = check(url)
-    if state is not SchemaState.CURRENT:
-        raise _error(state, parsed(url, "sync"))
+    where = parsed(url, "sync")
+    found = _checked(where)
+    if found.state is not SchemaState.CURRENT:
+        raise _error(found, where)
 
 
-def _error(state: SchemaState, where: URL) -> SchemaError:
+class _Found(NamedTuple):
+    """How a schema stands, and the revisions that say so."""
+
+    state: SchemaState
+    present: str = ""
+    needed: str = ""
+
+
+def _checked(where: URL) -> _Found:
+    if (
+        where.get_backend_name() == "sqlite"
+        and where.database is not None
+        and not Path(where.database).exists()
+    ):
+        return _Found(SchemaState.MISSING)
+    with _connection(where, changing=False) as connection:
+        return _found(connection)
+
+
+def _error(found: _Found, where: URL) -> SchemaError:
     advice = "run `calejo db upgrade`"
-    if state is SchemaState.NEWER:
+    if found.state is SchemaState.NEWER:
         advice = "a newer Calejo made it; run that version, or restore a backup from before its upgrade"
-    return SchemaError(f"{shown(where)}: database schema is {state.value}: {advice}")
+    revisions = f" (revision {found.present}; needed {found.needed})" if found.present else ""
+    return SchemaError(f"{shown(where)}: database schema is {found.state.value}{revisions}: {advice}")
 
 
-def _state(connection: Connection) -> SchemaState:
+def _found(connection: Connection) -> _Found:
     if not inspect(connection).has_table("alembic_version"):
-        return SchemaState.MISSING
+        return _Found(SchemaState.MISSING)
     scripts = ScriptDirectory.from_config(_config())
-    present = MigrationContext.configure(connection).get_current_heads()
+    present = set(MigrationContext.configure(connection).get_current_heads())
     if not present:
-        return SchemaState.MISSING
-    known = {script.revision for script in scripts.walk_revisions()}
-    if not set(present) <= known:
-        return SchemaState.NEWER
-    return SchemaState.CURRENT if set(present) == set(scripts.get_heads()) else SchemaState.OLDER
+        return _Found(SchemaState.MISSING)
+    needed = set(scripts.get_heads())
+    state = SchemaState.CURRENT if present == needed else SchemaState.OLDER
+    if not present <= {script.revision for script in scripts.walk_revisions()}:
+        state = SchemaState.NEWER
+    return _Found(state, ", ".join(sorted(present)), ", ".join(sorted(needed)))
 
 
 def _config() -> Config:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from actors.vocabulary import Topology
-from storage.files import refused, write_whole
+from storage.files import read_struct, write_whole
 
 
 class TopologyFile:
@@ -23,14 +23,7 @@ class TopologyFile:
             DeviceError: the disk refused.
 
         """
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Topology)
-        except FileNotFoundError:
-            return None
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        except OSError as error:
-            raise refused(self._path, error) from error
+        return read_struct(self._path, Topology)
 
     def save(self, topology: Topology) -> None:
         """Make it durable.

@@ -13,7 +13,8 @@ from actors.start import WorkerStart
 from actors.stores import (
     EpochStore,
     FeedbackReader,
-    LatchStore,
+    HistoryReader,
+    JoinedLatchStore,
     ModeStore,
     PlanReader,
     RecordSpool,
@@ -40,7 +41,7 @@ def _utc_second(ports: Ports) -> Callable[[], int]:
     return lambda: ports.clock.now().utc_ns // _NS_PER_S
 
 
-def latches(ports: Ports, start: WorkerStart) -> LatchStore:
+def latches(ports: Ports, start: WorkerStart) -> JoinedLatchStore:
     """Return the folder of stops and clears, shared by every process of this machine."""
     from storage.latches import LatchFolder
 
@@ -74,13 +75,13 @@ def spool(start: WorkerStart) -> RecordSpool:
     )
 
 
-def _database(ports: Ports, start: WorkerStart, access: Access) -> Database:
+def _database(ports: Ports, start: WorkerStart, access: Access, *, as_writer: bool = False) -> Database:
     from storage.engine import Access, Chance, Database
     from storage.urls import sqlite_url
 
     settings = start.settings.database
     url = settings.url or sqlite_url(_folder(start) / "calejo.db")
-    if access is Access.READ and settings.reader_url:
+    if access is Access.READ and settings.reader_url and not as_writer:
         url = settings.reader_url
     chance = Chance(sleep=ports.clock.sleep, random=ports.clock.random)
     return Database(url, access, settings=settings, chance=chance)
@@ -123,6 +124,14 @@ def writer(ports: Ports, start: WorkerStart) -> RecordWriter:
     from storage.writer import DatabaseWriter
 
     return DatabaseWriter(_database(ports, start, Access.WRITE))
+
+
+def history(ports: Ports, start: WorkerStart) -> HistoryReader:
+    """Return what the storage actor reads back with: the writer's own role, but never writing."""
+    from storage.engine import Access
+    from storage.history import History
+
+    return History(_database(ports, start, Access.READ, as_writer=True))
 
 
 def endpoint_server(start: WorkerStart) -> EndpointServer:

@@ -8,12 +8,13 @@ from typing import Final
 
 import msgspec
 
-from actors.messages import ChildNews, StopTree
+from actors.messages import StopTree
 from actors.runtime import Ports
 from actors.vocabulary import Address, CalejoError, Role
 from supervisors.restart import Ended, Event, Hung, Kill, Started, StartFailed
 from supervisors.runtime import HostStats, Life, Runtime, StartOrder
 from supervisors.spec import ChildSpec
+from supervisors.tree import stop_blocks
 
 # Cold starts are processor work: more at a time only make all of them late.
 STARTS_AT_A_TIME: Final = 4
@@ -153,23 +154,25 @@ class Lives:
                 self._ports.log.warning("subtree_not_stopped", child=child.life.address, error=str(error))
         await self._runtime.stop(child.life, timeout_s=min(budget_s, child.spec.shutdown_s))
 
+    def end_below(self, spec: ChildSpec) -> None:
+        """End all that still lives below a supervisor that is tried no more, in the background.
+
+        Nobody would watch it any longer. Said again it ends what was still being started the first time.
+        """
+        self._ports.tasks.spawn(self._end_below(spec), name=f"end below {spec.address}")
+
+    async def _end_below(self, spec: ChildSpec) -> None:
+        prefix = f"{spec.address}/"
+        async with self._lock(spec.address):
+            if spec.address in self.living:
+                return  # somebody took it out of quarantine: all below is watched again
+            living = [each for each in await self._runtime.living() if each.startswith(prefix)]
+            for together in stop_blocks(spec, living):
+                self._ports.log.warning("ended_unwatched", below=spec.address, children=list(together))
+                await asyncio.gather(*(self._runtime.kill_address(each) for each in together))
+
     async def sweep(self, address: Address) -> None:
         """Kill whatever still lives below `address`: detached children outlive a supervisor that was killed."""
         prefix = address.rstrip("/") + "/"
         below = [each for each in await self._runtime.living() if each.startswith(prefix) and each != address]
         await asyncio.gather(*(self._runtime.kill_address(each) for each in below))
-
-
-def news(event: Event) -> ChildNews:
-    """Return the mailbox form of an event about one child."""
-    match event:
-        case Started(address=address, incarnation=incarnation):
-            return ChildNews(child=address, incarnation=incarnation, what="started")
-        case StartFailed(address=address, incarnation=incarnation, why=why):
-            return ChildNews(child=address, incarnation=incarnation, what="start_failed", detail=why)
-        case Ended(address=address, incarnation=incarnation, why=why):
-            return ChildNews(child=address, incarnation=incarnation, what="died", detail=why)
-        case Hung(address=address, incarnation=incarnation, why=why):
-            return ChildNews(child=address, incarnation=incarnation, what="hung", detail=why)
-        case _:
-            raise AssertionError(f"no news about a child: {event!r}")

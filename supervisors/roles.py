@@ -104,7 +104,14 @@ def _storage(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
     from actors.storage.actor import StorageActor
     from supervisors import adapters
 
-    return StorageActor(ports, start, adapters.spool(start), adapters.writer(ports, start))
+    return StorageActor(
+        ports,
+        start,
+        adapters.spool(start),
+        adapters.writer(ports, start),
+        adapters.history(ports, start),
+        adapters.latches(ports, start),
+    )
 
 
 def _discovery(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:

@@ -48,7 +48,7 @@ class SimRuntime(Runtime):
         self._hash = hashlib.sha256()
         self.tail: deque[str] = deque(maxlen=_TRACE_TAIL)
         self.errors: list[tuple[Address, str, dict[str, object]]] = []
-        self._kill_suppressed: set[Address] = set()
+        self._kill_suppressed: set[SimProcess] = set()
         self._closed = False
         self._outside = Address("outside")
         self.clock: Clock = SimClock(self, f"outside:{seed}")
@@ -189,9 +189,12 @@ class SimRuntime(Runtime):
             raise unanswered(address, "no such actor")
         return process
 
-    def crash(self, address: Address, reason: str = "killed") -> None:
-        """SIGKILL: gone at once, in the middle of whatever it did."""
-        self._end(self.process(address), reason)
+    def crash(self, victim: Address | Life, reason: str = "killed", *, for_good: bool = False) -> None:
+        """SIGKILL: gone at once, in the middle of whatever it did (`for_good`: also the root stays away)."""
+        process = self._incarnation(victim)
+        if for_good:
+            process.immortal_order = None
+        self._end(process, reason)
 
     def hang(self, address: Address) -> None:
         """SIGSTOP: runs nothing, still receives."""
@@ -201,14 +204,20 @@ class SimRuntime(Runtime):
 
     def resume(self, victim: Address | Life) -> None:
         """SIGCONT: goes on where it was (a `Life` names a predecessor that was never killed)."""
-        process = victim.handle if isinstance(victim, Life) else self.process(victim)
+        process = self._incarnation(victim)
         if not process.dead:
             self.record("resume", process.address, str(process.incarnation), {})
             process.cell.thaw(self._loop)
 
-    def suppress_kill(self, address: Address) -> None:
-        """Let kills of `address` free its name but not end it: the successor finds a living predecessor (SAF-11)."""
-        self._kill_suppressed.add(address)
+    def suppress_kill(self, victim: Address | Life) -> None:
+        """Let kills of this incarnation free its name but not end it: its successor finds it living (SAF-11)."""
+        self._kill_suppressed.add(self._incarnation(victim))
+
+    def _incarnation(self, victim: Address | Life) -> SimProcess:
+        if isinstance(victim, Life):
+            process: SimProcess = victim.handle
+            return process
+        return self.process(victim)
 
     def life(self, address: Address) -> Life:
         """Return the present incarnation as supervisors know it."""
@@ -381,7 +390,7 @@ class SimRuntime(Runtime):
     async def kill(self, life: Life) -> None:
         """End it by force, unless a scenario suppresses that."""
         process: SimProcess = life.handle
-        if process.address in self._kill_suppressed:
+        if process in self._kill_suppressed:
             if self._names.get(process.address) is process:
                 del self._names[process.address]
             self.record("kill_suppressed", process.address, str(process.incarnation), {})

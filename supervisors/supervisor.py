@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from itertools import groupby
 from typing import Final, assert_never
 
 from actors.messages import (
@@ -25,9 +24,7 @@ from actors.start import WorkerStart
 from actors.stores import EpochStore
 from actors.vocabulary import (
     Address,
-    CalejoError,
     DeviceError,
-    Instant,
     InvalidValueError,
     Role,
     SiteConfig,
@@ -37,22 +34,25 @@ from actors.vocabulary import (
 from actors.vocabulary.ids import ROOT
 from supervisors import restart
 from supervisors.announcements import Announcements
+from supervisors.child_news import event_of, news
 from supervisors.forking import birth
 from supervisors.host import Later
-from supervisors.lives import Lives, news
+from supervisors.lives import Lives
 from supervisors.memory import Memory, Remembered
+from supervisors.overview import tree_rows
 from supervisors.restart import Child, ChildState, Effect, Event, TreeState
 from supervisors.runtime import Runtime, StartOrder
 from supervisors.spec import ChildSpec, GroupSpec, leaves, validate, walk
+from supervisors.stopping import stop_in_reverse
 from supervisors.tree import SITES, same_but_configuration
-from supervisors.view import child_row, group_row, subtree_rows
 
 _NS_PER_S: Final = 1_000_000_000
 _BEAT_S: Final = 1.0
 _ADOPT_DEADLINE_S: Final = 1.5
-_SUBTREE_DEADLINE_S: Final = 1.0
 # A configuration is told again on so many beats: the first tell may have been lost.
 _CONFIGURE_TIMES: Final = 3
+# A process that a dead supervisor was just starting comes up only after its others were ended.
+_SWEEP_BEATS: Final = 5
 
 # Makes the tree from the sites known and the one that has the common ports.
 Shape = Callable[[Sequence[SiteConfig], str | None], GroupSpec]
@@ -89,6 +89,7 @@ class Supervisor:
         self._configure_left: dict[Address, int] = {}
         self._missing: frozenset[Address] = frozenset()
         self._restarts = start.incarnation - 1
+        self._beats = 0
 
     # ------------------------------------------------------------------ begin
 
@@ -169,7 +170,7 @@ class Supervisor:
             case StopTree(budget_s=budget_s):
                 return Later(self._stop_tree(budget_s))
             case ChildNews():
-                self._step(_event(message))
+                self._step(event_of(message))
             case _:
                 assert_never(message)
         return None
@@ -201,11 +202,18 @@ class Supervisor:
                 self._lives.kill(effect)
             case restart.Quarantine(address=address, why=why):
                 self._ports.log.error("child_quarantined", child=address, why=why)
-                self._tell.quarantined(self._spec(address), why)
+                self._quarantined(self._spec(address), why)
             case restart.Escalate(why=why):
                 raise EscalatedError(why)
             case _:
                 assert_never(effect)
+
+    def _quarantined(self, spec: ChildSpec, why: str) -> None:
+        """Say so; and leave nobody below it to work on unwatched: the leases run out, the wires fall silent (SUP-5)."""
+        if spec.role is Role.SUPERVISOR:
+            why = f"{why}; all below it is ended, the stations are on their local levels"
+            self._lives.end_below(spec)
+        self._tell.quarantined(spec, why)
 
     def _start_child(self, address: Address, incarnation: int) -> None:
         spec = self._spec(address)
@@ -280,6 +288,12 @@ class Supervisor:
                 del self._configure_left[address]
             else:
                 self._configure_left[address] = left - 1
+        self._beats += 1
+        if self._beats % _SWEEP_BEATS == 0:
+            for spec in leaves(self._tree):
+                child = self._state.children.get(spec.address, Child())
+                if spec.role is Role.SUPERVISOR and child.state is ChildState.QUARANTINED:
+                    self._lives.end_below(spec)
         self._tell.beat()
 
     def _configure(self, address: Address) -> None:
@@ -353,34 +367,9 @@ class Supervisor:
         return Done(note=f"{address} is started again")
 
     async def _view(self) -> TreeView:
-        specs = [spec for spec in leaves(self._tree) if spec.role is Role.SUPERVISOR]
-        answers = dict(
-            zip((s.address for s in specs), await asyncio.gather(*map(self._subtree, specs)), strict=True)
-        )
-        rows: list[TreeNode] = [self._own_row()]
-        for spec in walk(self._tree):
-            if spec.address == self._start.address:
-                continue
-            if isinstance(spec, GroupSpec):
-                rows.append(group_row(spec, self._state))
-                continue
-            living = self._lives.living.get(spec.address)
-            stats = living.stats if living is not None else None
-            row = child_row(spec, self._state.children.get(spec.address, Child()), stats)
-            answer = answers.get(spec.address)
-            rows.extend((row,) if answer is None else subtree_rows(row, answer))
-        return TreeView(nodes=tuple(rows))
-
-    async def _subtree(self, spec: ChildSpec) -> tuple[TreeNode, ...] | str | None:
-        if self._state.children.get(spec.address, Child()).state is not ChildState.RUNNING:
-            return None
-        try:
-            ref = self._ports.directory.ref(spec.address)
-            answer = await ref.ask(GetTree(), deadline_s=_SUBTREE_DEADLINE_S)
-        except CalejoError as error:
-            return str(error)
-        assert isinstance(answer, TreeView)
-        return answer.nodes
+        stats = {address: child.stats for address, child in self._lives.living.items()}
+        rows = await tree_rows(self._tree, self._state, stats, self._ports.directory)
+        return TreeView(nodes=(self._own_row(), *rows))
 
     def _own_row(self) -> TreeNode:
         pid, node_id, rss_mib = self._runtime.me()
@@ -401,48 +390,10 @@ class Supervisor:
     # ------------------------------------------------------------------ the end
 
     async def _stop_tree(self, budget_s: float) -> Done:
-        clock = self._ports.clock
-        until = clock.now().plus(budget_s)
-        specs = tuple(reversed(leaves(self._tree)))
+        now = self._ports.clock.now()
         self._state, _ = restart.decide(
-            self._tree, self._state, restart.StopAll(), now_s=clock.now().boot_ns / _NS_PER_S, chance=0.0
+            self._tree, self._state, restart.StopAll(), now_s=now.boot_ns / _NS_PER_S, chance=0.0
         )
-        # In reverse order; stations do not need each other, so they end side by side.
-        for _, block in groupby(specs, key=lambda spec: spec.start.station_id is not None):
-            chains: dict[str | None, list[ChildSpec]] = {}
-            for spec in block:
-                chains.setdefault(spec.start.station_id, []).append(spec)
-            await asyncio.gather(*(self._stop_chain(chain, until) for chain in chains.values()))
+        await stop_in_reverse(leaves(self._tree), self._lives, self._ports, until=now.plus(budget_s))
         await self._lives.sweep(self._start.address)
         return Done(note="nothing is left")
-
-    async def _stop_chain(self, chain: Sequence[ChildSpec], until: Instant) -> None:
-        """End these in their order; neighbours of one role (the pumps of a station) at the same time."""
-        for role, together in groupby(chain, key=lambda spec: spec.role):
-            began = self._ports.clock.now()
-            left_s = until.seconds_since(began)
-            stops = [self._lives.stopped(spec.address, at_most_s=left_s) for spec in together]
-            try:
-                async with asyncio.timeout(max(left_s, _BEAT_S)):
-                    await asyncio.gather(*stops)
-            except TimeoutError:
-                self._ports.log.warning("stop_took_too_long", what=role.value, left_s=round(left_s, 3))
-            took_s = self._ports.clock.now().seconds_since(began)
-            self._ports.log.info("stopped", what=role.value, first=chain[0].address, took_s=round(took_s, 3))
-
-
-def _event(message: ChildNews) -> Event:
-    address, incarnation, detail = Address(message.child), message.incarnation, message.detail
-    match message.what:
-        case "started":
-            return restart.Started(address=address, incarnation=incarnation)
-        case "start_failed":
-            return restart.StartFailed(address=address, incarnation=incarnation, why=detail)
-        case "died":
-            return restart.Ended(address=address, incarnation=incarnation, why=detail)
-        case "hung":
-            return restart.Hung(address=address, incarnation=incarnation, why=detail)
-        case "due":
-            return restart.Due(address=address, incarnation=incarnation)
-        case _:
-            raise AssertionError(f"unknown news {message.what!r}")

@@ -22,10 +22,11 @@ from actors.vocabulary.ids import (
     watchdog_address,
 )
 from actors.vocabulary.settings import PortSettings
-from supervisors.spec import ChildSpec, GroupSpec, Strategy
+from supervisors.spec import ChildSpec, GroupSpec, Strategy, leaves
 
 PLATFORM: Final = Address("/platform")
 SITES: Final = Address("/sites")
+GATES: Final = frozenset({Role.OPCUA, Role.MODBUS})
 # News of up to a thousand children must find room.
 _SUPERVISOR_MAILBOX: Final = 4096
 _ENDPOINT_START_S: Final = 30.0
@@ -112,6 +113,7 @@ def site_tree(settings: Settings, site: SiteConfig) -> GroupSpec:
         )
         for role in (Role.OPCUA, Role.MODBUS)
     )
+    assert {child.role for child in endpoints} == GATES
     watchdog = WorkerStart(
         role=Role.WATCHDOG, address=watchdog_address(site.site_id), settings=settings, site=site
     )
@@ -159,6 +161,27 @@ def _pump(settings: Settings, site: SiteConfig, station: StationConfig, pump: Pu
         pump_id=pump.pump_id,
     )
     return ChildSpec(start=start)
+
+
+def tree_below(spec: ChildSpec) -> GroupSpec | None:
+    """Return the tree of a site supervisor as its parent can know it; None for any other process."""
+    if spec.role is not Role.SUPERVISOR or spec.start.site is None:
+        return None
+    return site_tree(spec.start.settings, spec.start.site)
+
+
+def stop_blocks(spec: ChildSpec, living: Sequence[Address]) -> tuple[tuple[Address, ...], ...]:
+    """Return `living` below a site supervisor in the order in which to end it: what decides first, the gates last.
+
+    Those of one block need not wait for each other; whoever has no place in the tree goes with the first.
+    """
+    tree = tree_below(spec)
+    gates = {leaf.address for leaf in leaves(tree) if leaf.role in GATES} if tree is not None else set()
+    blocks = (
+        tuple(each for each in living if each not in gates),
+        tuple(each for each in living if each in gates),
+    )
+    return tuple(block for block in blocks if block)
 
 
 def same_but_configuration(old: ChildSpec, new: ChildSpec) -> bool:

@@ -10,7 +10,7 @@ from actors.messages import TreeNode
 from actors.vocabulary import Role
 from supervisors.restart import Child, ChildState, TreeState
 from supervisors.runtime import HostStats
-from supervisors.spec import ChildSpec, GroupSpec, leaves
+from supervisors.spec import ChildSpec, GroupSpec, leaves, walk
 
 # The worst state first: a group shows the worst of its children.
 _WORST_FIRST = (
@@ -57,6 +57,29 @@ def group_row(spec: GroupSpec, state: TreeState) -> TreeNode:
         mailbox_depth=None,
         rss_mib=None,
     )
+
+
+def ended_rows(row: TreeNode, tree: GroupSpec) -> tuple[TreeNode, ...]:
+    """Return the rows of a supervisor that is tried no more: its own, and all below it, ended with it."""
+    rows = [row]
+    for spec in walk(tree):
+        if spec.address == row.address:
+            continue
+        rows.append(
+            TreeNode(
+                address=spec.address,
+                role=spec.role if isinstance(spec, ChildSpec) else Role.SUPERVISOR,
+                kind="process" if isinstance(spec, ChildSpec) else "group",
+                state=ChildState.STOPPED.value,
+                pid=None,
+                node_id=None,
+                restarts=0,
+                last_error=f"{row.address} is {row.state}",
+                mailbox_depth=None,
+                rss_mib=None,
+            )
+        )
+    return tuple(rows)
 
 
 def subtree_rows(row: TreeNode, answer: Sequence[TreeNode] | str) -> tuple[TreeNode, ...]:

@@ -28,23 +28,40 @@ class Cell:
         self.context.run(_CELL.set, self)
         self.tasks: set[asyncio.Task[Any]] = set()
         self.frozen = False
-        self._parked: list[tuple[Callable[..., object], tuple[Any, ...], contextvars.Context]] = []
+        self._parked: list[_Due] = []
 
-    def run(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
-    ) -> None:
-        """Run `callback`, or park it while the cell is frozen."""
+    def run(self, due: _Due) -> None:
+        """Run a callback, or park it while the cell is frozen."""
         if self.frozen:
-            self._parked.append((callback, args, context))
+            self._parked.append(due)
         else:
-            callback(*args)
+            due.run()
 
-    def thaw(self, loop: asyncio.AbstractEventLoop) -> None:
+    def thaw(self, loop: VirtualLoop) -> None:
         """Let the cell run on: everything parked comes due now, in its order."""
         self.frozen = False
         parked, self._parked = self._parked, []
-        for callback, args, context in parked:
-            loop.call_soon(callback, *args, context=context)
+        for due in parked:
+            loop.call_soon(due.run, context=due.context)
+
+
+class _Due:
+    """A callback of a cell and the handle that its owner may cancel: also while it is parked, also once it is due."""
+
+    __slots__ = ("args", "callback", "context", "handle")
+
+    def __init__(
+        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
+    ) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.handle: asyncio.Handle | None = None
+
+    def run(self) -> None:
+        handle, self.handle = self.handle, None
+        if handle is None or not handle.cancelled():
+            self.callback(*self.args)
 
 
 class _Jump(selectors.SelectSelector):
@@ -81,7 +98,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         cell = in_context.get(_CELL)
         if cell is None:
             return super().call_soon(callback, *args, context=in_context)
-        return super().call_soon(cell.run, callback, args, in_context, context=in_context)
+        due = _Due(callback, args, in_context)
+        due.handle = super().call_soon(cell.run, due, context=in_context)
+        return due.handle
 
     def call_at(  # type: ignore[override]
         self,
@@ -95,7 +114,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         cell = in_context.get(_CELL)
         if cell is None:
             return super().call_at(when, callback, *args, context=in_context)
-        return super().call_at(when, cell.run, callback, args, in_context, context=in_context)
+        due = _Due(callback, args, in_context)
+        handle = super().call_at(when, cell.run, due, context=in_context)
+        due.handle = handle
+        return handle
 
     def run_in_executor(self, *_: Any) -> Any:  # type: ignore[override]
         """Refuse: a thread would bring real time in."""

@@ -4,27 +4,47 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from actors.alarm.lifecycle import AlarmList, asserted, returned, settle, view
-from actors.messages import AlarmAsserted, AlarmInbox, AlarmReturned, Alarms, GetAlarms, Tick
+from actors.alarm.lifecycle import AlarmList, asserted, returned, settle, taken_over, view
+from actors.messages import (
+    AlarmAsserted,
+    AlarmInbox,
+    AlarmReturned,
+    Alarms,
+    GetAlarms,
+    OpenAlarmsRead,
+    ReadOpenAlarms,
+    Tick,
+)
 from actors.outbox import Outbox
 from actors.runtime import Ports
 from actors.start import WorkerStart
+from actors.vocabulary.ids import STORAGE
 
 BEAT: Final = "beat"
 BEAT_S: Final = 1.0
+# A question that got lost, or that a storage actor took with it, is asked again after so many beats.
+ASK_AGAIN_BEATS: Final = 5
 
 
 class AlarmActor:
-    """Holds nothing that must survive it: whoever asserts does so again within 15 s."""
+    """Holds nothing that must survive it: whoever asserts does so again within 15 s, and the open records come back
+    from the database, whenever that answers.
+    """
 
     def __init__(self, ports: Ports, start: WorkerStart) -> None:
         self._ports = ports
         self._outbox = Outbox(ports)
         self._alarms = AlarmList()
+        self._taken_over = False
+        self._beats = 0
 
     async def start(self) -> None:
-        """Begin to settle what has returned."""
+        """Begin to settle what has returned, and ask for what a former life left open."""
         self._ports.timers.every(BEAT_S, Tick(what=BEAT))
+        self._ask()
+
+    def _ask(self) -> None:
+        self._ports.directory.ref(STORAGE).tell(ReadOpenAlarms())
 
     async def handle(self, message: AlarmInbox) -> object:
         """Take one message."""
@@ -33,6 +53,9 @@ class AlarmActor:
             case Tick():
                 self._alarms, records = settle(self._alarms, now=now)
                 self._outbox.put(*records)
+                self._beats += 1
+                if not self._taken_over and self._beats % ASK_AGAIN_BEATS == 0:
+                    self._ask()
             case AlarmAsserted():
                 dropped = self._alarms.dropped
                 self._alarms, records = asserted(self._alarms, message, now=now)
@@ -41,6 +64,10 @@ class AlarmActor:
                     self._ports.log.warning("alarm_list_full", dropped_total=self._alarms.dropped)
             case AlarmReturned():
                 self._alarms = returned(self._alarms, message, now=now)
+            case OpenAlarmsRead():
+                self._taken_over = True
+                self._alarms, records = taken_over(self._alarms, message.records, now=now)
+                self._outbox.put(*records)
             case GetAlarms():
                 return Alarms(alarms=view(self._alarms, now=now))
             case _:

@@ -5,7 +5,7 @@ Alarms are told apart by (condition, subject): whoever asserts the same again, f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum, unique
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
@@ -21,6 +21,7 @@ ALARMS_MAX: Final = 1_000
 CONFIRMED_S_MAX: Final = 60.0
 # A condition that is back within this time never really left: one life, one record, however it chatters.
 RETURN_SETTLE_S: Final = 20.0
+assert RETURN_SETTLE_S < CONFIRMED_S_MAX
 # Returns remembered so that an assertion which was sent earlier and comes later raises nothing.
 RETURNS_MAX: Final = 256
 
@@ -55,7 +56,8 @@ Key = tuple[str, str]
 class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     """One alarm. `asserted_at`: the newest assertion by its sender's time, `confirmed_at` by ours.
 
-    `closed`: its record has its end.
+    `closed`: its record has its end. `inherited`: taken over from a former life of the alarm actor, and nobody has
+    asserted it to this one yet.
     """
 
     alarm_id: str
@@ -70,6 +72,7 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     returned_at: Instant | None = None
     occurrences: int = 1
     closed: bool = False
+    inherited: bool = False
 
 
 class AlarmList(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +99,12 @@ def asserted(
         # It stands already: the newest text and the highest severity count.
         severity = max(known.severity, news.severity, key=lambda level: _RANK[level])
         confirmed = msgspec.structs.replace(
-            known, text=news.text, severity=severity, asserted_at=news.at, confirmed_at=now
+            known,
+            text=news.text,
+            severity=severity,
+            asserted_at=news.at,
+            confirmed_at=now,
+            inherited=False,
         )
         return _with(held, key, confirmed), ()
     if known.closed:
@@ -110,6 +118,7 @@ def asserted(
         confirmed_at=now,
         returned_at=None,
         occurrences=known.occurrences + 1,
+        inherited=False,
     )
     return _with(held, key, back), ()
 
@@ -131,11 +140,63 @@ def returned(held: AlarmList, news: AlarmReturned, *, now: Instant) -> AlarmList
     return _with(held, key, msgspec.structs.replace(known, state=after, returned_at=now))
 
 
+def taken_over(
+    held: AlarmList, records: Iterable[AlarmRecord], *, now: Instant
+) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
+    """Take up alarms whose records a former life of the alarm actor left without an end; return what is to be recorded.
+
+    One that was raised anew meanwhile goes on as that: its old record ends where the new one begins; one that returned
+    meanwhile ended then. Of several open records of one alarm the newest is taken up, the others end where it begins.
+    """
+    ours = {alarm.alarm_id for alarm in held.alarms.values()}
+    closing: list[AlarmRecord] = []
+    for record in sorted(records, key=lambda each: (each.raised_at, each.record_id), reverse=True):
+        if record.record_id in ours:
+            continue
+        key = (record.condition, record.subject)
+        known = held.alarms.get(key)
+        ended = known.raised_at if known is not None else held.returns.get(key)
+        if ended is not None:
+            closing.append(msgspec.structs.replace(record, returned_at=max(record.raised_at, ended.utc)))
+            continue
+        if len(held.alarms) >= ALARMS_MAX:
+            # Those that are left are taken up by the next life, when there is room again.
+            break
+        held = _with(held, key, _inherited(record, now=now))
+    return held, tuple(closing)
+
+
+def _inherited(record: AlarmRecord, *, now: Instant) -> Alarm:
+    age_s = (now.utc - record.raised_at).total_seconds()
+    # Whoever reports it says so again within 15 s: news of its return counts from now on, whenever it is sent.
+    return Alarm(
+        alarm_id=record.record_id,
+        condition=record.condition,
+        subject=record.subject,
+        severity=record.severity,
+        state=AlarmState.UNACKNOWLEDGED,
+        text=record.text,
+        raised_at=now.plus(-age_s),
+        asserted_at=now.plus(-age_s),
+        confirmed_at=now,
+        inherited=True,
+    )
+
+
 def settle(held: AlarmList, *, now: Instant) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
-    """Close the records of alarms that have stayed away, as of the moment they returned."""
+    """Close the records of alarms that have stayed away, as of the moment they returned.
+
+    An inherited alarm that nobody asserts within a minute returned while nobody listened: it counts as returned now.
+    """
     alarms = dict(held.alarms)
     records: list[AlarmRecord] = []
-    for key, alarm in held.alarms.items():
+    for key, former in held.alarms.items():
+        alarm = former
+        silent = now.seconds_since(alarm.confirmed_at) > CONFIRMED_S_MAX
+        if alarm.inherited and alarm.returned_at is None and silent:
+            after = TRANSITIONS[alarm.state, AlarmEvent.RETURN]
+            alarm = msgspec.structs.replace(alarm, state=after, returned_at=now, inherited=False)
+            alarms[key] = alarm
         at = alarm.returned_at
         if at is not None and not alarm.closed and now.seconds_since(at) >= RETURN_SETTLE_S:
             alarms[key] = msgspec.structs.replace(alarm, closed=True)

@@ -20,6 +20,7 @@ from actors.start import WorkerStart
 from actors.stores import TopologyReader
 from actors.vocabulary import DeviceError, Instant, InvalidRow, Severity, Topology
 from actors.vocabulary.ids import ALARM, ROOT
+from protocols.points import check_station
 
 _LOOK: Final = "look"
 _ALARMS: Final = "alarms"
@@ -146,7 +147,7 @@ class DiscoveryActor:
                 self._ports.tasks.spawn(self._retry(), name="retry")
             return
         now = self._ports.clock.now()
-        topology = merging.merge(self._topology, sites, invalid)
+        topology = merging.merge(self._topology, sites, invalid, check_station=check_station)
         changed = self._topology is None or topology.revision != self._topology.revision
         self._topology, self._looked_at, self._last_error = topology, now, ""
         if changed:

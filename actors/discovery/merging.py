@@ -8,8 +8,8 @@ the pen nor a deleted row may leave a running pump without its configuration. Ea
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -32,13 +32,28 @@ LOOK_FAILED: Final = "discovery_failed"
 SUBJECT: Final = "discovery"
 NOTES_MAX: Final = 1_000
 
+# Raises InvalidValueError, with the reason, for a station that cannot be served.
+StationCheck: TypeAlias = Callable[[StationConfig], None]
+
 _LIMITS: Final = "pump_safety_limits"
 
 
-def merge(previous: Topology | None, sites: Iterable[SiteConfig], invalid: Iterable[InvalidRow]) -> Topology:
-    """Return the topology in force after a look that found `sites` and skipped `invalid`."""
+def merge(
+    previous: Topology | None,
+    sites: Iterable[SiteConfig],
+    invalid: Iterable[InvalidRow],
+    *,
+    check_station: StationCheck | None = None,
+) -> Topology:
+    """Return the topology in force after a look that found `sites` and skipped `invalid`.
+
+    `check_station` raises InvalidValueError for a station without a place of its own on the wires; it is then skipped,
+    or one pump of it if that alone is at fault, and everything else is served.
+    """
     notes = list(invalid)
     sites = [_with_good_parameters(site, notes) for site in sites]
+    if check_station is not None:
+        sites = [_with_places(site, notes, check_station) for site in sites]
     before = _Before(previous)
     broken = {(row.table, row.key.lower()) for row in notes}
     found = {site.site_id: site for site in sites}
@@ -100,6 +115,41 @@ def news(
 def subject(row: InvalidRow) -> str:
     """Name the row that an alarm is about."""
     return f"{row.table}/{row.key}"
+
+
+def _with_places(site: SiteConfig, notes: list[InvalidRow], check: StationCheck) -> SiteConfig:
+    """Leave out the pumps and stations that have no place on the wires."""
+    stations = []
+    for station in site.stations:
+        bare = msgspec.structs.replace(station, pumps=())
+        if (why := _fault(bare, check)) is not None:
+            notes.append(_no_place("pump_stations", station.station_id, why))
+            continue
+        pumps = []
+        for pump in station.pumps:
+            if (why := _fault(msgspec.structs.replace(station, pumps=(pump,)), check)) is None:
+                pumps.append(pump)
+            else:
+                notes.append(_no_place("pumps", pump.pump_id, why))
+        kept = msgspec.structs.replace(station, pumps=tuple(pumps))
+        if (why := _fault(kept, check)) is None:
+            stations.append(kept)
+        else:
+            # Each pump has a place, but two have the same: nobody can say whose it is.
+            notes.append(_no_place("pump_stations", station.station_id, why))
+    return msgspec.structs.replace(site, stations=tuple(stations))
+
+
+def _fault(station: StationConfig, check: StationCheck) -> str | None:
+    try:
+        check(station)
+    except InvalidValueError as error:
+        return str(error)
+    return None
+
+
+def _no_place(table: str, key: str, why: str) -> InvalidRow:
+    return InvalidRow(table=table, key=key, column="wire", reason=f"no place on the wires: {why}")
 
 
 def _with_good_parameters(site: SiteConfig, notes: list[InvalidRow]) -> SiteConfig:

@@ -21,7 +21,6 @@ from actors.messages import (
     GetEndpoint,
     PublisherInbox,
     SetpointsDecided,
-    StopConfirmed,
     StopsChanged,
     Tick,
 )
@@ -29,18 +28,19 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.publisher import feedback_board as feedback
 from actors.publisher import stops
+from actors.publisher.binding import Hearing
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
 from actors.publisher.latency import LatencyBook, noted, summary
 from actors.publisher.refusals import Refusals, refused
 from actors.publisher.stop_desk import StopDesk
+from actors.publisher.stop_traffic import StopTraffic
 from actors.runtime import Ports
-from actors.safety.latch import EMERGENCY_STOP, is_cleared
+from actors.safety.latch import EMERGENCY_STOP
 from actors.start import WorkerStart
 from actors.stores import EpochStore, LatchStore
 from actors.vocabulary import Instant, SiteConfig, WriteRefusal
-from actors.vocabulary.ids import ALARM, pump_address, station_part_address, watchdog_address
-from actors.vocabulary.records import StopEventRecord
+from actors.vocabulary.ids import watchdog_address
 from protocols.endpoint import ClientWrite, EndpointServer
 from protocols.points import Point, PointValue
 
@@ -50,7 +50,6 @@ FLUSH: Final = "flush"
 STATUS: Final = "status"
 STATUS_PERIOD_S: Final = 1.0
 BIND_POLL_S: Final = 0.05
-TICKS_AWAITED: Final = 1.5
 # A read within this time of the last image sees that image, unless a lease ends in between.
 IMAGE_AGE_NS_MAX: Final = 50_000_000
 
@@ -79,8 +78,8 @@ class PublisherActor:
         self._epoch_store = epochs
         self._map_points = map_points
         self._outbox = Outbox(ports)
-        self._conditions = ConditionBook()
-        self._desk = StopDesk(latches, self._conditions, str(ports.address))
+        self._desk = StopDesk(latches, ConditionBook(), str(ports.address))
+        self._traffic = StopTraffic(ports, self._desk, self._outbox, start.site, show=self._show_stops)
         self._gates: dict[str, StationGate] = {}
         self._display = Display(start.site)
         self._board = feedback.Board()
@@ -88,8 +87,7 @@ class PublisherActor:
         self._refusals = Refusals()
         self._latencies = LatencyBook()
         self._image_stale_at_ns = 0
-        self._heard: set[str] = set()
-        self._heard_first_at: Instant | None = None
+        self._hearing = Hearing(ports.clock.now())
         self._ids = 0
 
     # ----------------------------------------------------------------- life
@@ -109,32 +107,21 @@ class PublisherActor:
         timers.every(self._control.latch_poll_s, Tick(what=LATCHES))
         timers.every(feedback.FLUSH_PERIOD_S, Tick(what=FLUSH))
         timers.every(STATUS_PERIOD_S, Tick(what=STATUS))
+        self._hearing = Hearing(self._ports.clock.now())
         # A port that is taken ends this task and with it the actor: the supervisor tries again and shows why.
-        self._ports.tasks.spawn(self._bind_when_due(self._ports.clock.now()), name="bind")
+        self._ports.tasks.spawn(self._bind_when_due(), name="bind")
+        self._ports.tasks.spawn(self._traffic.follow_database(), name="database")
 
     async def stop(self) -> None:
         """Free the port; the controllers notice by the silence."""
         await self._server.close()
 
-    async def _bind_when_due(self, began: Instant) -> None:
-        while not self._may_bind(began, self._ports.clock.now()):
+    async def _bind_when_due(self) -> None:
+        while not self._hearing.may_bind(self._site, self._control, self._ports.clock.now()):
             await self._ports.clock.sleep(BIND_POLL_S)
         self._publish(self._ports.clock.now())
         await self._server.open(guard=self._guard, refresh=self._refresh, news=self._client_news)
         self._ports.log.info("endpoint_bound", protocol=self._protocol, bound=self._server.bound)
-
-    def _may_bind(self, began: Instant, now: Instant) -> bool:
-        """Whether to open the port: a fresh setpoint is here and the other stations have had their tick, too.
-
-        Opened at the first station's setpoint, the port would hand back every other station for up to a period.
-        """
-        if now.seconds_since(began) >= self._control.gate_bind_after_s:
-            return True
-        if self._heard_first_at is None:
-            return False
-        owed = {station.station_id for station in self._site.stations if station.pumps}
-        waited_s = now.seconds_since(self._heard_first_at)
-        return owed <= self._heard or waited_s >= TICKS_AWAITED * self._control.period_s
 
     async def handle(self, message: PublisherInbox) -> object:
         """Take one message."""
@@ -150,7 +137,7 @@ class PublisherActor:
                 if message.source != self._protocol and message.station_id in self._gates:
                     self._board = feedback.merged(self._board, message, now=self._ports.clock.now())
             case StopsChanged():
-                return self._take_stops(message)
+                return self._traffic.take(message, published=self._server.bound != "")
             case GetEndpoint():
                 return self._status(self._ports.clock.now(), latency_window_s=message.latency_window_s)
             case _:
@@ -161,7 +148,7 @@ class PublisherActor:
         if what == LATCHES:
             # Whoever wrote it may have reached nobody else: bear witness. The ids make repeats harmless.
             found = self._desk.poll()
-            self._apply(found, announce=False, record=True, source="latch folder", on_disk=True)
+            self._traffic.apply(found, announce=False, record=True, source="latch folder", on_disk=True)
         elif what == FLUSH:
             self._flush()
         elif what == STATUS:
@@ -171,7 +158,7 @@ class PublisherActor:
 
     async def _configure(self, site: SiteConfig) -> None:
         points = {point.path: point for point in self._map_points(site)}
-        self._site = site
+        self._site = self._traffic.site = site
         self._gates = {
             station.station_id: (
                 self._gates.get(station.station_id)
@@ -191,15 +178,15 @@ class PublisherActor:
 
     def _take(self, message: SetpointsDecided) -> None:
         gate = self._gates.get(message.station_id)
-        if gate is None:
+        # With latches that may lack a stop nothing passes: handed back, under the stop that the controller retained.
+        if gate is None or not self._desk.whole:
             return
         now = self._ports.clock.now()
         self._gates[message.station_id], turned_away = offer(
             gate, message.setpoints, now=now, lease_s_max=self._control.setpoint_lease_s
         )
         if len(turned_away) < len(message.setpoints):
-            self._heard.add(message.station_id)
-            self._heard_first_at = self._heard_first_at or now
+            self._hearing.note(message.station_id, now)
         for pump_id, why in turned_away.items():
             self._log_refusal(message.station_id, pump_id, why)
         self._publish(now)
@@ -218,6 +205,9 @@ class PublisherActor:
         now = self._ports.clock.now()
         if now.boot_ns >= self._image_stale_at_ns:
             self._publish(now)
+
+    def _show_stops(self) -> None:
+        self._publish(self._ports.clock.now())
 
     def _publish(self, now: Instant) -> None:
         """Show everything as it is now; only what changed goes to the server, all of it at once."""
@@ -245,57 +235,6 @@ class PublisherActor:
 
     # ----------------------------------------------------------------- stops
 
-    def _take_stops(self, message: StopsChanged) -> StopConfirmed:
-        """Merge stops and clears from elsewhere.
-
-        Raises:
-            RefusedError: we are the first to hear of a clear and cannot make it durable (EST-2).
-
-        """
-        first = message.origin == ""
-        if first and any(is_cleared(record) for record in message.stops):
-            self._desk.keep_first(message.stops)
-        source = str(self._ports.address) if first else message.origin
-        self._apply(message.stops, announce=first, record=first, source=source)
-        stop_ids = tuple(record.record_id for record in message.stops)
-        return StopConfirmed(
-            endpoint=str(self._ports.address),
-            published=self._server.bound != "",
-            durable=self._desk.is_durable(stop_ids),
-            stop_ids=stop_ids,
-        )
-
-    def _apply(
-        self,
-        records: Sequence[StopEventRecord],
-        *,
-        announce: bool,
-        record: bool,
-        source: str,
-        on_disk: bool = False,
-    ) -> None:
-        """Bring stops and clears to the wire, then to the other actors, then to the disk, in this order.
-
-        `announce`: the other endpoints do not know yet; `record`: neither do safety and storage.
-        """
-        news = self._desk.merge(records, on_disk=on_disk)
-        if not news:
-            return
-        self._publish(self._ports.clock.now())
-        site = self._site
-        addresses = stops.concerned_safeties(site, news) if record else ()
-        if announce:
-            addresses += stops.other_endpoints(site.site_id, self._ports.address)
-        told = StopsChanged(stops=news, origin=str(self._ports.address))
-        for address in addresses:
-            self._ports.directory.ref(address).tell(told)
-        self._desk.make_durable()
-        if record:
-            self._outbox.put(*news, *(stops.audit_of(change, source_address=source) for change in news))
-        self._desk.hold_alarms()
-        self._tell_alarms()
-        self._ports.log.warning("stops_changed", ids=[change.record_id for change in news], source=source)
-
     def _set_stop(self, point: Point, peer: str, now: Instant) -> None:
         """A client wrote 1 to an emergency stop (EST-1, EST-5)."""
         scope, scope_id = stops.scope_of(self._site.site_id, point.station_id, point.pump_id)
@@ -310,7 +249,7 @@ class PublisherActor:
             stamp=self._desk.next_stamp(now),
             at=now,
         )
-        self._apply((stop,), announce=True, record=True, source=peer)
+        self._traffic.apply((stop,), announce=True, record=True, source=peer)
 
     # ----------------------------------------------------------------- clients
 
@@ -374,17 +313,9 @@ class PublisherActor:
 
     def _flush(self) -> None:
         self._board, news = feedback.flush(self._board, source=self._protocol)
-        ref = self._ports.directory.ref
-        site_id = self._site.site_id
         for told in news:
-            station = self._site.station(told.station_id)
-            assert station is not None, "the board knows configured stations only"
-            ref(station_part_address(site_id, told.station_id, "safety")).tell(told)
-            ref(station_part_address(site_id, told.station_id, "station")).tell(told)
-            for pump in station.pumps:
-                ref(pump_address(site_id, told.station_id, pump.pump_id)).tell(told)
-            for address in stops.other_endpoints(site_id, self._ports.address):
-                ref(address).tell(told)
+            for address in feedback.receivers(self._site, told.station_id, own=self._ports.address):
+                self._ports.directory.ref(address).tell(told)
 
     def _beat(self) -> None:
         now = self._ports.clock.now()
@@ -392,14 +323,8 @@ class PublisherActor:
         self._board = feedback.restricted(self._board, self._site)
         self._publish(now)
         self._desk.make_durable()
-        self._desk.hold_alarms()
-        self._tell_alarms()
+        self._traffic.tell_alarms()
         self._ports.directory.ref(watchdog_address(self._site.site_id)).tell(self._status(now))
-
-    def _tell_alarms(self) -> None:
-        alarm = self._ports.directory.ref(ALARM)
-        for news in self._conditions.news(self._ports.clock.now()):
-            alarm.tell(news)
 
     def _status(self, now: Instant, *, latency_window_s: float = LATENCY_WINDOW_S) -> EndpointStatus:
         self._publish(now)

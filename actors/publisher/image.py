@@ -189,6 +189,11 @@ def _after_inhibit(
         step_s = min(max(now.boot_ns - gate.applied_at_ns, 0) / _NS_PER_S, _RAMP_STEP_S_MAX)
         ceiling_hz = gate.applied_hz + pump.limits.max_rate_hz_per_s * step_s
     if shown.value_hz <= ceiling_hz:
-        return msgspec.structs.replace(gate, inhibit_seen_ns=None), shown
+        # A chain that still ramps is a step ahead again at its next tick: only a value that a newer tick confirms is
+        # caught up with. Let go any sooner, our ramp and the chain's would add up to twice the rate.
+        confirmed = gate.applied_at_ns is not None and (gate.newest_origin_ns or 0) > gate.applied_at_ns
+        if confirmed and shown.value_hz == gate.applied_hz:
+            gate = msgspec.structs.replace(gate, inhibit_seen_ns=None)
+        return gate, shown
     ramped_hz = resolve_hz(ceiling_hz, pump.limits)
     return gate, msgspec.structs.replace(shown, value_hz=ramped_hz, reason=Reason.RAMP)

@@ -11,22 +11,27 @@ from collections.abc import Iterable, Sequence
 from actors.plan.conditions import ConditionBook
 from actors.publisher.stops import STOP_POINT, changes, stamp_without_disk, subject_of
 from actors.safety.latch import EMERGENCY_STOP, LatchSet
-from actors.stores import LatchStore
+from actors.stores import JoinedLatchStore, LatchStore
 from actors.vocabulary import DeviceError, Instant, RefusedError, Severity
 from actors.vocabulary.records import StopEventRecord
 
 
 class StopDesk:
-    """Holds the latches, what of them the disk does not hold yet, and the alarms that follow."""
+    """Holds the latches, what of them the disk does not hold yet, and the alarms that follow.
+
+    `whole`: these latches may be relied on. A folder that was never joined with the database is new, or is all that is
+    left of a lost one: until the database has answered, nobody can say which pumps are stopped.
+    """
 
     def __init__(self, store: LatchStore, conditions: ConditionBook, subject: str) -> None:
         self._store = store
-        self._conditions = conditions
+        self.conditions = conditions
         self._subject = subject
         self._fingerprint: object = None
         self._undurable: frozenset[str] = frozenset()
         self.latches = LatchSet()
         self.release_floor = 0
+        self.whole = False
 
     def load(self) -> None:
         """Read everything before anything is shown.
@@ -35,10 +40,30 @@ class StopDesk:
             DeviceError: the folder cannot be read.
 
         """
-        # The fingerprint first: what is written in between is then read once more, never missed.
+        # Both first: what is written in between is then read once more, never missed.
+        new = self._is_new()
         self._fingerprint = self._store.fingerprint()
         self.latches = self.latches.merge(self._store.load())
-        self.release_floor = self._store.release_floor()
+        self._became_whole(not new)
+
+    def _is_new(self) -> bool:
+        return isinstance(self._store, JoinedLatchStore) and self._store.is_new()
+
+    def _became_whole(self, whole: bool) -> None:
+        """Note it for good. The release number before any clear comes with it: until then a 0, which frees nobody."""
+        if whole:
+            self.release_floor = max(self.release_floor, self._store.release_floor())
+            self.whole = True
+
+    def joined(self) -> None:
+        """The database's stops are merged here: rely on the latches, and mark the folder once it holds them, too."""
+        self.whole = True
+        if self.release_floor or self._undurable:
+            return
+        try:
+            self._became_whole(True)
+        except DeviceError as error:
+            self.conditions.hold("latch_not_durable", self._subject, Severity.CRITICAL, str(error))
 
     def merge(self, records: Iterable[StopEventRecord], *, on_disk: bool) -> tuple[StopEventRecord, ...]:
         """Merge in memory only; return what is new. Unless `on_disk`, it waits for `make_durable`."""
@@ -58,10 +83,10 @@ class StopDesk:
             self._store.merge(waiting)
         except DeviceError as error:
             text = f"{len(waiting)} stop(s) or clear(s) are on the wire but not on the disk: {error}"
-            self._conditions.hold("latch_not_durable", self._subject, Severity.CRITICAL, text)
+            self.conditions.hold("latch_not_durable", self._subject, Severity.CRITICAL, text)
         else:
             self._undurable = frozenset()
-            self._conditions.clear("latch_not_durable", self._subject)
+            self.conditions.clear("latch_not_durable", self._subject)
 
     def is_durable(self, stop_ids: Iterable[str]) -> bool:
         """Whether the disk holds all of these."""
@@ -82,14 +107,15 @@ class StopDesk:
     def poll(self) -> tuple[StopEventRecord, ...]:
         """Return everything in the folder if another process (the CLI, say) changed it, else nothing."""
         try:
+            new = self._is_new()
             fingerprint = self._store.fingerprint()
-            if fingerprint == self._fingerprint:
-                self._conditions.clear("latch_unreadable", self._subject)
+            if fingerprint == self._fingerprint and (self.whole or new):
+                self.conditions.clear("latch_unreadable", self._subject)
                 return ()
             records = self._store.load()
-            self.release_floor = max(self.release_floor, self._store.release_floor())
+            self._became_whole(not new)
         except DeviceError as error:
-            self._conditions.hold("latch_unreadable", self._subject, Severity.CRITICAL, str(error))
+            self.conditions.hold("latch_unreadable", self._subject, Severity.CRITICAL, str(error))
             return ()
         self._fingerprint = fingerprint
         return records
@@ -101,11 +127,19 @@ class StopDesk:
         except DeviceError:
             return stamp_without_disk(self.latches, now)
 
-    def hold_alarms(self) -> None:
-        """Hold an alarm for each active emergency stop, and none beside them."""
+    def hold_alarms(self, *, answer_due: bool) -> None:
+        """Hold an alarm for each active emergency stop and none beside them, and one for latches that may lack some.
+
+        `answer_due`: the database has had its time to answer.
+        """
+        if self.whole:
+            self.conditions.clear("latches_incomplete", self._subject)
+        elif answer_due:
+            text = "the latch folder is new and the database has not answered: no setpoint is passed on"
+            self.conditions.hold("latches_incomplete", self._subject, Severity.HIGH, text)
         active = self.latches.active(EMERGENCY_STOP)
         for stop in active:
             subject = subject_of(stop)
             text = f"Emergency stop of {subject} by {stop.set_by}: {stop.reason}"
-            self._conditions.hold(STOP_POINT, subject, Severity.CRITICAL, text)
-        self._conditions.clear_all_but(STOP_POINT, {subject_of(stop) for stop in active})
+            self.conditions.hold(STOP_POINT, subject, Severity.CRITICAL, text)
+        self.conditions.clear_all_but(STOP_POINT, {subject_of(stop) for stop in active})

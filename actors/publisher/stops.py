@@ -102,6 +102,13 @@ def audit_of(stop: StopEventRecord, *, source_address: str) -> AuditRecord:
     )
 
 
+def audits_of(stop: StopEventRecord, *, source_address: str) -> tuple[AuditRecord, ...]:
+    """Return the audit records of all that is known of a stop: its setting and, if it is cleared, its clearing."""
+    bare = msgspec.structs.replace(stop, cleared_by=None, cleared_at=None, clear_reason=None, release=None)
+    both = (bare, stop) if is_cleared(stop) else (bare,)
+    return tuple(audit_of(record, source_address=source_address) for record in both)
+
+
 def subject_of(stop: StopEventRecord) -> str:
     """Name what a stop covers, for alarms and audit."""
     return "system" if stop.scope is Scope.SYSTEM else f"{stop.scope.value.lower()}:{stop.scope_id}"

@@ -146,7 +146,7 @@ def expiry_record(pump_id: str, before: ModeState, after: ModeState, *, now: Ins
     return AuditRecord(
         record_id=str(uuid5(NAMESPACE_URL, f"calejo:mode-expired:{pump_id}:{before.expires_at.utc_ns}")),
         at=now.utc,
-        event_type="mode_expired",
+        event_type="MODE_EXPIRED",
         actor="calejo",
         source_address=by,
         object_id=pump_id,

@@ -24,7 +24,7 @@ from actors.messages import (
     StopsChanged,
     Tick,
 )
-from actors.outbox import RecordSender
+from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.publisher.stops import PROTOCOLS, audit_of, changes
 from actors.runtime import Ports
@@ -35,7 +35,7 @@ from actors.safety.limits import problems
 from actors.safety.types import Decision, KernelState, initial_state
 from actors.safety.violations import Due, ViolationLedger, flush, only, record
 from actors.start import WorkerStart
-from actors.stores import LatchStore
+from actors.stores import JoinedLatchStore, LatchStore
 from actors.vocabulary import (
     DeviceError,
     Instant,
@@ -63,7 +63,7 @@ class SafetyActor:
         self._site_id = start.site.site_id
         self._station_id = start.station_id
         self._latch_store = latches
-        self._outbox = RecordSender(ports)
+        self._outbox = Outbox(ports)
         self._conditions = ConditionBook()
         self._violations = ViolationLedger()
         since = ports.clock.now()
@@ -285,12 +285,15 @@ class SafetyActor:
         said.
         """
         subject = str(self._ports.address)
+        store = self._latch_store
         try:
-            fingerprint = self._latch_store.fingerprint()
+            # First: what joins the folder with the database in between is then read at the next look.
+            new = not self._latches_loaded and isinstance(store, JoinedLatchStore) and store.is_new()
+            fingerprint = store.fingerprint()
             if self._latches_loaded and fingerprint == self._fingerprint:
                 self._conditions.clear("latch_unreadable", subject)
                 return
-            records = self._latch_store.load()
+            records = store.load()
         except DeviceError as error:
             self._conditions.hold("latch_unreadable", subject, Severity.CRITICAL, str(error))
             return
@@ -298,7 +301,9 @@ class SafetyActor:
         self._fingerprint = fingerprint
         before = self._intake.latches
         self._intake.latches = before.merge(records)
-        first, self._latches_loaded = not self._latches_loaded, True
+        # A new folder may lack the database's stops: no gate passes anything on yet, so nothing is decided either.
+        first = not self._latches_loaded and not new
+        self._latches_loaded = not new
         if self._intake.latches is not before or first:
             self._decide(self._all(), self._ports.clock.now())
 

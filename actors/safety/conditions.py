@@ -310,6 +310,7 @@ def _facts(
         elapsed_s=min(max(elapsed_s, 0.0), period_s),
         cap_hold=was.cap_stopped_at is not None and now.seconds_since(was.cap_stopped_at) < hold_s,
         high_level=level.high,
+        ticked=entry.proposal is not None and entry.proposal.origin != was.origin,
     )
 
 

@@ -13,15 +13,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
-from typing import Final
 
 import msgspec
 
 from actors.vocabulary import Scope
 from actors.vocabulary.records import StopEventRecord
-
-EMERGENCY_STOP: Final = "emergency_stop"
-OUT_OF_SERVICE: Final = "out_of_service"
+from actors.vocabulary.stops import EMERGENCY_STOP as EMERGENCY_STOP  # noqa: PLC0414  (part of this law)
+from actors.vocabulary.stops import OUT_OF_SERVICE as OUT_OF_SERVICE  # noqa: PLC0414
+from actors.vocabulary.stops import is_cleared as is_cleared  # noqa: PLC0414
+from actors.vocabulary.stops import joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +40,7 @@ class LatchSet:
         merged = dict(self.by_id)
         for record in records:
             known = merged.get(record.record_id)
-            merged[record.record_id] = _normal(record) if known is None else _join(known, _normal(record))
+            merged[record.record_id] = _normal(record) if known is None else joined(known, _normal(record))
         if merged == self.by_id:
             return self
         return LatchSet(MappingProxyType(merged))
@@ -123,11 +123,6 @@ class LatchSet:
         )
 
 
-def is_cleared(record: StopEventRecord) -> bool:
-    """Return whether a person cleared this one: a clear has an author and a time, anything less is none."""
-    return record.cleared_by is not None and record.cleared_at is not None
-
-
 def cleared(record: StopEventRecord, *, by: str, at: datetime, reason: str, release: int) -> StopEventRecord:
     """Return the record with a clear added; an earlier one stays. `release` is the store's `next_stamp()`."""
     if is_cleared(record):
@@ -166,47 +161,4 @@ def _normal(record: StopEventRecord) -> StopEventRecord:
         cleared_at=None,
         clear_reason=None,
         release=None,
-    )
-
-
-def _join(known: StopEventRecord, other: StopEventRecord) -> StopEventRecord:
-    """Return the least record that holds both (same id, both normal)."""
-    if known == other:
-        return known
-    told = min((known, other), key=_telling_order)
-    clears = [record for record in (known, other) if is_cleared(record)]
-    clear = min(clears, key=_clear_order) if clears else known
-    same_scope = (known.scope, known.scope_id) == (other.scope, other.scope_id)
-    return StopEventRecord(
-        record_id=known.record_id,
-        # Two copies that disagree about what is stopped: a damaged one. Only everything surely holds both.
-        scope=known.scope if same_scope else Scope.SYSTEM,
-        scope_id=known.scope_id if same_scope else "",
-        reason=told.reason,
-        set_by=told.set_by,
-        set_at=told.set_at,
-        kind=known.kind if known.kind == other.kind else EMERGENCY_STOP,
-        # The earlier stamp lets fewer releases count while the stop is active.
-        set_stamp=min(known.set_stamp, other.set_stamp),
-        cleared_by=clear.cleared_by,
-        cleared_at=clear.cleared_at,
-        clear_reason=clear.clear_reason,
-        release=clear.release,
-    )
-
-
-def _telling_order(record: StopEventRecord) -> tuple[str, str, str]:
-    # As text: times with and without an offset cannot be compared, and a gate must not stumble over that.
-    return (record.set_at.isoformat(), record.set_by, record.reason)
-
-
-def _clear_order(record: StopEventRecord) -> tuple[bool, int, str, str, str]:
-    """Order two clears of one stop: the smaller release wins, none at all comes last."""
-    at = "" if record.cleared_at is None else record.cleared_at.isoformat()
-    return (
-        record.release is None,
-        record.release or 0,
-        at,
-        record.cleared_by or "",
-        record.clear_reason or "",
     )

@@ -193,6 +193,9 @@ def rate(work: Work, facts: Facts) -> Work:
     """Rule 10: inside the band, for one tick's time; what rules 1 to 3 ordered goes at once."""
     if facts.limits is None or work.stopped_by is not None or not facts.enabled:
         return work
+    if facts.state.output_hz <= 0.0 < work.value_hz and not facts.ticked and not work.high:
+        # A gate shows no start before a newer tick either (EST-2): started here, our ramp would run ahead of it.
+        return _changed(work, Rule.RATE, 0.0, "no start before the next tick", Reason.HELD_STOPPED)
     value_hz, held = move(
         last_hz=facts.state.output_hz,
         target_hz=work.value_hz,

@@ -154,6 +154,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     unknown.
 
     `limits` None: not commissioned. `image`: the rules are asked what to show when the lease runs out.
+    `ticked`: the proposal is newer than the one decided last.
     `high_level`: the station's emergency high level holds; `high_chosen`: this pump answers it.
     """
 
@@ -174,6 +175,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     tracked_hz: float
     elapsed_s: float
     cap_hold: bool
+    ticked: bool = True
     high_level: bool = False
     high_chosen: bool = False
     image: bool = False

@@ -1,19 +1,37 @@
-"""The storage actor's shell: to the spool at once, to the database when it can (DAT-3, AUD-4)."""
+"""The storage actor's shell: to the spool at once, to the database when it can (DAT-3, AUD-4); and it joins the stops
+of the database with those of the latch folder, both ways (EST-2).
+"""
 
 from __future__ import annotations
 
 from typing import Final, Protocol, assert_never, runtime_checkable
 
-from actors.messages import GetStorage, StorageInbox, StorageStatus, Stored, StoreRecords, Tick
+from actors.messages import (
+    GetStops,
+    GetStorage,
+    KnownStops,
+    OpenAlarmsRead,
+    ReadOpenAlarms,
+    StorageInbox,
+    StorageStatus,
+    Stored,
+    StoreRecords,
+    Tick,
+)
+from actors.publisher.stops import audits_of
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.storage import draining
+from actors.storage import draining, joining
 from actors.storage.draining import DrainState
-from actors.stores import RecordSpool, RecordWriter
-from actors.vocabulary import DeviceError
+from actors.storage.joining import Joined, Piece
+from actors.stores import HistoryReader, JoinedLatchStore, RecordSpool, RecordWriter
+from actors.vocabulary import DeviceError, Instant
 from actors.vocabulary.ids import ALARM
 
 _ALARM_TICK: Final = "alarms"
+_FOLDER: Final = "latch folder"
+# After a failed read of the open alarms.
+_READ_AGAIN_S: Final = 2.0
 
 
 @runtime_checkable
@@ -31,11 +49,21 @@ class _CountsLosses(Protocol):
 class StorageActor:
     """Answers as soon as records are durable in the spool; a task brings them to the database.
 
+    With `history` and `latches` another task joins the stops of both (gates and safety actors watch the folder).
+
     The spool is a local file: one append is one fsync, done right here. A disk that hangs so long that the liveness
     deadline passes ends this actor and nobody else, and senders keep what was not acknowledged.
     """
 
-    def __init__(self, ports: Ports, start: WorkerStart, spool: RecordSpool, writer: RecordWriter) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        start: WorkerStart,
+        spool: RecordSpool,
+        writer: RecordWriter,
+        history: HistoryReader | None = None,
+        latches: JoinedLatchStore | None = None,
+    ) -> None:
         self._ports = ports
         self._settings = start.settings
         self._spool = spool
@@ -44,11 +72,19 @@ class StorageActor:
         self._dropped = 0
         # All of them: what held when a former incarnation died must be returned by this one.
         self._alarms: frozenset[str] = frozenset(draining.CONDITIONS)
+        self._history = history
+        self._latches = latches
+        self._joined: Joined | None = None
+        self._missing: frozenset[Piece] = frozenset()
+        self._alarms_asked = False
+        self._alarms_not_before: Instant | None = None
 
     async def start(self) -> None:
-        """Begin to drain what is waiting."""
+        """Begin to drain what is waiting, and to join the stops."""
         self._ports.timers.every(draining.ASSERT_PERIOD_S, Tick(what=_ALARM_TICK), first_after_s=1.0)
         self._ports.tasks.spawn(self._drain(), name="drain")
+        if self._history is not None and self._latches is not None:
+            self._ports.tasks.spawn(self._join(self._history, self._latches), name="join")
 
     async def handle(self, message: StorageInbox) -> object:
         """Store records, tell the state, or look after the alarms.
@@ -63,6 +99,13 @@ class StorageActor:
                 return Stored(count=len(message.records))
             case GetStorage():
                 return self._status()
+            case GetStops():
+                if self._joined is None:
+                    return KnownStops(stops=(), database_answered=False)
+                return KnownStops(stops=joining.answer(self._joined, message.held), database_answered=True)
+            case ReadOpenAlarms():
+                self._alarms_asked = True
+                return None
             case Tick():
                 self._tell_alarms()
                 return None
@@ -105,7 +148,11 @@ class StorageActor:
 
     async def _drain(self) -> None:
         while True:
+            # Asked before this pass: what the asker's predecessor had us store is then in the database.
+            asked = self._alarms_asked
             more = await self._drain_once()
+            if asked and not more and self._state.database_ok and self._history is not None:
+                await self._tell_open_alarms(self._history)
             pause_s = draining.pause_s(self._state, more=more, chance=self._ports.clock.random())
             # Even without a pause the loop is given up once, so that records can come in between two batches.
             await self._ports.clock.sleep(pause_s)
@@ -137,3 +184,66 @@ class StorageActor:
         self._ports.log.error("record_refused", position=position, reason=reason)
         if isinstance(self._spool, _KeepsRefused):
             self._spool.set_aside(position, reason)
+
+    # ------------------------------------------------------------------ reading back
+
+    async def _tell_open_alarms(self, history: HistoryReader) -> None:
+        now = self._ports.clock.now()
+        if self._alarms_not_before is not None and self._alarms_not_before.seconds_since(now) > 0.0:
+            return
+        try:
+            found = await history.open_alarms()
+        except DeviceError as error:
+            self._alarms_not_before = self._ports.clock.now().plus(_READ_AGAIN_S)
+            self._ports.log.warning("open_alarms_not_read", error=str(error))
+            return
+        self._alarms_asked = False
+        self._ports.directory.ref(ALARM).tell(OpenAlarmsRead(records=tuple(found)))
+
+    async def _join(self, history: HistoryReader, latches: JoinedLatchStore) -> None:
+        while True:
+            try:
+                await self._join_once(history, latches)
+            except DeviceError as error:
+                if self._state.unjoined_since is None:
+                    self._ports.log.warning("stops_not_joined", error=str(error))
+                now = self._ports.clock.now()
+                self._state = draining.not_joined(self._state, error=str(error), now=now)
+                pause_s = joining.JOIN_RETRY_S * (0.5 + self._ports.clock.random())
+            else:
+                self._state = draining.joined(self._state)
+                pause_s = joining.JOIN_PERIOD_S
+            await self._ports.clock.sleep(pause_s)
+
+    async def _join_once(self, history: HistoryReader, latches: JoinedLatchStore) -> None:
+        """Join both copies once, each step durable before the next; repeating any of them does no harm.
+
+        Raises:
+            DeviceError: the database or the disk refused.
+
+        """
+        folder = latches.load()
+        rows = await history.stops(also=[record.record_id for record in folder])
+        now = self._ports.clock.now().utc
+        joined = joining.join(folder, rows, missing_before=self._missing, now=now)
+        # Known from here on, also if our disk refuses: a gate that asks has a disk of its own.
+        self._joined, self._missing = joined, joined.missing
+        if joined.to_folder:
+            latches.merge(joined.to_folder)
+        # Only now the folder is whole: this is what marks it so.
+        if latches.is_new():
+            latches.release_floor()
+        if joined.to_drop:
+            latches.drop(joined.to_drop)
+        audits = [
+            audit for record in joined.to_database for audit in audits_of(record, source_address=_FOLDER)
+        ]
+        if joined.to_database:
+            self._dropped += self._spool.append((*joined.to_database, *audits))
+        if joined.to_folder or joined.to_database or joined.to_drop:
+            self._ports.log.info(
+                "stops_joined",
+                to_folder=[record.record_id for record in joined.to_folder],
+                to_database=[record.record_id for record in joined.to_database],
+                dropped=len(joined.to_drop),
+            )

@@ -25,7 +25,8 @@ UNREACHABLE: Final = "database_unreachable"
 FILLING: Final = "spool_filling"
 REFUSED: Final = "record_refused"
 DAMAGED: Final = "spool_damaged"
-CONDITIONS: Final = (UNREACHABLE, FILLING, REFUSED, DAMAGED)
+UNJOINED: Final = "stops_not_joined"
+CONDITIONS: Final = (UNREACHABLE, FILLING, REFUSED, DAMAGED, UNJOINED)
 SUBJECT: Final = "storage"
 
 _SEVERITY: Final = {
@@ -33,6 +34,7 @@ _SEVERITY: Final = {
     FILLING: Severity.HIGH,
     REFUSED: Severity.MEDIUM,
     DAMAGED: Severity.HIGH,
+    UNJOINED: Severity.HIGH,
 }
 
 
@@ -47,6 +49,9 @@ class DrainState(msgspec.Struct, frozen=True, kw_only=True):
     refused_total: int = 0
     refused_at: Instant | None = None
     last_refusal: str = ""
+    # Since when the stops of the database and of the latch folder could not be joined (EST-2).
+    unjoined_since: Instant | None = None
+    join_error: str = ""
 
 
 def wrote(state: DrainState, *, count: int, refusals: dict[int, str], now: Instant) -> DrainState:
@@ -80,6 +85,16 @@ def failed(state: DrainState, *, error: str, now: Instant) -> DrainState:
     )
 
 
+def joined(state: DrainState) -> DrainState:
+    """Return the state after the stops of the database and of the latch folder were joined."""
+    return msgspec.structs.replace(state, unjoined_since=None, join_error="")
+
+
+def not_joined(state: DrainState, *, error: str, now: Instant) -> DrainState:
+    """Return the state after they could not be joined."""
+    return msgspec.structs.replace(state, unjoined_since=state.unjoined_since or now, join_error=error)
+
+
 def pause_s(state: DrainState, *, more: bool, chance: float) -> float:
     """Return how long to wait before the next batch (s); `chance` in [0, 1)."""
     if state.failures:
@@ -110,6 +125,8 @@ def alarms(
         )
     if damaged_files:
         held[DAMAGED] = f"a damaged spool was set aside: {', '.join(damaged_files)}"
+    if state.unjoined_since is not None and now.seconds_since(state.unjoined_since) >= unreachable_after_s:
+        held[UNJOINED] = f"stops of the database and of the latch folder are not joined: {state.join_error}"
     return held
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 
 from actors.vocabulary import CalejoError
 from ops.cli.exits import DONE, FAILED, ExitError
 from ops.cli.output import show as show_rows
-from ops.cli.settings_of import settings_of
+from ops.cli.settings_of import loaded_of, settings_of
 from ops.settings import masked
 from ops.settings import schema as settings_schema
 
@@ -35,16 +36,25 @@ def show(arguments: argparse.Namespace) -> int:
         ExitError: (1) they are wrong.
 
     """
-    plain = masked(settings_of(arguments))
+    settings, sources = loaded_of(arguments)
+    plain = masked(settings)
     if arguments.format == "json":
         print(json.dumps(plain, indent=2))
         return DONE
     rows = []
     for section, value in plain.items():
         keys = value.items() if isinstance(value, dict) else [("", value)]
-        rows += [{"key": f"{section}.{key}".rstrip("."), "value": _plain(entry)} for key, entry in keys]
-    show_rows(rows, ("key", "value"), form="table")
+        for key, entry in keys:
+            name = f"{section}.{key}".rstrip(".")
+            rows.append({"key": name, "value": _plain(entry), "from": _source(name, sources)})
+    show_rows(rows, ("key", "value", "from"), form="table")
     return DONE
+
+
+def _source(key: str, sources: Mapping[str, str]) -> str:
+    """Return where a key's value came from; a site's settings may have come from several places."""
+    found = {source for name, source in sources.items() if name == key or name.startswith(f"{key}.")}
+    return ", ".join(sorted(found)) or "default"
 
 
 def _plain(entry: object) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
+import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -30,21 +28,20 @@ def start(arguments: argparse.Namespace) -> int:
 
     """
     settings = settings_of(arguments)
-    # On SIGTERM Ray lets a node's work run out for 30 s. Ours is taken over by another node or it is not: be quick.
-    os.environ.setdefault("RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S", "3")
     from supervisors import logging, ray_session
     from supervisors.forking.service import NODE_STATE, prepared
+    from supervisors.owned_folder import OwnedFolder
 
     try:
         Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o750)
         logging.configure(settings.log, data_dir=settings.data_dir, address=_NODE)
     except (OSError, DeviceError) as error:
         raise ExitError(FAILED, f"data directory {settings.data_dir}: {error}") from error
-    temp_dir = Path(tempfile.mkdtemp(prefix="calejo-node-", dir="/tmp"))
-    work_dir = temp_dir / "empty"
+    folder = OwnedFolder.make(Path("/tmp"), prefix="calejo-")  # noqa: S108  made with mkdtemp, short for its socket
+    work_dir = folder.path / "empty"
     work_dir.mkdir()
     forking = prepared(
-        temp_dir / "f",
+        folder.path / "f",
         wanted=settings.runtime.forked_workers,
         code_path=ray_session.CODE_PATH,
         data_dir=Path(settings.data_dir),
@@ -53,14 +50,21 @@ def start(arguments: argparse.Namespace) -> int:
     )
     how = "forked" if forking is not None else "started cold (the log says why)"
     print(f"joining Ray at {arguments.address}; processes on this machine are {how}", flush=True)
+    former = signal.signal(signal.SIGTERM, _leave)
     try:
-        with ray_session.surroundings(work_dir, ray_session.CODE_PATH, forking):
+        with ray_session.surroundings(work_dir, forking):
             _ray_start(["--address", arguments.address, *arguments.ray])
     finally:
         if forking is not None:
             forking.stop()
-        shutil.rmtree(temp_dir, ignore_errors=True)
+        folder.remove()
+        signal.signal(signal.SIGTERM, former)
     return DONE
+
+
+def _leave(*_: object) -> None:
+    """Unwind; Ray ends the node's processes when this one exits."""
+    sys.exit(DONE)
 
 
 def _ray_start(options: list[str]) -> None:

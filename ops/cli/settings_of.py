@@ -11,6 +11,7 @@ from ops.cli.exits import FAILED, ExitError
 
 if TYPE_CHECKING:
     from actors.vocabulary import Settings
+    from ops.settings import Loaded
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
@@ -18,6 +19,16 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
 
     Raises:
         ExitError: (1) the configuration is wrong; the line says which key, value and expectation.
+
+    """
+    return loaded_of(arguments).settings
+
+
+def loaded_of(arguments: argparse.Namespace) -> Loaded:
+    """Load the settings as the command line asks, with the source of each.
+
+    Raises:
+        ExitError: as `settings_of`.
 
     """
     from actors.vocabulary import InvalidValueError

@@ -24,6 +24,7 @@ from ops.demo.plant import SensorFault
 from ops.demo.seed import DemoDatabase
 from ops.demo.settings import DATABASE_URL, load
 from ops.demo.simulator import Simulator, state_of
+from ops.demo.truth import judge, read_log, table
 
 _STATION_IDS: Final = [station.station_id for station in STATIONS]
 _PUMP_IDS: Final = [pump.pump_id for station in STATIONS for pump in station.pumps]
@@ -31,7 +32,7 @@ _HAND_HZ_MAX: Final = 55.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; 0 done, 1 failed, 2 usage, 4 refused."""
+    """Run a command; 0 done, 1 failed or a verdict against the run, 2 usage, 4 refused."""
     options = _parser().parse_args(arguments)
     folder = folder_of(options.data_dir.resolve())
     try:
@@ -60,6 +61,8 @@ def _run(options: argparse.Namespace, folder: Path) -> int:
             now = datetime.fromtimestamp(time.time_ns() / 1e9, tz=UTC)
             seeded = DemoDatabase(_database_url(options, os.environ)).seed(now=now)
             print("seeded" if seeded else "the demo's site is there already")
+        case "truth":
+            return _judged(options, folder)
         case "state":
             print(msgspec.json.format(msgspec.json.encode(state_of(folder)), indent=2).decode())
         case _:
@@ -84,6 +87,17 @@ def _changed(control: Control, options: argparse.Namespace) -> Control:
             return msgspec.structs.replace(control, resets=_counted(control.resets, name))
         case _:
             return msgspec.structs.replace(control, reboots=_counted(control.reboots, name))
+
+
+def _judged(options: argparse.Namespace, folder: Path) -> int:
+    """Show the run beside its twin; 1: the plant would have been better off alone."""
+    verdicts = judge(read_log(folder))
+    if options.format == "json":
+        shown = [{**msgspec.to_builtins(verdict), "worse": verdict.worse} for verdict in verdicts]
+        print(msgspec.json.format(msgspec.json.encode(shown), indent=2).decode())
+    else:
+        print(table(verdicts))
+    return 1 if any(verdict.worse for verdict in verdicts) else 0
 
 
 def _counted(counts: Mapping[str, int], name: str) -> dict[str, int]:
@@ -144,6 +158,8 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, parents=[shared], help=text)
         command.add_argument("--database", metavar="URL", help=f"else {DATABASE_URL}")
     commands.add_parser("state", parents=[shared], help="show the plant as JSON")
+    truth = commands.add_parser("truth", parents=[shared], help="judge the run against local levels alone")
+    truth.add_argument("--format", choices=("table", "json"), default="table")
     sensor = commands.add_parser("sensor", parents=[shared], help="let a level sensor fail, or heal it")
     sensor.add_argument("subject", choices=_STATION_IDS)
     sensor.add_argument("fault", choices=[fault.value for fault in SensorFault])

@@ -2,8 +2,8 @@
 share.
 
 Levels are metres above the well's floor and rise in this order: where pumps draw air, the controller's dry
-cut-out, Calejo's dry-run limit, the local stop level, the local start levels, Calejo's emergency high, the
-float, the crest.
+cut-out, Calejo's dry-run limit, the local stop level, the band that the optimiser plans for, the local start
+levels, Calejo's emergency high, the float, the crest.
 """
 
 from __future__ import annotations
@@ -28,11 +28,7 @@ DRIVE_RAMP_HZ_PER_S: Final = 5.0
 
 
 class DemoPump(msgspec.Struct, frozen=True, kw_only=True):
-    """One pump: head (m) and flow (m3/h) at shut-off and at its rated point at 50 Hz; what the optimiser asks
-    of it.
-
-    `plan_share` is the part of the forecast inflow that the plan gives this pump.
-    """
+    """One pump: head (m) and flow (m3/h) at shut-off and at its rated point at 50 Hz; how it is controlled."""
 
     pump_id: str
     name: str
@@ -41,7 +37,6 @@ class DemoPump(msgspec.Struct, frozen=True, kw_only=True):
     rated_head_m: float
     rated_flow_m3h: float
     rated_power_kw: float
-    plan_share: float
     control_parameters: dict[str, Any] = msgspec.field(default_factory=dict)
 
     @property
@@ -74,8 +69,8 @@ class DemoStation(msgspec.Struct, frozen=True, kw_only=True):
     dry_reset_m: float = 0.55
     high_float_m: float = 3.00
     crest_m: float = 3.50
-    start_level_m: float = 1.40
-    target_level_m: float = 1.50
+    # The optimiser keeps this far away from where the local controller would stop or start a pump.
+    plan_margin_m: float = 0.15
 
     @property
     def pipe(self) -> float:
@@ -83,8 +78,26 @@ class DemoStation(msgspec.Struct, frozen=True, kw_only=True):
         first = self.pumps[0]
         return (first.rated_head_m - self.static_lift_m) / first.rated_flow_m3h**2
 
+    @property
+    def plan_low_m(self) -> float:
+        """The lowest level that the optimiser plans for."""
+        return self.local_stop_m + self.plan_margin_m
+
+    @property
+    def plan_high_m(self) -> float:
+        """The highest level that the optimiser plans for."""
+        return self.local_start_m[0] - self.plan_margin_m
+
+    @property
+    def plan_target_m(self) -> float:
+        """The level to which the optimiser brings the well back."""
+        return (self.plan_low_m + self.plan_high_m) / 2
+
 
 _POWER_ROOM: Final = 1.2
+# The plan says when a pump runs; these levels only keep one from a well that is emptier than any plan wants.
+# Below 25 Hz a pump hardly meets its main's static head: it would churn.
+_LEVEL_CONTROL: Final[dict[str, Any]] = {"start_level_m": 1.1, "stop_level_m": 0.95, "output_min_hz": 25.0}
 
 LIMITS: Final = SafetyLimits(
     version=1,
@@ -122,8 +135,7 @@ _HARBOUR: Final = DemoStation(
             rated_head_m=12.0,
             rated_flow_m3h=180.0,
             rated_power_kw=9.5,
-            plan_share=0.7,
-            control_parameters={"start_level_m": 1.3, "stop_level_m": 0.95},
+            control_parameters=_LEVEL_CONTROL,
         ),
         DemoPump(
             pump_id="harbour-2",
@@ -133,18 +145,16 @@ _HARBOUR: Final = DemoStation(
             rated_head_m=12.0,
             rated_flow_m3h=180.0,
             rated_power_kw=9.5,
-            plan_share=0.4,
-            control_parameters={"start_level_m": 1.9, "stop_level_m": 1.2},
+            control_parameters=_LEVEL_CONTROL,
         ),
         DemoPump(
             pump_id="harbour-3",
-            name="Harbour pump 3 (night)",
+            name="Harbour pump 3",
             control_type=ControlType.DIRECT_SPEED,
             shutoff_head_m=19.0,
             rated_head_m=11.5,
             rated_flow_m3h=160.0,
             rated_power_kw=8.5,
-            plan_share=0.0,
         ),
     ),
 )
@@ -156,7 +166,7 @@ _MILL: Final = DemoStation(
     latitude=53.5712,
     longitude=10.0233,
     area_m2=18.0,
-    static_lift_m=4.0,
+    static_lift_m=4.9,
     base_inflow_m3h=45.0,
     storm_factor=2.1,
     max_pumps_running=2,
@@ -170,7 +180,6 @@ _MILL: Final = DemoStation(
             rated_head_m=10.0,
             rated_flow_m3h=90.0,
             rated_power_kw=4.2,
-            plan_share=0.6,
         ),
         DemoPump(
             pump_id="mill-2",
@@ -180,8 +189,7 @@ _MILL: Final = DemoStation(
             rated_head_m=10.0,
             rated_flow_m3h=90.0,
             rated_power_kw=4.2,
-            plan_share=0.5,
-            control_parameters={"start_level_m": 1.5, "stop_level_m": 1.0},
+            control_parameters=_LEVEL_CONTROL,
         ),
     ),
 )
@@ -193,7 +201,7 @@ _HILL: Final = DemoStation(
     latitude=53.5903,
     longitude=9.8890,
     area_m2=24.0,
-    static_lift_m=6.0,
+    static_lift_m=7.2,
     base_inflow_m3h=70.0,
     storm_factor=2.0,
     max_pumps_running=2,
@@ -203,11 +211,11 @@ _HILL: Final = DemoStation(
             pump_id="hill-1",
             name="Hill Road pump 1",
             control_type=ControlType.POWER_CONTROLLED,
+            control_parameters={"output_min_hz": 25.0, "deadband_kw": 0.02},
             shutoff_head_m=28.0,
             rated_head_m=17.0,
             rated_flow_m3h=140.0,
             rated_power_kw=10.5,
-            plan_share=0.6,
         ),
         DemoPump(
             pump_id="hill-2",
@@ -217,8 +225,7 @@ _HILL: Final = DemoStation(
             rated_head_m=17.0,
             rated_flow_m3h=140.0,
             rated_power_kw=10.5,
-            plan_share=0.5,
-            control_parameters={"start_level_m": 1.5, "stop_level_m": 1.0},
+            control_parameters=_LEVEL_CONTROL,
         ),
     ),
 )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,39 +51,37 @@ def start_demo(
     replace(folder / TARGET, Target(host=modbus_host, port=modbus_port), durable=False)
     # Through the environment: a command line is everybody's to read, and a URL may hold a password.
     told = {**environment, "CALEJODEMO_DATABASE_URL": database_url}
-    return {
-        "plant": _ensure(folder, "plant", environment),
-        "optimiser": _ensure(folder, "optimiser", told),
-    }
+    # Both first, then the waiting: each needs a moment to import what it works with.
+    for kind, variables in (("plant", environment), ("optimiser", told)):
+        _launch(folder, kind, variables)
+    return {kind: _awaited(folder, kind) for kind in ("plant", "optimiser")}
 
 
 def stop_demo(data_dir: Path) -> None:
     """End plant and optimiser, if they run; what does not end in 5 s is killed. Blocking."""
     folder = folder_of(data_dir.resolve())
-    for lock in LOCKS.values():
-        pid = holder(folder / lock)
-        if pid is None:
-            continue
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
+    found = {folder / lock: holder(folder / lock) for lock in LOCKS.values()}
+    left = {lock: pid for lock, pid in found.items() if pid is not None}
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in left.values():
+            with suppress(ProcessLookupError):
                 os.kill(pid, number)
-            except ProcessLookupError:
-                break
-            if _wait(lambda lock=lock: holder(folder / lock) is None, _STOP_S):
-                break
-        if process := _started.pop(folder / lock, None):
+        _wait(lambda told=tuple(left): all(holder(lock) is None for lock in told), _STOP_S)
+        left = {lock: pid for lock, pid in left.items() if holder(lock) is not None}
+    for lock in found:
+        if process := _started.pop(lock, None):
             process.wait(_STOP_S)
 
 
-def _ensure(folder: Path, kind: str, environment: Mapping[str, str]) -> int:
+def _launch(folder: Path, kind: str, environment: Mapping[str, str]) -> None:
+    """Start a process, unless one of its kind lives."""
     lock = folder / LOCKS[kind]
-    running = holder(lock)
-    if running is not None:
-        return running
+    if holder(lock) is not None:
+        return
     if before := _started.pop(lock, None):
         before.wait(_STOP_S)
     with (folder / f"{kind}.log").open("wb") as log:
-        process = subprocess.Popen(
+        _started[lock] = subprocess.Popen(
             [sys.executable, "-m", "ops.demo", kind, "--data-dir", str(folder.parent)],
             cwd=_ROOT,
             env=dict(environment),
@@ -92,12 +91,23 @@ def _ensure(folder: Path, kind: str, environment: Mapping[str, str]) -> int:
             # Not the terminal's Ctrl-C, nor Calejo's death, may stop the plant.
             start_new_session=True,
         )
-    _wait(lambda: holder(lock) is not None or process.poll() is not None, _START_S)
-    _started[lock] = process
+
+
+def _awaited(folder: Path, kind: str) -> int:
+    """Return the process of a kind once it lives.
+
+    Raises:
+        DeviceError: it does not; with what it said last.
+
+    """
+    lock = folder / LOCKS[kind]
+    process = _started.get(lock)
+    _wait(lambda: holder(lock) is not None or process is None or process.poll() is not None, _START_S)
     started = holder(lock)
     if started is None:
-        process.kill()
-        process.wait()
+        if process := _started.pop(lock, None):
+            process.kill()
+            process.wait()
         said = (folder / f"{kind}.log").read_text(errors="replace").strip().splitlines()
         raise DeviceError(f"demo {kind} did not start: {said[-1] if said else 'it said nothing'}")
     return started

@@ -54,6 +54,7 @@ class Station:
         self.memory: Memory = fresh_memory(station, kept)
         self.heartbeat = 0
         self.down_until_s: float | None = None
+        self.controlling = True
         self.measured_m = 0.0
 
     def up(self, now_s: float) -> bool:
@@ -89,7 +90,8 @@ class Station:
         """Run one scan and let the physics follow."""
         self.measured_m = measured_level_m(self.sensor, self.truth.level_m, now_s=day_s)
         commands = [0.0] * len(self.station.pumps)
-        if self.up(now_s):
+        self.controlling = self.up(now_s)
+        if self.controlling:
             self.memory = scan(
                 self.station,
                 self.memory,
@@ -128,6 +130,8 @@ class Station:
         truth = self.truth
         return {
             "station": self.station.station_id,
+            "passed_s": round(truth.passed_s, 3),
+            "controller_up": self.controlling,
             "level_m": round(truth.level_m, 4),
             "measured_level_m": self.measured_m,
             "sensor": self.sensor.fault.value,
@@ -144,6 +148,7 @@ class Station:
         pump, memory = self.truth.pumps[index], self.memory.pumps[index]
         return {
             "pump": self.station.pumps[index].pump_id,
+            "command_hz": round(memory.command_hz, 2),
             "speed_hz": round(pump.speed_hz, 2),
             "running": pump.speed_hz > 0.0,
             "flow_m3h": round(pump.flow_m3h, 2),

@@ -12,6 +12,7 @@ import random
 from collections.abc import Sequence
 from enum import StrEnum, unique
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, assert_never
 
 import msgspec
@@ -32,6 +33,7 @@ _DIURNAL: Final = (
     (0.0, 0.60), (3.0, 0.40), (5.0, 0.55), (7.5, 1.55), (10.0, 1.20), (14.0, 0.95), (17.0, 1.10), (19.5, 1.50),
     (22.0, 1.00), (24.0, 0.60),
 )  # fmt: skip
+_LEGS: Final = tuple(pairwise(_DIURNAL))
 _NOISE_PERIODS_S: Final = (47.0, 131.0, 389.0, 1_021.0)
 _NOISE_SHARE: Final = 0.08
 _NO_LOAD_SHARE: Final = 0.35
@@ -65,10 +67,11 @@ class PumpTruth(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StationTruth(msgspec.Struct, frozen=True, kw_only=True):
-    """What one station really holds, took in, pumped and lost."""
+    """What one station really holds, took in, pumped and lost; `passed_s` is the time that it has lived."""
 
     level_m: float
     pumps: tuple[PumpTruth, ...]
+    passed_s: float = 0.0
     inflow_m3h: float = 0.0
     inflow_m3: float = 0.0
     pumped_m3: float = 0.0
@@ -109,8 +112,7 @@ def fresh_station(station: DemoStation, *, level_m: float | None = None) -> Stat
 def forecast_inflow_m3h(station: DemoStation, t_s: float) -> float:
     """Return the mean inflow of this hour of the day (UTC): what an optimiser could know."""
     hour = t_s % _DAY_S / _HOUR_S
-    before = max(point for point in _DIURNAL if point[0] <= hour)
-    after = min(point for point in _DIURNAL if point[0] > hour)
+    before, after = next(leg for leg in _LEGS if hour < leg[1][0])
     part = (hour - before[0]) / (after[0] - before[0])
     return station.base_inflow_m3h * (before[1] + part * (after[1] - before[1]))
 
@@ -137,8 +139,8 @@ def _phases(seed: int, station_id: str) -> tuple[float, ...]:
 
 
 def flows_m3h(station: DemoStation, speeds_hz: Sequence[float], *, level_m: float) -> list[float]:
-    """Return each pump's flow: the point where the pumps together meet the main's curve, found by
-    bisection.
+    """Return each pump's flow: the point where the pumps together meet the main's curve; for more than one
+    found by bisection.
     """
     static_m = station.static_lift_m - level_m
 
@@ -148,11 +150,21 @@ def flows_m3h(station: DemoStation, speeds_hz: Sequence[float], *, level_m: floa
 
     if level_m <= station.air_m or not any(speeds_hz):
         return [0.0] * len(station.pumps)
+    if sum(hz > 0.0 for hz in speeds_hz) == 1:
+        return [
+            _flow_alone(station, pump, hz, static_m)
+            for pump, hz in zip(station.pumps, speeds_hz, strict=True)
+        ]
     low, high = 0.0, sum(each(0.0))
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if sum(each(middle)) > middle else (low, middle)
     return each((low + high) / 2)
+
+
+def _flow_alone(station: DemoStation, pump: DemoPump, speed_hz: float, static_m: float) -> float:
+    spare_m = (speed_hz / RATED_HZ) ** 2 * pump.shutoff_head_m - static_m
+    return math.sqrt(spare_m / (pump.curve + station.pipe)) if speed_hz > 0.0 and spare_m > 0.0 else 0.0
 
 
 def _flow_at_head(pump: DemoPump, speed_hz: float, head_m: float) -> float:
@@ -203,6 +215,7 @@ def step(
             _run(station.pumps[index], before, speeds[index], flows[index], dry=dry, dt_s=dt_s)
             for index, before in enumerate(truth.pumps)
         ),
+        passed_s=truth.passed_s + dt_s,
         inflow_m3h=inflow,
         inflow_m3=truth.inflow_m3 + inflow * hours,
         pumped_m3=truth.pumped_m3 + pumped_m3,

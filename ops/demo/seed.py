@@ -9,17 +9,20 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 from sqlalchemy import Connection, create_engine, delete, func, insert, literal, select, update
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from actors.vocabulary import DeviceError
+from actors.vocabulary import DeviceError, Quality
 from ops.demo.catalogue import LIMITS, SITE_ID, SITE_NAME, STATIONS, TIMEZONE, demo_site, limits_of
+from ops.demo.observing import WINDOW_S, Report, Seen, observe
 from ops.demo.planning import plan_rows, version_at
 from storage.models import (
     optimiser_status,
     pump_commissioning_envelopes,
+    pump_feedback,
     pump_plans,
     pump_safety_limits,
     pump_stations,
@@ -32,11 +35,20 @@ from storage.urls import parsed, shown
 
 _BUSY_TIMEOUT_S: Final = 5
 _BACK: Final = timedelta(days=1)
-_AHEAD: Final = timedelta(days=2)
+# Each controller reports once a second; who reports more often is read no further.
+_REPORTS_MAX: Final = 4 * int(WINDOW_S) * sum(len(station.pumps) for station in STATIONS)
+_AHEAD: Final = timedelta(days=1)
 _KEEP: Final = timedelta(days=2)
 # The commissioning envelope: how far an approved limit may ever go.
 _ENVELOPE_SPEED_HZ: Final = (18.0, 52.0)
 _ENVELOPE_RATE_HZ_PER_S: Final = 5.0
+
+
+class Planned(msgspec.Struct, frozen=True, kw_only=True):
+    """A plan that was written; `blind`: for at least one station no feedback told where its well stands."""
+
+    version: int
+    blind: bool
 
 
 class DemoDatabase:
@@ -55,8 +67,7 @@ class DemoDatabase:
         self._engine: Engine = create_engine(where, poolclass=NullPool, connect_args=options)
 
     def seed(self, *, now: datetime) -> bool:
-        """Insert the demo's site with plans from yesterday to the day after tomorrow; False: it was there
-        already.
+        """Insert the demo's site with plans from yesterday to tomorrow; False: it was there already.
 
         Raises:
             DeviceError: the database refused.
@@ -66,23 +77,23 @@ class DemoDatabase:
             if connection.scalar(select(func.count()).where(sites.c.site_id == SITE_ID)):
                 return False
             _insert_configuration(connection, now=now)
-            _insert_plans(connection, start=now - _BACK, end=now + _AHEAD, now=now)
+            _insert_plans(connection, {}, start=now - _BACK, end=now + _AHEAD, now=now)
             _beat(connection, now=now)
         return True
 
-    def plan(self, *, now: datetime) -> int:
-        """Write the plans of the next two days in a new version and drop what nobody needs; return the
-        version.
+    def plan(self, *, now: datetime) -> Planned:
+        """Write the plans of the next day in a new version, from what feedback says, and drop what nobody needs.
 
         Raises:
             DeviceError: the database refused.
 
         """
         with self._transaction() as connection:
-            version = _insert_plans(connection, start=now, end=now + _AHEAD, now=now)
+            seen = _look(connection, now=now)
+            version = _insert_plans(connection, seen, start=now, end=now + _AHEAD, now=now)
             _forget(connection, now=now)
             _beat(connection, now=now)
-        return version
+        return Planned(version=version, blind=len(seen) < len(STATIONS))
 
     def beat(self, *, now: datetime) -> None:
         """Tell Calejo that the optimiser lives.
@@ -166,12 +177,57 @@ def _insert_limits(connection: Connection, pump_id: str, values: dict[str, Any],
     )
 
 
-def _insert_plans(connection: Connection, *, start: datetime, end: datetime, now: datetime) -> int:
+def _look(connection: Connection, *, now: datetime) -> dict[str, Seen]:
+    """Read what the stations reported lately; rows that are not GOOD tell nothing."""
+    table = pump_feedback.c
+    since = now - timedelta(seconds=WINDOW_S)
+    rows = connection.execute(
+        select(
+            table.pump_id,
+            table.measured_at,
+            table.wet_well_level_m,
+            table.actual_flow_m3h,
+            table.running,
+            table.local_override,
+            table.fault_code,
+        )
+        .where(
+            table.pump_id.in_([pump.pump_id for station in STATIONS for pump in station.pumps]),
+            moment(table.measured_at) >= _moment_of(since),
+            table.quality == Quality.GOOD.name,
+        )
+        .order_by(moment(table.measured_at).desc())
+        .limit(_REPORTS_MAX)
+    )
+    reports = [
+        Report(
+            pump_id=row.pump_id,
+            at_s=row.measured_at.timestamp(),
+            level_m=row.wet_well_level_m,
+            flow_m3h=row.actual_flow_m3h,
+            running=row.running,
+            away=bool(row.local_override or row.fault_code),
+        )
+        for row in rows
+    ]
+    seen: dict[str, Seen] = {}
+    for station in STATIONS:
+        own = {pump.pump_id for pump in station.pumps}
+        found = observe(station, [one for one in reports if one.pump_id in own], now_s=now.timestamp())
+        if found is not None:
+            seen[station.station_id] = found
+    return seen
+
+
+def _insert_plans(
+    connection: Connection, seen: dict[str, Seen], *, start: datetime, end: datetime, now: datetime
+) -> int:
     version = version_at(now)
     taken = connection.scalar(select(func.max(pump_plans.c.plan_version)))
     if taken is not None and taken >= version:
         version = taken + 1
-    connection.execute(insert(pump_plans), list(plan_rows(start=start, end=end, version=version)))
+    rows = plan_rows(now=now, start=start, end=end, version=version, seen=seen)
+    connection.execute(insert(pump_plans), list(rows))
     return version
 
 

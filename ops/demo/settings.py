@@ -36,7 +36,7 @@ class DemoSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     storm_first_s: float = 1_800.0
     storm_every_s: float = 21_600.0
     storm_lasts_s: float = 3_600.0
-    plan_every_s: float = 3_600.0
+    plan_every_s: float = 300.0
     heartbeat_every_s: float = 60.0
 
     def __post_init__(self) -> None:

@@ -43,6 +43,7 @@ OURS: Final = (
     "protocols.modbus.server",
     "storage.engine",
     "storage.epochs",
+    "storage.history",
     "storage.latches",
     "storage.modes",
     "storage.readers",

@@ -25,6 +25,7 @@ from supervisors.forking import guard
 from supervisors.forking.host import retry_s
 from supervisors.forking.protocol import RELOAD, STATUS, TOKEN_BYTES, framed
 from supervisors.forking.template import WORKER_SCRIPT
+from supervisors.process import descendants
 
 # In the data directory: of `calejo run`, which started its own Ray, and of `calejo node start`.
 RUN_STATE: Final = "forking.json"
@@ -39,6 +40,7 @@ _INTERPRETER_LINE_MAX: Final = 120
 _SOCKET_PATH_MAX: Final = 104
 # Ray's own name for "no job": JobID.nil() as the raylet writes it.
 NO_JOB: Final = "ffffffff"
+_TEMPLATE: Final = str(Path(__file__).with_name("template.py"))
 RELOAD_WITHIN_S: Final = 60.0
 _ANSWER_BYTES_MAX: Final = 65_536
 
@@ -79,6 +81,7 @@ class ForkedWorkers:
         self._node: bytes | None = None
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
+        self._host: int | None = None
         self._listening = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="forked workers", daemon=True)
@@ -219,17 +222,17 @@ class ForkedWorkers:
             "folder": str(self._folder),
             "socket": str(self._socket_path),
             "token": self._token.hex(),
-            "template": [sys.executable, str(Path(__file__).with_name("template.py"))],
+            "template": [sys.executable, _TEMPLATE],
             "worker_script": str(WORKER_SCRIPT),
         }
         with ours:
             with contextlib.suppress(OSError):
                 with self._lock:
-                    self._control = ours
+                    self._control, self._host = ours, process.pid
                     ours.sendall(json.dumps(told).encode() + b"\n" + (self._node or b""))
                 self._hear(ours)
             with self._lock:
-                self._control = None
+                self._control = self._host = None
         status = process.wait()
         return "node ended" if status == 0 else f"it ended with {status}"
 
@@ -267,6 +270,15 @@ class ForkedWorkers:
         """Replace the template by one with the code that is on disk now (see `ask`)."""
         return ask(State(socket=str(self._socket_path), token=self._token.hex()), RELOAD)
 
+    def workers(self) -> list[int]:
+        """Return the pids of the workers that host and templates forked: children of Ray's that it does not see."""
+        with self._lock:
+            host = self._host
+        if host is None:
+            return []
+        direct = descendants(host)
+        return [pid for pid in direct if not _is_template(pid)]
+
     def stop(self) -> None:
         """End host and template. Workers that they forked are not touched: end those first."""
         self._stopping.set()
@@ -288,6 +300,13 @@ class ForkedWorkers:
             for path in self._folder.iterdir():
                 path.unlink(missing_ok=True)
             self._folder.rmdir()
+
+
+def _is_template(pid: int) -> bool:
+    try:
+        return _TEMPLATE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def prepared(

@@ -23,7 +23,7 @@ from actors.messages import (
 )
 from actors.runtime import Actor, Ports
 from actors.start import WorkerStart
-from actors.vocabulary import Address, Role, Settings, SiteConfig, Topology
+from actors.vocabulary import Address, Role, Settings, SiteConfig, Topology, UnavailableError
 from actors.vocabulary.ids import ALARM, ROOT, STORAGE, pump_address, site_address, station_part_address
 from actors.vocabulary.settings import PortSettings, SiteSettings
 from supervisors.memory import Remembered
@@ -371,6 +371,13 @@ def test_a_predecessor_that_was_not_killed_speaks_again_under_its_old_incarnatio
         stats = await world.ping(old, deadline_s=1.0)
         assert stats.incarnation == 1
         assert (await world.ping(world.life(SAFETY), deadline_s=1.0)).incarnation == 2
+        # Only that incarnation is protected, and only from supervisors.
+        world.hang(SAFETY)
+        await until(world, running_again(world, SAFETY, 3), within_s=10.0)
+        world.crash(old)
+        with pytest.raises(UnavailableError):
+            await world.ping(old, deadline_s=1.0)
+        assert world.life(SAFETY).incarnation == 3
 
     simulate(13, make, scenario)
 

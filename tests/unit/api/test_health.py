@@ -44,7 +44,10 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
 
 def test_a_living_process_says_so_and_is_ready_when_everything_serves(api: Served) -> None:
     """API-3: live and ready on the health port, not on REST's."""
-    assert api.get("/health/live", port=api.health).json() == {"status": "live"}
+    assert api.get("/health/live", port=api.health).json() == {
+        "status": "live",
+        "data_dir": api.settings.data_dir,
+    }
     ready = api.get("/health/ready", port=api.health)
     assert (ready.status, ready.json()) == (200, {"ready": True, "missing": []})
     api.get("/health/live").problem(404)

@@ -28,7 +28,7 @@ def write(tmp_path: Path, name: str, content: str) -> Path:
 def loaded(
     file: Path | None = None, environment: dict[str, str] | None = None, options: dict[str, Any] | None = None
 ) -> Settings:
-    return load(file=file, environment=environment or {}, options=options or {})
+    return load(file=file, environment=environment or {}, options=options or {}).settings
 
 
 def refusal(*arguments: Any) -> str:

@@ -165,7 +165,7 @@ def audit_record(number: int, **values: Any) -> AuditRecord:
     """Return an audit record."""
     whole = {
         "at": moment(number + 0.25),
-        "event_type": "mode_set",
+        "event_type": "MODE_SET",
         "actor": "anna",
         "source_address": "127.0.0.1",
         "object_id": "/north/s1/p1",
@@ -316,6 +316,36 @@ class RepositoryContract:
         stops = place.run(Access.WRITE, lambda database: History(database).stops())
         assert {(one.cleared_by, one.release, one.set_stamp) for one in stops} == {("carl", 15, 8)}
         assert len(stops) == 3
+
+    def test_the_stops_that_matter_come_back_however_many_were_cleared(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """EST-2: every uncleared one, the newest cleared ones, and whichever is asked for by its id."""
+        monkeypatch.setattr("storage.history.CLEARED_STOPS_MAX", 2)
+        monkeypatch.setattr("storage.history._IDS_MAX", 1)
+        clear = {"cleared_by": "bert", "cleared_at": moment(99), "clear_reason": "ok", "release": 20}
+        for number in range(6):
+            record = stop(f"c{number}", set_at=moment(number + 10))
+            place.write(msgspec.structs.replace(record, **clear))
+        place.write(stop("old", set_at=moment(0)), stop("new", set_at=moment(50)))
+
+        def read(*also: str) -> list[str]:
+            stops = place.run(Access.WRITE, lambda database: History(database).stops(also=also))
+            return [one.record_id for one in stops]
+
+        assert read() == ["old", "c4", "c5", "new"]
+        assert read("c1", "c5", "c0", "unknown") == ["old", "c0", "c1", "c4", "c5", "new"]
+
+    def test_alarms_without_an_end_come_back_newest_first(self, place: Place) -> None:
+        """ALM-1: what a former life of the alarm actor left open, as it was written."""
+        alarm = next(record for record in EVERY_KIND if isinstance(record, AlarmRecord))
+        many = [
+            msgspec.structs.replace(alarm, record_id=f"a{n}", raised_at=moment(n), returned_at=None)
+            for n in range(4)
+        ]
+        place.write(*many, msgspec.structs.replace(many[2], returned_at=moment(9)))
+        found = place.run(Access.WRITE, lambda database: History(database).open_alarms())
+        assert found == (many[3], many[1], many[0])
 
     def test_not_a_number_is_kept_as_text(self, place: Place) -> None:
         """SAF-3: a non-finite proposal is recorded, the same on both engines."""

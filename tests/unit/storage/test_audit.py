@@ -20,7 +20,7 @@ def record(number: int, after: dict[str, Any] | None = None) -> AuditRecord:
     return AuditRecord(
         record_id=f"a{number}",
         at=NOON,
-        event_type="mode_set",
+        event_type="MODE_SET",
         actor="änna",
         source_address="127.0.0.1",
         object_id="p1",

@@ -4,6 +4,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -194,3 +195,61 @@ def test_what_a_killed_writer_left_is_no_stop_and_is_swept(tmp_path: Path) -> No
     folder(tmp_path, SECOND + 7200).merge([stop("c")])
     assert not left.exists()
     assert [record.record_id for record in latches.load()] == ["a", "b", "c"]
+
+
+def test_a_folder_is_new_until_its_release_floor_is_asked_for(tmp_path: Path) -> None:
+    """EST-2: stops and stamps alone do not tell that the database's stops are here as well."""
+    latches = folder(tmp_path)
+    assert latches.is_new()
+    latches.merge([stop("a")])
+    latches.next_stamp()
+    assert latches.is_new()
+    latches.release_floor()
+    assert not latches.is_new()
+    assert not folder(tmp_path).is_new()
+
+
+def test_dropped_ids_are_gone_and_no_other(tmp_path: Path) -> None:
+    """EST-2: every file of the ids, in whatever version; a damaged file is not ours to forget."""
+    latches = folder(tmp_path)
+    odd = stop("ein/böser id\0")
+    latches.merge([cleared(stop("a")), stop("a", by="carl"), cleared(odd), stop("aa"), cleared(stop("d"))])
+    damaged = next((tmp_path / "latches").glob("d.stop.*"))
+    damaged.write_bytes(b"{")
+    before = latches.fingerprint()
+    latches.drop(["a", odd.record_id, "d", "unknown"])
+    assert latches.fingerprint() != before
+    assert [(record.record_id, record.cleared_by) for record in latches.load()] == [
+        ("aa", None),
+        (f"unreadable:{damaged.name}", None),
+    ]
+
+
+def unlinks(count: int) -> Callable[..., None]:
+    """Return an `unlink` that works so many times and then refuses."""
+    unlink, left = Path.unlink, iter(range(count))
+
+    def limited(path: Path, *, missing_ok: bool = False) -> None:
+        if next(left, None) is None:
+            raise OSError(5, "Input/output error")
+        unlink(path, missing_ok=missing_ok)
+
+    return limited
+
+
+def test_a_crash_while_ids_are_dropped_leaves_no_stop_without_its_clear(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EST-2: whichever of the files went last: the ids are cleared or gone, never active again."""
+    latches = folder(tmp_path)
+    for left in range(1, 5):
+        latches.merge([cleared(stop("a")), cleared(stop("b"))])
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", unlinks(left))
+            if left < 4:
+                with pytest.raises(DeviceError, match="Input/output"):
+                    latches.drop(["a", "b"])
+            else:
+                latches.drop(["a", "b"])
+        assert all(record.cleared_by == "bert" for record in latches.load())
+    assert latches.load() == ()

@@ -55,7 +55,7 @@ def precious(number: int) -> list[Record]:
         AuditRecord(
             record_id=f"a{number}",
             at=NOON,
-            event_type="stop",
+            event_type="EMERGENCY_STOP_SET",
             actor="anna",
             source_address="",
             object_id="p1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from actors.alarm.lifecycle import (
     ALARMS_MAX,
     RETURNS_MAX,
@@ -12,6 +14,7 @@ from actors.alarm.lifecycle import (
     asserted,
     returned,
     settle,
+    taken_over,
     view,
 )
 from actors.messages import AlarmAsserted, AlarmReturned
@@ -45,7 +48,7 @@ class Desk:
         self.held = AlarmList()
         self.records: list[AlarmRecord] = []
 
-    def tell(self, *news: AlarmAsserted | AlarmReturned, at_s: float | None = None) -> Desk:
+    def tell(self, *news: AlarmAsserted | AlarmReturned, at_s: float | None = None) -> Self:
         for each in news:
             now = each.at if at_s is None else T0.plus(at_s)
             if isinstance(each, AlarmAsserted):
@@ -55,7 +58,7 @@ class Desk:
                 self.held = returned(self.held, each, now=now)
         return self
 
-    def settle(self, at_s: float) -> Desk:
+    def settle(self, at_s: float) -> Self:
         self.held, records = settle(self.held, now=T0.plus(at_s))
         self.records += records
         return self
@@ -153,3 +156,82 @@ def test_remembered_returns_are_bounded() -> None:
     for number in range(RETURNS_MAX + 10):
         desk.tell(gone(number, subject=f"n{number}"))
     assert len(desk.held.returns) == RETURNS_MAX
+
+
+def left_open(at_s: float, *, subject: str = "p1", record_id: str = "old") -> AlarmRecord:
+    return AlarmRecord(
+        record_id=record_id,
+        condition="c",
+        subject=subject,
+        severity=Severity.HIGH,
+        text="t",
+        raised_at=T0.plus(at_s).utc,
+    )
+
+
+class Heir(Desk):
+    """A new life of the list, handed what the former one left open."""
+
+    def take_over(self, *records: AlarmRecord, at_s: float) -> Self:
+        self.held, closing = taken_over(self.held, records, now=T0.plus(at_s))
+        self.records += closing
+        return self
+
+
+def test_an_alarm_outlives_the_alarm_actor_in_one_record() -> None:
+    """ALM-1: taken up, asserted again, returned: the record that the former life began gets its end."""
+    heir = Heir().take_over(left_open(-500), at_s=0)
+    (shown,) = view(heir.held, now=T0)
+    assert (shown.state, shown.raised_at.utc) == ("UNACKNOWLEDGED", T0.plus(-500).utc)
+    heir.tell(raised(10)).settle(200)
+    assert heir.states() == ["UNACKNOWLEDGED"]
+    heir.tell(gone(300)).settle(330)
+    (closed,) = heir.records
+    assert (closed.record_id, closed.returned_at) == ("old", T0.plus(300).utc)
+
+
+def test_an_alarm_that_returned_while_nobody_listened_does_not_stand_for_ever() -> None:
+    """ALM-1: not asserted to the new life within a minute: it ends, once."""
+    heir = Heir().take_over(left_open(-500), at_s=0).settle(60)
+    assert heir.states() == ["UNACKNOWLEDGED"]
+    heir.settle(61).settle(81).settle(200)
+    assert heir.states() == ["RETURNED_UNACKNOWLEDGED"]
+    (closed,) = heir.records
+    assert (closed.record_id, closed.returned_at) == ("old", T0.plus(61).utc)
+
+
+def test_a_return_to_the_new_life_ends_what_the_former_one_began() -> None:
+    """ALM-1: heard before or after the old record was taken up; chattering afterwards is a life of its own."""
+    late = Heir().tell(gone(1)).take_over(left_open(-500), at_s=2)
+    assert [record.returned_at for record in late.records] == [T0.plus(1).utc]
+    assert late.states() == []
+    early = Heir().take_over(left_open(-500), at_s=0).tell(gone(1), raised(2)).settle(90).settle(200)
+    assert early.states() == ["UNACKNOWLEDGED"]
+    assert early.records == []
+
+
+def test_no_old_record_stays_open_beside_a_new_one() -> None:
+    """ALM-1: raised anew before the old one was known; several left open; what is ours stays as it is."""
+    heir = Heir().tell(raised(5))
+    (ours,) = heir.records
+    older = left_open(-900, record_id="older")
+    heir.take_over(left_open(-500), older, ours, at_s=6)
+    ends = {record.record_id: record.returned_at for record in heir.records}
+    assert ends == {ours.record_id: None, "old": T0.plus(5).utc, "older": T0.plus(5).utc}
+    both = Heir().take_over(older, left_open(-500), at_s=0)
+    assert [(record.record_id, record.returned_at) for record in both.records] == [
+        ("older", T0.plus(-500).utc)
+    ]
+    assert both.states() == ["UNACKNOWLEDGED"]
+
+
+def test_no_more_are_taken_over_than_have_room() -> None:
+    """SUP-6: the list stays bounded, the newest are taken."""
+    heir = Heir()
+    heir.take_over(
+        *(left_open(-n, subject=f"n{n}", record_id=f"r{n}") for n in range(1, ALARMS_MAX + 5)), at_s=0
+    )
+    subjects = {alarm.subject for alarm in view(heir.held, now=T0)}
+    assert len(subjects) == ALARMS_MAX
+    assert "n1" in subjects
+    assert f"n{ALARMS_MAX + 4}" not in subjects

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.discovery.actor import DiscoveryActor
@@ -16,8 +17,9 @@ from actors.messages import (
     TopologyDiscovered,
 )
 from actors.start import WorkerStart
-from actors.vocabulary import DeviceError, InvalidRow, Role, Settings, SiteConfig, Topology
+from actors.vocabulary import DeviceError, InvalidRow, Role, Settings, SiteConfig, StationConfig, Topology
 from actors.vocabulary.ids import ALARM, DISCOVERY, ROOT
+from protocols.points import site_points
 from tests.unit.actors.storage.ports import START, FakePorts
 
 NORTH = SiteConfig(site_id="north", name="North", timezone="UTC")
@@ -207,3 +209,24 @@ def test_a_refusing_disk_costs_only_the_memory(refuses: bool) -> None:
         assert len(scene.told_root) == 1
 
     run(story, store=store)
+
+
+def test_a_station_named_like_a_point_does_not_darken_its_site() -> None:
+    """MOD-2, DAT-4: the protocols' own rule about names, asked at discovery; an alarm names the row."""
+    stations = tuple(
+        StationConfig(station_id=name, site_id="north", name=name, timezone="UTC", modbus_unit_id=unit)
+        for unit, name in enumerate(("emergency_stop", "s1"), start=1)
+    )
+
+    async def story(scene: Scene) -> None:
+        scene.reader.sites = (msgspec.structs.replace(NORTH, stations=stations),)
+        await scene.actor.start()
+        topology = (await scene.look()).topology
+        assert topology is not None
+        assert [station.station_id for station in topology.sites[0].stations] == ["s1"]
+        assert site_points(topology.sites[0])
+        (alarm,) = [news for news in scene.told_alarm if isinstance(news, AlarmAsserted)]
+        assert alarm.subject == "pump_stations/emergency_stop"
+        assert "site point" in alarm.text
+
+    run(story)

@@ -9,6 +9,7 @@ from actors.vocabulary import (
     ControlType,
     FailsafeStrategy,
     InvalidRow,
+    InvalidValueError,
     PumpConfig,
     SafetyLimits,
     SiteConfig,
@@ -170,3 +171,45 @@ def test_each_broken_row_is_one_alarm_that_returns_when_it_is_mended() -> None:
         ("sites/x", "c: wrong"),
     }
     assert [one.subject for one in told if isinstance(one, AlarmReturned)] == ["pumps/p0"]
+
+
+def no_f(place: StationConfig) -> None:
+    """Refuses what begins with an f, and two pumps in slot 9."""
+    for name in (place.station_id, *(one.pump_id for one in place.pumps)):
+        if name.startswith("f"):
+            raise InvalidValueError(f"{name}: no f")
+    if [one.wire_slot for one in place.pumps].count(9) > 1:
+        raise InvalidValueError("slot 9 twice")
+
+
+def placed(previous: Topology | None, *stations: StationConfig) -> tuple[Topology, list[tuple[str, str]]]:
+    found = merge(previous, [site(*stations)], [], check_station=no_f)
+    return found, [(row.table, row.key) for row in found.invalid if row.column == "wire"]
+
+
+def test_what_has_no_place_on_the_wires_is_skipped_and_nothing_else() -> None:
+    """DAT-4, MOD-2: one bad id costs its own row, with the reason; the site's map is made of the rest."""
+    good = station("s1", pump("p1", approved=limits()), pump("failsafe", approved=limits(), slot=1))
+    bad = station("far", pump("p2", approved=limits()), unit=2)
+    twice = station(
+        "s3",
+        pump("p3", approved=limits(), slot=9),
+        pump("p4", approved=limits(), slot=9),
+        pump("p5", approved=limits()),
+        unit=3,
+    )
+    found, refused = placed(None, good, bad, twice, station("s4", pump("p6", approved=limits()), unit=4))
+    assert set(pumps_of(found)) == {"p1", "p6"}
+    assert refused == [("pump_stations", "far"), ("pump_stations", "s3"), ("pumps", "failsafe")]
+    assert "no f" in next(row.reason for row in found.invalid if row.key == "far")
+    asserted = [one for one in news((), found.invalid, START) if isinstance(one, AlarmAsserted)]
+    assert {one.subject for one in asserted} >= {"pump_stations/far", "pump_stations/s3", "pumps/failsafe"}
+
+
+def test_a_station_that_loses_its_place_stays_as_it_was() -> None:
+    """DAT-4: a slip of the pen takes no running station off the wires."""
+    before, _ = placed(None, station("s1", pump("p1", approved=limits(), slot=9)))
+    slipped = station("s1", pump("p1", approved=limits(), slot=9), pump("p2", approved=limits(), slot=9))
+    after, refused = placed(before, slipped)
+    assert set(pumps_of(after)) == {"p1"}
+    assert refused == [("pump_stations", "s1")]

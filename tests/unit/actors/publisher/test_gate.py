@@ -482,6 +482,28 @@ def test_clearing_never_starts_at_once_even_if_the_chain_slept_through_it() -> N
     assert len(steps) >= 74
 
 
+def test_two_ramps_after_a_clear_do_not_add_up() -> None:
+    """EST-2, CTL-3: a gate that catches up with a chain that still ramps stays on its own ramp until both stand."""
+    bench = Bench()
+    record = stop_record()
+    bench.latches = LatchSet.of([record])
+    bench.tick(hz=0.0)
+    bench.look()
+    bench.latches = LatchSet.of([cleared(record, by="op", at=T0.utc, reason="ok", release=FLOOR + 20)])
+    bench.after(0.1)
+    shown: list[float] = []
+    for tenth in range(200):
+        if tenth % 10 == 0:
+            bench.tick(hz=min(21.5 + 0.2 * tenth, 35.0))  # the chain is 0.75 s ahead of the gate
+        shown.append(bench.look().setpoint_hz)
+        bench.after(0.1)
+    assert shown[0] == 20.0
+    assert shown[-1] == 35.0
+    since = {hz: tenth for tenth, hz in reversed(list(enumerate(shown)))}
+    for (hz, tenth), (later_hz, later) in pairwise(sorted(since.items())):
+        assert later_hz - hz <= 2.0 * 0.1 * (later - tenth) + 0.011, f"{hz} to {later_hz} Hz too soon"
+
+
 def test_a_chain_that_knows_of_the_stop_is_followed() -> None:
     """EST-2: 0 decided after the clear ends the gate's own hold; the chain's ramp is shown as it is."""
     bench = Bench()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -358,7 +358,22 @@ def test_a_stop_is_decided_at_once_with_the_old_origin_and_a_new_sequence() -> N
     cleared = stop(cleared_by="me", cleared_at=START.utc, release=5)
     rig.send(StopsChanged(stops=(cleared,), origin="/api"))
     [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[1])
-    assert (batch.setpoints[0].setpoint_hz, batch.setpoints[0].run_inhibit) == (20.0, False)
+    assert (batch.setpoints[0].setpoint_hz, batch.setpoints[0].run_inhibit) == (0.0, False)
+    assert batch.setpoints[0].reason is Reason.HELD_STOPPED
+
+
+def test_nothing_starts_before_the_next_tick() -> None:
+    """EST-2, SAF-9: a clear is decided at once, the start that it permits with the pump's next tick only: a gate shows
+    none before it, and a ramp begun ahead of the gate's would show in a step when that gate is replaced."""
+    rig = Rig()
+    rig.second()
+    rig.send(StopsChanged(stops=(stop(),), origin="/api"))
+    rig.send(StopsChanged(stops=(stop(cleared_by="me", cleared_at=START.utc, release=5),), origin="/api"))
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[1])[-1:]
+    assert batch.setpoints[0].setpoint_hz == 0.0
+    rig.second()
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[1])[-1:]
+    assert batch.setpoints[0].setpoint_hz == 20.0
 
 
 def test_a_disk_that_refuses_hinders_no_stop() -> None:
@@ -397,6 +412,33 @@ def test_latches_are_loaded_before_the_first_decision_and_looked_at_each_second(
     rig.send(Tick(what=BEAT))
     [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[0])
     assert batch.setpoints[0].mode is Mode.OUT_OF_SERVICE
+
+
+class NewFolder(FakeLatches):
+    """A latch folder that was not joined with the database yet."""
+
+    new = True
+
+    def is_new(self) -> bool:
+        return self.new
+
+    def drop(self, record_ids: Collection[str]) -> None:
+        raise AssertionError("safety forgets nothing")
+
+
+def test_nothing_is_decided_before_a_new_folder_holds_the_databases_stops() -> None:
+    """EST-2, SAF-10: or the chain would ramp while its gates pass nothing on; a stop that comes is kept meanwhile."""
+    latches = NewFolder()
+    rig = Rig(latches=latches)
+    rig.second()
+    rig.send(StopsChanged(stops=(stop(),), origin="/api"))
+    rig.send(Tick(what=BEAT))
+    assert rig.take(SetpointsDecided) == []
+    assert rig.send(GetStationDecisions()).waiting_for == {"a": "latches"}
+    latches.new = False
+    rig.send(Tick(what=BEAT))
+    [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[0])
+    assert batch.setpoints[0].reason is Reason.EMERGENCY_STOP
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,20 @@ def test_retry_takes_a_child_out_of_quarantine(api: Served, data: Path, capsys: 
 # --------------------------------------------------------------------------- configuration, database
 
 
+def test_each_setting_tells_where_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """CFG-1: at three in the morning one sees which file or variable set a value."""
+    config = tmp_path / "calejo.yaml"
+    config.write_text("ports: {modbus: 1502}\n")
+    monkeypatch.setenv("CALEJO_CONTROL__PERIOD_S", "2")
+    out = run(capsys, "config", "show", "--config", config).out
+    rows = {line.split()[0]: line.split(maxsplit=2)[1:] for line in out.splitlines()}
+    assert rows["ports.modbus"] == ["1502", str(config)]
+    assert rows["control.period_s"] == ["2.0", "environment CALEJO_CONTROL__PERIOD_S"]
+    assert rows["ports.opcua"] == ["4840", "default"]
+
+
 def test_config_check_show_schema(tmp_path: Path, capsys: Capsys) -> None:
     """CFG-1: valid, what is in force with secrets masked, the schema."""
     config = tmp_path / "c.yaml"

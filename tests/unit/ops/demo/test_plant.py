@@ -29,7 +29,7 @@ by_station = pytest.mark.parametrize("station", STATIONS, ids=lambda station: st
 @by_station
 def test_on_its_own_levels_a_station_neither_spills_nor_runs_dry(station: DemoStation) -> None:
     """OPS-4: a day with four storms, no Calejo at all: the ground truth of the plant alone is clean."""
-    story = Story(station).go(86_400, dt_s=2.0)
+    story = Story(station).go(86_400, dt_s=4.0)
     assert story.truth.spilled_m3 == 0.0
     assert [pump.dry_run_s for pump in story.truth.pumps] == [0.0] * len(station.pumps)
     assert story.level_min_m > station.dry_cut_out_m

@@ -148,7 +148,7 @@ def test_the_dry_cut_out_stops_a_remote_pump() -> None:
 def test_a_level_sensor_that_fails_low_spills_nothing_because_of_the_float() -> None:
     """OPS-4: a closed float outranks an analogue value that says dry."""
     failing = Sensor().with_fault(SensorFault.FAILING_LOW, level_m=1.2, now_s=0.0)
-    story = Story(HARBOUR, sensor=failing).go(6 * 3_600, inflow=150)
+    story = Story(HARBOUR, sensor=failing).go(6 * 3_600, inflow=150, dt_s=2.0)
     assert story.level_max_m >= HARBOUR.high_float_m
     assert story.truth.spilled_m3 == 0.0
     assert sum(pump.run_s for pump in story.truth.pumps) > 600

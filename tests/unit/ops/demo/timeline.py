@@ -27,9 +27,15 @@ class Story:
     """One station; `blocks` says what is read for a pump at a second, None: nothing is."""
 
     def __init__(
-        self, station: DemoStation, *, level_m: float | None = None, sensor: Sensor | None = None
+        self,
+        station: DemoStation,
+        *,
+        level_m: float | None = None,
+        sensor: Sensor | None = None,
+        start_s: float = DAY_S,
+        seed: int = 7,
     ) -> None:
-        self.station = station
+        self.station, self.start_s, self.seed = station, start_s, seed
         self.truth: StationTruth = fresh_station(station, level_m=level_m)
         self.memory: Memory = fresh_memory(station)
         self.sensor = sensor or Sensor()
@@ -72,7 +78,11 @@ class Story:
             came = inflow
             if came is None:
                 came = inflow_m3h(
-                    self.station, DAY_S + self.t_s, seed=7, storm=storm or Storm(), origin_s=DAY_S
+                    self.station,
+                    self.start_s + self.t_s,
+                    seed=self.seed,
+                    storm=storm or Storm(),
+                    origin_s=self.start_s,
                 )
             commands = [pump.command_hz for pump in self.memory.pumps]
             self.truth = step(self.station, self.truth, commands, inflow=came, dt_s=dt_s)
