@@ -119,6 +119,14 @@ def _add_run(
     )
     bench.add_argument("--seconds", type=duration_s, default=20.0, help="how long each rate is measured")
     bench.add_argument(
+        "--pumps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="only this: so many pumps at 1 Hz for --seconds (to 500)",
+    )
+    bench.add_argument("--cold", action="store_true", help="with --pumps: processes started cold, not forked")
+    bench.add_argument(
         "--kills",
         type=int,
         choices=range(11),
