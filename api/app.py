@@ -110,11 +110,22 @@ def _body_value(request: AnyRequest, key: str) -> Any:
     scope: Any = request.scope
     try:
         place = msgspec.json.decode(scope.get(BODY_KEY, b""))
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
     for part in key.split("."):
         place = place.get(part) if isinstance(place, dict) else None
     return place
+
+
+def _is_nested_too_deeply(request: AnyRequest) -> bool:
+    scope: Any = request.scope
+    try:
+        msgspec.json.decode(scope.get(BODY_KEY, b""))
+    except RecursionError:
+        return True
+    except msgspec.DecodeError:
+        pass
+    return False
 
 
 def _exception_handlers(log: Log) -> ExceptionHandlersMap:
@@ -122,7 +133,13 @@ def _exception_handlers(log: Log) -> ExceptionHandlersMap:
         log.error("handler_failed", path=request.url.path, error=repr(error))
         return _problem(request, HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the log has it")
 
+    def nested(request: AnyRequest, error: RecursionError) -> Response[Any]:
+        if not _is_nested_too_deeply(request):
+            return bug(request, error)
+        return _problem(request, HTTPStatus.BAD_REQUEST, "body: nested too deeply", title="Invalid value")
+
     return {
+        RecursionError: nested,
         InvalidValueError: _invalid,
         UnknownSubjectError: _unknown,
         RefusedError: _refused,

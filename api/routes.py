@@ -19,6 +19,7 @@ from actors.vocabulary import (
     InvalidValueError,
     Mode,
     PumpConfig,
+    RefusedError,
     Scope,
     SiteConfig,
     StationConfig,
@@ -207,7 +208,10 @@ async def explain(state: State, pump_id: PumpId) -> dict[str, Any]:
 async def set_mode(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[ModeCommand]
 ) -> ModeView:
-    """Command a mode (CTL-7); MANUAL goes through the same safety layer as a plan."""
+    """Command a mode (CTL-7); MANUAL goes through the same safety layer as a plan.
+
+    Only AUTO returns a pump to service: a speed meant for a pump that runs must not lift the mark of another hand.
+    """
     _strictly(request, ModeCommand)
     service, _, station, chosen = await _found(state, pump_id)
     mode = _checked_mode(data)
@@ -219,6 +223,8 @@ async def set_mode(
         )
         note = "durable" if answer.durable else f"NOT durable: {answer.detail}"
         return ModeView(pump_id=chosen.pump_id, mode=data.mode, by=by, note=note)
+    if mode is Mode.MANUAL and chosen.pump_id in (await service.stops.out_of_service())[0]:
+        raise RefusedError(f"pump {chosen.pump_id}: out of service, AUTO returns it to service first")
     command = SetMode(
         pump_id=chosen.pump_id,
         command_id=command_id,
@@ -229,11 +235,12 @@ async def set_mode(
     )
     # The pump's own mode first: a return to service must find the mode that the operator asked for.
     status, is_repeat = await service.sources.set_mode(station, command), service.done_before(command_id)
-    if not is_repeat:
+    if not is_repeat and mode is Mode.AUTO:
         # A repeated command must not lift a mark that somebody set after it.
         await service.stops.return_to_service(
             pump_id=chosen.pump_id, reason=data.reason, by=by, now=now, peer=peer
         )
+    if not is_repeat:
         service.mode_done(command, peer=peer, now=now)
     return ModeView(
         pump_id=chosen.pump_id,

@@ -45,14 +45,23 @@ def upgrade(settings: Settings) -> str:
 
 
 def require_current(settings: Settings) -> None:
-    """Return if the schema is the one this version needs.
+    """Return if the schema is the one this version needs, and the reader may read what it is there for.
 
     Raises:
         DeviceError: it is missing, older or newer (storage.schema.SchemaError: one line, with what to do), or the
-            database cannot be reached.
+            database cannot be reached or read.
 
     """
-    schema.require_current(database_urls(settings).writer)
+    urls = database_urls(settings)
+    schema.require_current(urls.writer)
+    try:
+        schema.require_readable(urls.reader)
+    except DeviceError as error:
+        if settings.database.reader_url:
+            text = f"database.reader_url: {error} (expected this database by a login of control_reader)"
+        else:
+            text = f"database.url: {error} (set database.reader_url to this database by a login of control_reader)"
+        raise DeviceError(text) from error
 
 
 def needed_revision() -> str:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from actors.messages import Done, GetTree, StopTree, TreeNode, TreeView
+from actors.messages import GetTree, TreeNode, TreeView
 from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Settings, UnavailableError
 from actors.vocabulary.ids import ROOT
@@ -25,12 +25,13 @@ from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 from ops.cli.settings_of import settings_of
 from ops.progress import Teller, starting, stopping
-from ops.rundir import DataDirectory
+from ops.rundir import DataDirectory, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
 
 if TYPE_CHECKING:
     from supervisors.ray_runtime import RayRuntime
     from supervisors.ray_session import RaySession
+    from supervisors.root_keeper import RootKeeper
 
 _STOP_BUDGET_S: Final = 6.0  # with the plant and Ray itself, all has to end within 15 s
 _LOOK_S: Final = 0.25
@@ -55,7 +56,7 @@ def command(arguments: argparse.Namespace) -> int:
             folder.acquire()
         try:
             with _told_in_one_line():
-                _prepare(settings, tell, demo=arguments.demo)
+                _prepare(settings, tell, demo=arguments.demo, local=arguments.address is None)
             code, clean = _with_ray(
                 settings, folder, stop, tell, address=arguments.address, demo=arguments.demo
             )
@@ -80,8 +81,9 @@ def _told_in_one_line() -> Iterator[None]:
         raise ExitError(FAILED, str(error)) from error
 
 
-def _prepare(settings: Settings, tell: Teller, *, demo: bool) -> None:
-    _check_ports(settings)
+def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> None:
+    if local:  # on a cluster joined our own tree may live on, and have them
+        _check_ports(settings)
     if demo:
         from ops.demo.seed import DemoDatabase
 
@@ -127,12 +129,14 @@ def _with_ray(
     if stop.asked:
         return DONE, True
     # Ray costs a second to import and some to start: only when everything else is known to be good.
-    from supervisors.ray_session import connect
+    from supervisors.ray_session import NAMESPACE, connect
 
     tell.say("starting Ray" if address is None else f"joining Ray at {address}")
     try:
         with _told_in_one_line():
-            session = connect(settings, address=address)
+            # Others may run Calejo on the same cluster, each with its data directory.
+            namespace = NAMESPACE if address is None else f"{NAMESPACE}-{folder.identity()}"
+            session = connect(settings, address=address, namespace=namespace)
         stop.take()  # Ray's core has put its own handlers over ours
     except StopInsistedError:
         tell.say("stopped while Ray was starting")
@@ -160,6 +164,7 @@ class _Run:
         self._demo = demo
         self._stop = asyncio.Event()
         self._failure = ""
+        self._keeper: RootKeeper | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def until_stopped(self, stop: StopRequest) -> int:
@@ -177,8 +182,8 @@ class _Run:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             # The plant last: it sees an ordinary end of Calejo as a real one would, and goes on by itself.
-            if self._session.lost() is None:
-                await self._end_tree(runtime)
+            if self._keeper is not None and self._session.lost() is None:
+                await self._end_tree(runtime, self._keeper)
             if self._demo:
                 await self._stop_plant()
         return FAILED if self._failure else DONE
@@ -214,6 +219,11 @@ class _Run:
         from supervisors.root_keeper import RootKeeper
 
         keeper = RootKeeper(runtime, WorkerStart(role=Role.SUPERVISOR, address=ROOT, settings=self._settings))
+        if await keeper.adopt():
+            self._tell.say("the tree of this data directory lives on: taken over")
+        elif not self._session.local:
+            _check_ports(self._settings)
+        self._keeper = keeper  # from here on the tree is ours to end
         await keeper.start(deadline_s=_ROOT_START_S)
         self._announce()
         self._spawn(keeper.keep)
@@ -222,13 +232,11 @@ class _Run:
         await self._until_ready(runtime)
 
     def _announce(self) -> None:
-        from supervisors.ray_session import NAMESPACE
-
         self._folder.announce(
             self._settings,
             started_at=datetime.now(UTC).isoformat(),  # noqa: TID251  (this shell has no actor's clock)
             ray_address=self._session.address,
-            namespace=NAMESPACE,
+            namespace=self._session.setup.namespace,
         )
 
     # ------------------------------------------------------------------ readiness
@@ -253,8 +261,7 @@ class _Run:
             DeviceError: another program answers on our port.
 
         """
-        api = self._settings.api
-        health = f"http://{api.host}:{api.health}"
+        health = urls_of(self._settings).health
         try:
             whose = await asyncio.to_thread(call, health, "GET", "/health/live", timeout_s=5.0)
             if whose.get("data_dir") != self._settings.data_dir:
@@ -276,10 +283,10 @@ class _Run:
         return answer.nodes
 
     def _ready_line(self, waited_s: float) -> str:
-        ports, api = self._settings.ports, self._settings.api
+        urls = urls_of(self._settings)
         return (
-            f"ready after {waited_s:.1f} s: REST http://{api.host}:{api.rest}/api/v1  health http://{api.host}:{api.health}"
-            f"/health/ready  OPC UA opc.tcp://{ports.host}:{ports.opcua}  Modbus {ports.host}:{ports.modbus}"
+            f"ready after {waited_s:.1f} s: REST {urls.rest}/api/v1  health {urls.health}/health/ready"
+            f"  OPC UA {urls.opcua}  Modbus {urls.modbus}"
         )
 
     # ------------------------------------------------------------------ the demo's plant
@@ -305,16 +312,16 @@ class _Run:
 
     # ------------------------------------------------------------------ the end
 
-    async def _end_tree(self, runtime: RayRuntime) -> None:
-        """Stop the tree in reverse order; what does not answer in time ends with Ray."""
+    async def _end_tree(self, runtime: RayRuntime, keeper: RootKeeper) -> None:
+        """Stop the tree in reverse order; what does not answer in time ends by force, or with a Ray that is ours."""
         watching = asyncio.create_task(self._tell_the_end(runtime))
         try:
-            answer = await runtime.directory.ref(ROOT).ask(
-                StopTree(budget_s=_STOP_BUDGET_S), deadline_s=_STOP_BUDGET_S + 1.0
-            )
-            assert isinstance(answer, Done)
-        except DeviceError as error:
-            self._tell.say(f"the tree did not stop in order: {error}")
+            if why := await keeper.stop(budget_s=_STOP_BUDGET_S):
+                self._tell.say(f"the tree did not stop in order: {why}")
+            if not self._session.local:
+                await keeper.end_by_force()
+        except CalejoError as error:
+            self._tell.say(f"what is left of the tree was not ended: {error}")
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 
@@ -15,7 +17,33 @@ from actors.vocabulary.settings import PortSettings, Settings
 
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = "lock"
+IDENTITY_FILE: Final = "identity"
 _TRIES: Final = 10
+
+
+class Urls(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run listens, as others write it: an IPv6 address in brackets."""
+
+    rest: str
+    health: str
+    opcua: str
+    modbus: str
+
+
+def url_host(host: str) -> str:
+    """Return a host as it stands before `:port`."""
+    return f"[{host}]" if ":" in host else host
+
+
+def urls_of(settings: Settings) -> Urls:
+    """Return where a run with these settings listens."""
+    api, ports = url_host(settings.api.host), url_host(settings.ports.host)
+    return Urls(
+        rest=f"http://{api}:{settings.api.rest}",
+        health=f"http://{api}:{settings.api.health}",
+        opcua=f"opc.tcp://{ports}:{settings.ports.opcua}",
+        modbus=f"{ports}:{settings.ports.modbus}",
+    )
 
 
 class SitePorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,6 +124,28 @@ class DataDirectory:
         text = f"data directory {self.path}: in use by another run (stop it, or give another --data-dir)"
         raise RefusedError(text)
 
+    def identity(self) -> str:
+        """Return what names this directory among all of a cluster: 32 hexadecimal digits, made once and kept.
+
+        Raises:
+            DeviceError: the disk refuses, or the file holds something else.
+
+        """
+        from storage.files import write_whole
+
+        path = self.path / IDENTITY_FILE
+        write_whole(path, uuid4().hex.encode(), replace=False)
+        try:
+            text = path.read_bytes().decode(errors="replace").strip()
+        except OSError as error:
+            raise DeviceError(f"{path}: {error.strerror}") from error
+        if re.fullmatch(r"[0-9a-f]{32}", text) is None:
+            raise DeviceError(
+                f"{path}: {text[:40]!r}, expected 32 hexadecimal digits (without the file a new identity is made,"
+                " and a tree that still runs under the old one is not found)"
+            )
+        return text
+
     def announce(self, settings: Settings, *, started_at: str, ray_address: str, namespace: str) -> None:
         """Write `run.json`, whole or not at all.
 
@@ -107,14 +157,15 @@ class DataDirectory:
         def where(ports: PortSettings) -> SitePorts:
             return SitePorts(host=ports.host, opcua=ports.opcua, modbus=ports.modbus)
 
+        urls = urls_of(settings)
         run = RunFile(
             pid=os.getpid(),
             started_at=started_at,
             process_start_ticks=start_ticks(os.getpid()) or 0,
-            rest=f"http://{_host(settings.api.host)}:{settings.api.rest}",
-            health=f"http://{_host(settings.api.host)}:{settings.api.health}",
-            opcua=f"opc.tcp://{_host(settings.ports.host)}:{settings.ports.opcua}",
-            modbus=f"{_host(settings.ports.host)}:{settings.ports.modbus}",
+            rest=urls.rest,
+            health=urls.health,
+            opcua=urls.opcua,
+            modbus=urls.modbus,
             ray_address=ray_address,
             namespace=namespace,
             site_ports={
@@ -140,10 +191,6 @@ class DataDirectory:
             (self.path / LOCK_FILE).unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = None
-
-
-def _host(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
 
 
 def find_run(data_dir: Path) -> RunFile | None:

@@ -18,10 +18,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+import psycopg
 from sqlalchemy import insert, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.vocabulary.records import AuditRecord
+from storage.engine import StaleReadError
 from storage.models import audit_log
 
 GENESIS: Final = "0" * 64
@@ -59,6 +62,10 @@ async def append(connection: AsyncConnection, records: Sequence[AuditRecord]) ->
 
     Two writers cannot fork the chain: on PostgreSQL the second waits for the first one's transaction, on SQLite
     there is one writing transaction at a time (the connection's begins as a writing one).
+
+    Raises:
+        StaleReadError: the chain has gone on since its end was read; nothing is wrong with the records.
+
     """
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -76,7 +83,12 @@ async def append(connection: AsyncConnection, records: Sequence[AuditRecord]) ->
         rows.append({**row, "sequence": sequence, "previous_hash": previous, "hash": own})
         previous = own
     if rows:
-        await connection.execute(insert(audit_log), rows)
+        try:
+            await connection.execute(insert(audit_log), rows)
+        except IntegrityError as error:
+            if _has_gone_on(error):
+                raise StaleReadError("the audit chain has gone on since its end was read") from error
+            raise
     return len(rows)
 
 
@@ -144,6 +156,17 @@ def plain(value: object) -> Any:
             return clean(value)
         case _:
             return clean(str(value))
+
+
+def _has_gone_on(error: IntegrityError) -> bool:
+    """Say whether the place in the chain was refused, by its trigger or because it is taken, not the record."""
+    cause = error.orig
+    if isinstance(cause, psycopg.errors.UniqueViolation) or "does not continue the chain" in str(cause):
+        return True
+    return getattr(cause, "sqlite_errorname", "") in {
+        "SQLITE_CONSTRAINT_UNIQUE",
+        "SQLITE_CONSTRAINT_PRIMARYKEY",
+    }
 
 
 def _judge(row: Mapping[str, Any], count: int, head: str) -> Verdict | None:

@@ -35,6 +35,30 @@ def identifier(row: Row, column: str) -> str:
         raise BadCellError(column, str(error)) from error
 
 
+def text(row: Row, column: str) -> str:
+    """Return a text; on SQLite anybody can store bytes that are none."""
+    value = row[column]
+    if not isinstance(value, str):
+        raise BadCellError(column, f"{value!r} is not a text")
+    if not _is_utf8(value):
+        raise BadCellError(column, f"{value!r} is not UTF-8")
+    return value
+
+
+def _is_utf8(value: str) -> bool:
+    """Say whether a text has no lone surrogates, which stand for bytes that were no UTF-8."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def shown(value: object) -> str:
+    """Return a key as it may go into reports and files, whatever was stored as one."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
 def member(row: Row, column: str, vocabulary: type[E]) -> E:
     """Return a word of a closed vocabulary."""
     try:
@@ -92,7 +116,7 @@ _ZONES: Final = available_timezones()
 
 def timezone_name(row: Row) -> str:
     """Return the name of a time zone that this machine knows."""
-    name = str(row["timezone"])
+    name = text(row, "timezone")
     # A machine without a zone database knows none; times are kept in UTC anyway.
     if _ZONES and name not in _ZONES:
         raise BadCellError("timezone", f"{name!r} is not a time zone like Europe/Berlin")

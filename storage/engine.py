@@ -43,6 +43,10 @@ class Access(Enum):
     WRITE = "write"
 
 
+class StaleReadError(Exception):
+    """Raised by a work: what it read is out of date. The same work may succeed in a fresh transaction."""
+
+
 class RowRefusedError(CalejoError):
     """The database refuses these rows for good (a constraint, a value): trying again changes nothing."""
 
@@ -113,6 +117,9 @@ class Database:
                     raise RowRefusedError(self._line(error)) from None
                 if attempt == ATTEMPTS or not _is_transient(error):
                     raise DeviceError(f"{self.name}: {self._line(error)}") from None
+            except StaleReadError as error:
+                if attempt == ATTEMPTS:
+                    raise DeviceError(f"{self.name}: {error}") from None
             except (
                 OverflowError
             ) as error:  # a whole number beyond 64 bits, which SQLite's driver refuses itself
@@ -140,6 +147,8 @@ class Database:
         def _connected(connection: Any, _: object) -> None:
             # Transactions begin where we say so, not where Python guesses.
             connection.isolation_level = None
+            # One text that is no UTF-8 would fail the whole statement: its reader names and skips its row instead.
+            connection.driver_connection.text_factory = _text_as_it_stands
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {round(self._settings.statement_timeout_s * 1000)}")
             if writes:
@@ -170,6 +179,9 @@ class Database:
             max_overflow=0,
             pool_timeout=self._settings.connect_timeout_s,
             pool_pre_ping=True,
+            # Whatever the server's default is: who appends to the audit chain must see its end once the lock is
+            # his, not as it was when his transaction began. (A reader asks for one picture of the world itself.)
+            isolation_level="READ COMMITTED",
             connect_args={**self.link(), "options": " ".join(options).strip()},
         )
 
@@ -187,6 +199,11 @@ class Database:
         """Return psycopg's arguments for a connection of one's own (PostgreSQL), as the pool would make it."""
         arguments = self._engine.dialect.create_connect_args(self.url)[1]
         return {**arguments, **self.link()}
+
+
+def _text_as_it_stands(raw: bytes) -> str:
+    """Return a text of SQLite; bytes that are no UTF-8 become lone surrogates, by which they are recognised."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, Table, func, select, text
+from sqlalchemy import ColumnElement, Select, Table, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.vocabulary import InvalidRow, SiteConfig
@@ -29,6 +29,7 @@ from storage.models.history import FOREIGN_ROW
 from storage.validation import build
 
 PLAN_ROWS_MAX: Final = 10_000
+_VERSIONS_OF_AN_INTERVAL: Final = 16
 _NEWEST_CANDIDATES: Final = 8
 
 
@@ -84,6 +85,10 @@ class DatabasePlanReader:
     async def plans(self, station_id: str, *, start: datetime, end: datetime) -> Sequence[PlanRow]:
         """Return the rows whose interval touches [start, end), at most 10,000, oldest interval first.
 
+        Of the rows of one pump and one interval the newest 16 come: plan_version, then created_at, then plan_id;
+        what others replaced so often can only speak again if all of those are refused. If there are more than
+        10,000 all the same, each pump has its newest ones: never are new rows left out for old ones.
+
         A row whose end is not after its start touches as if its two ends stood the right way round: whoever
         validates plans must see it to refuse it.
 
@@ -94,17 +99,15 @@ class DatabasePlanReader:
         self._stations.add(station_id)
         columns = pump_plans.c
         from_, until = moment_of(self._database, start), moment_of(self._database, end)
-        of_station = (
-            select(pump_plans)
-            .where(columns.station_id == station_id)
-            .order_by(moment(columns.interval_start), columns.plan_id)
-            .limit(PLAN_ROWS_MAX)
+        of_station = columns.station_id == station_id
+        forwards = _newest(
+            of_station, moment(columns.interval_end) >= from_, moment(columns.interval_start) <= until
         )
-        forwards = of_station.where(
-            moment(columns.interval_end) >= from_, moment(columns.interval_start) <= until
-        )
-        backwards = of_station.where(
-            BACKWARDS, moment(columns.interval_start) >= from_, moment(columns.interval_end) <= until
+        backwards = _newest(
+            of_station,
+            BACKWARDS,
+            moment(columns.interval_start) >= from_,
+            moment(columns.interval_end) <= until,
         )
 
         async def work(connection: AsyncConnection) -> list[dict[str, Any]]:
@@ -117,10 +120,11 @@ class DatabasePlanReader:
             if max(row["interval_start"], row["interval_end"]) > start
             and min(row["interval_start"], row["interval_end"]) < end
         }
-        ordered = sorted(touching.values(), key=lambda row: (row["interval_start"], row["plan_id"]))
+        # In the order of importance until here: what can only be refused comes last.
+        kept = list(touching.values())[:PLAN_ROWS_MAX]
         return [
             PlanRow(**{**row, "station_id": row["station_id"].lower(), "pump_id": row["pump_id"].lower()})
-            for row in ordered[:PLAN_ROWS_MAX]
+            for row in sorted(kept, key=lambda row: (row["interval_start"], row["plan_id"]))
         ]
 
     async def optimiser_status(self, station_id: str) -> OptimiserStatus | None:
@@ -185,6 +189,45 @@ class DatabaseFeedbackReader:
             return found
 
         return [_feedback(row) for row in await self._database.run(work)]
+
+
+def _newest(*conditions: ColumnElement[bool]) -> Select[Any]:
+    """Select plans: of each pump and interval the newest few, of those each pump's newest first, bounded."""
+    plans = pump_plans.c
+    # Ranked by slim rows: sorting whole ones costs twice as much.
+    by_interval = (
+        select(
+            plans.plan_id,
+            plans.pump_id,
+            plans.plan_version,
+            moment(plans.created_at).label("written"),
+            func.row_number()
+            .over(
+                partition_by=(plans.pump_id, moment(plans.interval_start), moment(plans.interval_end)),
+                order_by=(plans.plan_version.desc(), moment(plans.created_at).desc(), plans.plan_id.desc()),
+            )
+            .label("rank"),
+        )
+        .where(*conditions)
+        .subquery()
+    )
+    found = by_interval.c
+    newest_first = (found.plan_version.desc(), found.written.desc(), found.plan_id.desc())
+    by_pump = (
+        select(
+            found.plan_id,
+            func.row_number().over(partition_by=found.pump_id, order_by=newest_first).label("place"),
+        )
+        .where(found.rank <= _VERSIONS_OF_AN_INTERVAL)
+        .order_by("place", found.plan_id)
+        .limit(PLAN_ROWS_MAX)
+        .subquery()
+    )
+    return (
+        select(pump_plans)
+        .join(by_pump, by_pump.c.plan_id == plans.plan_id)
+        .order_by(by_pump.c.place, plans.plan_id)
+    )
 
 
 def _feedback(row: dict[str, Any]) -> FeedbackRow:

@@ -15,15 +15,37 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Connection, Engine, create_engine, event, inspect
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, literal, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from actors.vocabulary import DeviceError
+from storage.models import (
+    optimiser_status,
+    pump_commissioning_envelopes,
+    pump_feedback,
+    pump_plans,
+    pump_safety_limits,
+    pump_stations,
+    pumps,
+    sites,
+)
 from storage.urls import parsed, shown, without_secrets
 
 CONNECT_TIMEOUT_S: Final = 5
+READ_BY_READERS: Final = (
+    sites,
+    pump_stations,
+    pumps,
+    pump_safety_limits,
+    pump_commissioning_envelopes,
+    pump_plans,
+    optimiser_status,
+    pump_feedback,
+)
+"""What the role control_reader may SELECT from, and the readers do."""
+
 _ONE_AT_A_TIME: Final = threading.Lock()  # Alembic keeps the migration under way in module variables
 _LOCK: Final = 0x43616C65_6A6F_0001  # "Calejo", first of its advisory locks: migrations
 
@@ -99,6 +121,28 @@ def require_current(url: str) -> None:
         raise _error(found, where)
 
 
+def require_readable(url: str) -> None:
+    """Return if `url` may read all that the readers read; changes nothing and makes no file.
+
+    Raises:
+        DeviceError: the database is missing or cannot be reached, or a table may not be read: one line.
+        InvalidValueError: `url` is none.
+
+    """
+    where = parsed(url, "sync")
+    if _is_missing(where):
+        raise DeviceError(f"{shown(where)}: there is no such file")
+    with _connection(where, changing=False) as connection:
+        for table in READ_BY_READERS:
+            connection.execute(select(literal(1)).select_from(table).limit(1))
+
+
+def _is_missing(where: URL) -> bool:
+    """Say whether it is a SQLite file that is not there: connecting would make it."""
+    is_file = where.get_backend_name() == "sqlite" and where.database is not None
+    return is_file and not Path(str(where.database)).exists()
+
+
 class _Found(NamedTuple):
     """How a schema stands, and the revisions that say so."""
 
@@ -108,11 +152,7 @@ class _Found(NamedTuple):
 
 
 def _checked(where: URL) -> _Found:
-    if (
-        where.get_backend_name() == "sqlite"
-        and where.database is not None
-        and not Path(where.database).exists()
-    ):
+    if _is_missing(where):
         return _Found(SchemaState.MISSING)
     with _connection(where, changing=False) as connection:
         return _found(connection)

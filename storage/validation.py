@@ -20,7 +20,19 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
 )
-from storage.cells import BadCellError, Row, flag, identifier, member, needed, number, timezone_name, whole
+from storage.cells import (
+    BadCellError,
+    Row,
+    flag,
+    identifier,
+    member,
+    needed,
+    number,
+    shown,
+    text,
+    timezone_name,
+    whole,
+)
 from storage.models.configuration import LIMIT_COLUMNS
 
 UNIT_ID_MAX: Final = 247
@@ -107,7 +119,7 @@ def build(
             site_id = identifier(row, "site_id")
             site = SiteConfig(
                 site_id=site_id,
-                name=str(row["name"]),
+                name=text(row, "name"),
                 timezone=timezone_name(row),
                 stations=_distinct_units(stations_of.get(site_id, []), invalid),
             )
@@ -123,7 +135,7 @@ def _by_key(rows: Iterable[Row], key: str) -> Sequence[Row]:
 
 
 def _note(table: str, key: object, bad: BadCellError) -> InvalidRow:
-    return InvalidRow(table=table, key=str(key).lower(), column=bad.column, reason=bad.reason)
+    return InvalidRow(table=table, key=shown(key).lower(), column=bad.column, reason=bad.reason)
 
 
 def _distinct_units(
@@ -153,12 +165,12 @@ def _station(row: Row, pumps_of: Mapping[str, list[PumpConfig]]) -> StationConfi
     return StationConfig(
         station_id=station_id,
         site_id=identifier(row, "site_id"),
-        name=str(row["name"]),
+        name=text(row, "name"),
         timezone=timezone_name(row),
         modbus_unit_id=unit_id,
         max_pumps_running=whole(row, "max_pumps_running", low=1, optional=True),
         max_power_kw=number(row, "max_power_kw", above=0.0, optional=True),
-        level_datum=str(row["level_datum"] or ""),
+        level_datum=text(row, "level_datum"),
         has_high_float=flag(row, "has_high_float"),
         protective_level_age_s=needed(row, "protective_level_age_s", above=0.0),
         stagger_s=needed(row, "stagger_s"),
@@ -183,7 +195,7 @@ def _pump(
     config = PumpConfig(
         pump_id=pump_id,
         station_id=identifier(row, "station_id"),
-        name=str(row["name"]),
+        name=text(row, "name"),
         control_type=control_type,
         default_setpoint_hz=_in_band(row, "default_setpoint_hz", limits, notes),
         failsafe_strategy=member(row, "failsafe_strategy", FailsafeStrategy),
@@ -218,7 +230,7 @@ def _applied(
             notes.append(
                 InvalidRow(
                     table="pump_safety_limits",
-                    key=f"{pump_id}/{row['version']}",
+                    key=f"{pump_id}/{shown(row['version'])}",
                     column=bad.column,
                     reason=bad.reason,
                 )
@@ -227,7 +239,7 @@ def _applied(
 
 
 def _limits(row: Row, control_type: ControlType, envelope: Row) -> SafetyLimits:
-    set_by, approved_by = str(row["set_by"]).strip(), str(row["approved_by"]).strip()
+    set_by, approved_by = text(row, "set_by").strip(), text(row, "approved_by").strip()
     if not approved_by or approved_by.lower() == set_by.lower():
         raise BadCellError("approved_by", "a limit is approved by another person than the one who set it")
     for column in NEEDED_LIMITS[control_type]:
@@ -318,7 +330,7 @@ def _parameters(row: Row) -> dict[str, Any]:
     value = row["control_parameters"]
     if isinstance(value, str):
         try:
-            value = json.loads(value, parse_constant=_no_constant)
+            value = json.loads(text(row, "control_parameters"), parse_constant=_no_constant)
         except ValueError as error:
             raise BadCellError("control_parameters", f"not JSON: {error}") from error
     if value is None:

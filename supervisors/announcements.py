@@ -21,6 +21,7 @@ _RETURN_TIMES: Final = 3
 
 QUARANTINED: Final = "child_quarantined"
 RESTARTED: Final = "child_restarted"
+UNWATCHED: Final = "site_unwatched"
 
 
 class _Standing(msgspec.Struct, kw_only=True):
@@ -49,12 +50,17 @@ class Announcements:
         """A child is tried no more."""
         self._stand(QUARANTINED, spec, text, Severity.HIGH)
 
+    def unwatched(self, spec: ChildSpec, text: str) -> None:
+        """A site supervisor does not come back; it is tried on, with nobody below it any more."""
+        self._stand(UNWATCHED, spec, text, Severity.HIGH)
+
     def started(self, spec: ChildSpec) -> None:
-        """A child runs again: it is in quarantine no longer."""
-        standing = self._standing.get((QUARANTINED, spec.address))
-        if standing is not None:
-            standing.active = False
-            self._say(standing)
+        """A child runs again: it is in quarantine no longer, and watches its own."""
+        for condition in (QUARANTINED, UNWATCHED):
+            standing = self._standing.get((condition, spec.address))
+            if standing is not None:
+                standing.active = False
+                self._say(standing)
 
     def safety_started(self, spec: ChildSpec) -> None:
         """A new safety actor knows of no failed scope yet: tell it those of its station."""
@@ -65,7 +71,7 @@ class Announcements:
 
     def gone(self, address: Address) -> None:
         """A child is no longer in the tree: nothing stands against it."""
-        for condition in (QUARANTINED, RESTARTED):
+        for condition in (QUARANTINED, RESTARTED, UNWATCHED):
             standing = self._standing.get((condition, address))
             if standing is not None:
                 standing.active = False

@@ -14,7 +14,7 @@ from actors.runtime import Actor, Clock, Directory, Log, Ports, Tasks, Timers
 from actors.vocabulary import Address, CalejoError
 from supervisors.envelope import Answer, Deadline, unanswered
 from supervisors.mailbox import Asker, Envelope, Mailbox
-from supervisors.runtime import HostStats, StartOrder
+from supervisors.runtime import HostStats, StartOrder, settings_mark
 
 _NS_PER_S: Final = 1_000_000_000
 # Answers that an actor finishes beside its mailbox (`Later`); more are refused.
@@ -134,6 +134,8 @@ class Host:
         self.directory = surroundings.directory
         self.log = surroundings.log
         self._incarnation = order.start.incarnation
+        self._data_dir = order.start.settings.data_dir
+        self._settings_mark = settings_mark(order.start.settings)
         self._make = make
         self._around = surroundings
         self._mail: Mailbox[Token] = Mailbox(order.mailbox_bound)
@@ -245,6 +247,8 @@ class Host:
             coalesced=counts.coalesced,
             handled=self._handled,
             lost_tells=self._around.lost_tells(),
+            data_dir=self._data_dir,
+            settings_mark=self._settings_mark,
         )
 
     @property

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -22,6 +22,9 @@ STARTS_AT_A_TIME: Final = 4
 _OWN_DELAY_S: Final = 0.5
 # Of a supervisor's shutdown time, what is left for ending its own process after its tree.
 _OWN_END_S: Final = 1.0
+
+# What to start and how, as of the moment when its turn has come; None when nobody waits for it any more.
+Order: TypeAlias = Callable[[], tuple[ChildSpec, StartOrder] | None]
 
 
 class LivingChild(msgspec.Struct, kw_only=True):
@@ -43,21 +46,30 @@ class Lives:
         self.living: dict[Address, LivingChild] = {}
         self._locks: dict[Address, asyncio.Lock] = {}
         self._slots = asyncio.Semaphore(STARTS_AT_A_TIME)
+        # Whose end the runtime refused, and whether all below it is to end as well.
+        self._owed: dict[tuple[Address, int], tuple[LivingChild, bool]] = {}
+        self._ending_below: set[Address] = set()
 
     def _lock(self, address: Address) -> asyncio.Lock:
         return self._locks.setdefault(address, asyncio.Lock())
 
     # ------------------------------------------------------------------ begin
 
-    def start(self, spec: ChildSpec, order: StartOrder) -> None:
-        """Start a child in the background; `Started` or `StartFailed` follows."""
-        self._ports.tasks.spawn(self._start(spec, order), name=f"start {spec.address}")
+    def start(self, address: Address, incarnation: int, order: Order) -> None:
+        """Start a child in the background; `Started` or `StartFailed` follows, unless `order` says that nobody waits.
 
-    async def _start(self, spec: ChildSpec, order: StartOrder) -> None:
-        address, incarnation = spec.address, order.start.incarnation
+        `order` is asked when the child's turn has come: configurations change while many wait for their start.
+        """
+        self._ports.tasks.spawn(self._start(address, incarnation, order), name=f"start {address}")
+
+    async def _start(self, address: Address, incarnation: int, order: Order) -> None:
         async with self._lock(address), self._slots:
             try:
-                life = await self._runtime.start(order, deadline_s=spec.start_deadline_s)
+                ordered = order()
+                if ordered is None:
+                    return
+                spec, told = ordered
+                life = await self._runtime.start(told, deadline_s=spec.start_deadline_s)
             except CalejoError as error:
                 self._report(StartFailed(address=address, incarnation=incarnation, why=str(error)))
                 return
@@ -117,11 +129,36 @@ class Lives:
         child = self.living.get(effect.address)
         if child is not None and child.life.incarnation == effect.incarnation:
             self._detach(effect.address)
-            self._ports.tasks.spawn(self._kill(child), name=f"kill {effect.address}")
+            self._ports.tasks.spawn(self._killed(child), name=f"kill {effect.address}")
 
-    async def _kill(self, child: LivingChild) -> None:
+    async def _killed(self, child: LivingChild) -> None:
         async with self._lock(child.life.address):
-            await self._runtime.kill(child.life)
+            await self._or_owed(child, self._runtime.kill(child.life), below=False)
+
+    async def _or_owed(self, child: LivingChild, end: Awaitable[None], *, below: bool) -> None:
+        """Do what ends `child`; what the runtime refuses now is said and owed."""
+        try:
+            await end
+        except CalejoError as error:
+            self._ports.log.warning("not_ended", child=child.life.address, error=str(error))
+            self._owed[child.life.address, child.life.incarnation] = (child, below)
+
+    def end_owed(self) -> None:
+        """Try again to end those whose end was refused, as while Ray's control store is away, in the background."""
+        owed, self._owed = self._owed, {}
+        for (address, _), (child, below) in owed.items():
+            self._ports.tasks.spawn(self._ended(child, below=below), name=f"end {address}")
+
+    async def _ended(self, child: LivingChild, *, below: bool) -> None:
+        async with self._lock(child.life.address):
+            # With a successor that lives, all below is watched again.
+            below = below and child.life.address not in self.living
+            await self._or_owed(child, self._end(child, below=below), below=below)
+
+    async def _end(self, child: LivingChild, *, below: bool) -> None:
+        await self._runtime.kill(child.life)
+        if below:
+            await self.sweep(child.life.address)
 
     def stop(self, address: Address) -> None:
         """End a child in order, in the background; by force after its shutdown time."""
@@ -136,13 +173,17 @@ class Lives:
             child = self._detach(address)
             if child is None:
                 return
-            budget_s = child.spec.shutdown_s if at_most_s is None else min(child.spec.shutdown_s, at_most_s)
-            if budget_s <= 0.0:
-                await self._runtime.kill(child.life)
-            else:
-                await self._stop(child, budget_s)
-            if child.spec.role is Role.SUPERVISOR:
-                await self.sweep(address)
+            below = child.spec.role is Role.SUPERVISOR
+            await self._or_owed(child, self._stopped(child, at_most_s, below=below), below=below)
+
+    async def _stopped(self, child: LivingChild, at_most_s: float | None, *, below: bool) -> None:
+        budget_s = child.spec.shutdown_s if at_most_s is None else min(child.spec.shutdown_s, at_most_s)
+        if budget_s <= 0.0:
+            await self._runtime.kill(child.life)
+        else:
+            await self._stop(child, budget_s)
+        if below:
+            await self.sweep(child.life.address)
 
     async def _stop(self, child: LivingChild, budget_s: float) -> None:
         if child.spec.role is Role.SUPERVISOR:
@@ -159,20 +200,32 @@ class Lives:
 
         Nobody would watch it any longer. Said again it ends what was still being started the first time.
         """
-        self._ports.tasks.spawn(self._end_below(spec), name=f"end below {spec.address}")
+        if spec.address not in self._ending_below:
+            self._ending_below.add(spec.address)
+            self._ports.tasks.spawn(self._end_below(spec), name=f"end below {spec.address}")
 
     async def _end_below(self, spec: ChildSpec) -> None:
         prefix = f"{spec.address}/"
-        async with self._lock(spec.address):
-            if spec.address in self.living:
-                return  # somebody took it out of quarantine: all below is watched again
-            living = [each for each in await self._runtime.living() if each.startswith(prefix)]
-            for together in stop_blocks(spec, living):
-                self._ports.log.warning("ended_unwatched", below=spec.address, children=list(together))
-                await asyncio.gather(*(self._runtime.kill_address(each) for each in together))
+        try:
+            async with self._lock(spec.address):
+                if spec.address in self.living:
+                    return  # it runs again: all below is watched
+                living = [each for each in await self._runtime.living() if each.startswith(prefix)]
+                for together in stop_blocks(spec, living):
+                    self._ports.log.warning("ended_unwatched", below=spec.address, children=list(together))
+                    await asyncio.gather(*(self._runtime.kill_address(each) for each in together))
+        except CalejoError as error:  # it is said again at the next look
+            self._ports.log.warning("not_ended", child=f"{spec.address}/", error=str(error))
+        finally:
+            self._ending_below.discard(spec.address)
 
     async def sweep(self, address: Address) -> None:
-        """Kill whatever still lives below `address`: detached children outlive a supervisor that was killed."""
+        """Kill whatever still lives below `address`: detached children outlive a supervisor that was killed.
+
+        Raises:
+            UnavailableError: the runtime does not say who lives, or does not end them.
+
+        """
         prefix = address.rstrip("/") + "/"
         below = [each for each in await self._runtime.living() if each.startswith(prefix) and each != address]
         await asyncio.gather(*(self._runtime.kill_address(each) for each in below))

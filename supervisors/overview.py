@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 from actors.messages import GetTree, TreeNode, TreeView
@@ -23,8 +23,13 @@ async def tree_rows(
     state: TreeState,
     stats: Mapping[Address, HostStats | None],
     directory: Directory,
+    *,
+    ended: Collection[Address] = (),
 ) -> tuple[TreeNode, ...]:
-    """Return the rows of all below the top, in start order; a supervisor that does not answer is one row."""
+    """Return the rows of all below the top, in start order; a supervisor that does not answer is one row.
+
+    `ended`: the supervisors below whom all was ended although they are tried on.
+    """
     specs = [spec for spec in leaves(tree) if spec.role is Role.SUPERVISOR]
     asked = [_subtree(spec, state, directory) for spec in specs]
     answers = dict(zip((spec.address for spec in specs), await asyncio.gather(*asked), strict=True))
@@ -39,11 +44,17 @@ async def tree_rows(
         answer, below = answers.get(spec.address), tree_below(spec)
         if answer is not None:
             rows.extend(subtree_rows(row, answer))
-        elif row.state == ChildState.QUARANTINED and below is not None and not spec.refused:
+        elif below is not None and _is_ended(spec, row, ended):
             rows.extend(ended_rows(row, below))
         else:
             rows.append(row)
     return tuple(rows)
+
+
+def _is_ended(spec: ChildSpec, row: TreeNode, ended: Collection[Address]) -> bool:
+    if row.state == ChildState.QUARANTINED:
+        return not spec.refused  # one that is refused never had anything below it
+    return spec.address in ended and row.state != ChildState.RUNNING
 
 
 async def _subtree(

@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import PendingCallsLimitExceeded, RayActorError, RayError
 
 from actors.runtime import Clock, Directory, Ref
-from actors.vocabulary import Address
+from actors.vocabulary import Address, UnavailableError
 from supervisors.envelope import Answer, Deadline, unanswered
 
 # Tells that wait while their receiver is looked up; more are lost and counted.
@@ -130,14 +130,28 @@ class RayDirectory(Directory):
         return known
 
     async def handle_of(self, address: Address) -> Any:
-        """Return the handle of whoever lives there now, None when nobody does or the name server is away.
+        """Return the handle of whoever lives there now, None when nobody does or the name server is away."""
+        try:
+            return await self.holder_of(address)
+        except UnavailableError:
+            return None
+
+    async def holder_of(self, address: Address) -> Any:
+        """Return the handle of whoever has that name now, None when nobody has.
 
         The look-up blocks (some ms, far longer while Ray's control store is away), hence the thread.
+
+        Raises:
+            UnavailableError: the name server is away.
+
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._handle_of, address)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._handle_of, address)
+        except RayError as error:
+            raise unanswered(address, f"cannot be looked up: {error!r}"[:300]) from None
 
     def _handle_of(self, address: Address) -> Any:
         try:
             return ray.get_actor(address, namespace=self._namespace)
-        except (ValueError, RayError):
+        except ValueError:
             return None

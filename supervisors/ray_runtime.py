@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Final, TypeVar
 
 import ray
@@ -72,6 +72,10 @@ class RayRuntime(Runtime):
             failed = _first_line(error)
         except RayError as error:
             failed = repr(error)[:300]
+        except asyncio.CancelledError:
+            if handle is not None:
+                self._threads.submit(_kill_for_good, handle)
+            raise
         if failed or handle is None:
             if handle is not None:
                 await self._kill(handle)
@@ -79,15 +83,28 @@ class RayRuntime(Runtime):
         return Life(address, order.start.incarnation, handle)
 
     async def _created(self, order: StartOrder) -> Any:
-        clock = self._directory.clock
-        give_up = clock.now().plus(_NAME_PATIENCE_S)
+        clock, address = self._directory.clock, order.start.address
+        give_up, displaced = clock.now().plus(_NAME_PATIENCE_S), False
         while True:
+            creating = self._threads.submit(create, self._setup, order)
             try:
-                return await self._off_loop(create, self._setup, order)
+                return await asyncio.wrap_future(creating)
+            except asyncio.CancelledError:
+                # Nobody waits for it any more, and it would live and have its name for ever.
+                creating.add_done_callback(self._end_late)
+                raise
             except (ValueError, ActorAlreadyExistsError) as error:
                 if clock.now().boot_ns >= give_up.boot_ns:
-                    raise unanswered(order.start.address, f"start failed: {_first_line(error)}") from None
+                    if displaced:
+                        raise unanswered(address, f"start failed: {_first_line(error)}") from None
+                    # Adoption and every ordered end come before a start: whoever still has the name is nobody's.
+                    await self.kill_address(address)
+                    give_up, displaced = clock.now().plus(_NAME_PATIENCE_S), True
             await clock.sleep(_NAME_RETRY_S)
+
+    def _end_late(self, creating: Future[Any]) -> None:
+        if not creating.cancelled() and creating.exception() is None:
+            self._threads.submit(_kill_for_good, creating.result())
 
     async def _started_by_itself(self, handle: Any) -> str:
         while not (await handle.ping.remote()).started:
@@ -96,11 +113,12 @@ class RayRuntime(Runtime):
 
     async def adopt(self, address: Address, *, deadline_s: float) -> tuple[Life, HostStats] | None:
         """Return the living actor of that name if it answers as started, else None."""
+        # The deadline is for the actor: waiting for one's turn with the name server says nothing about it.
+        handle = await self._directory.holder_of(address)
+        if handle is None:
+            return None
         try:
             async with asyncio.timeout(deadline_s):
-                handle = await self._directory.handle_of(address)
-                if handle is None:
-                    return None
                 stats: HostStats = await handle.ping.remote()
         except (TimeoutError, RayError, PendingCallsLimitExceeded):
             return None
@@ -146,7 +164,13 @@ class RayRuntime(Runtime):
 
     async def _kill(self, handle: Any) -> None:
         if not died(handle):
-            await self._off_loop(_kill_for_good, handle)
+            await self._ended(_kill_for_good, handle)
+
+    async def _ended(self, kill: Callable[[Any], None], handle: Any) -> None:
+        try:
+            await self._off_loop(kill, handle)
+        except RayError as error:
+            raise unanswered("Ray", f"does not end an actor: {_first_line(error)}") from None
 
     def is_gone(self, life: Life) -> bool:
         """Whether Ray says that this actor is dead and will not come back."""
@@ -154,7 +178,7 @@ class RayRuntime(Runtime):
 
     async def kill_but_restart(self, life: Life) -> None:
         """End a hanging immortal so that Ray starts it again."""
-        await self._off_loop(_kill_to_restart, life.handle)
+        await self._ended(_kill_to_restart, life.handle)
 
     async def living(self) -> Sequence[Address]:
         """Return the addresses of all actors alive in this tree."""
@@ -166,7 +190,7 @@ class RayRuntime(Runtime):
 
     async def kill_address(self, address: Address) -> None:
         """End whoever lives there by force; nobody there is fine."""
-        handle = await self._directory.handle_of(address)
+        handle = await self._directory.holder_of(address)
         if handle is not None:
             await self._kill(handle)
 

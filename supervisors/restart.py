@@ -7,7 +7,7 @@ it is its group's strategy. Effects are performed in the order given.
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import Final, assert_never
 
 import msgspec
 
@@ -63,10 +63,14 @@ __all__ = [
     "TreeState",
     "backoff_s",
     "decide",
+    "retry_refusal",
 ]
 
 
 # --------------------------------------------------------------------------- the law
+
+# Addresses out of the tree whose incarnation is remembered; news of the one longest gone is over long since.
+_FORMER_MAX: Final = 4096
 
 
 def decide(
@@ -111,12 +115,28 @@ def backoff_s(backoff: Backoff, *, failures: int, chance: float) -> float:
     return wait_s * (1.0 - backoff.jitter * chance)
 
 
+def retry_refusal(tree: GroupSpec, state: TreeState, address: Address) -> str:
+    """Say why a retry at `address` would start nobody; '' when it would."""
+    if state.stopping:
+        return "everything is being stopped"
+    members = [leaf for spec in walk(tree) if spec.address == address for leaf in leaves(spec)]
+    waiting = [
+        member
+        for member in members
+        if state.children.get(member.address, Child()).state is ChildState.QUARANTINED
+    ]
+    if any(not member.refused for member in waiting):
+        return ""
+    return "; ".join(member.refused for member in waiting) or "nothing of it is in quarantine"
+
+
 class _Law:
     """One decision under way: a copy of the state that is changed step by step, and the effects so far."""
 
     def __init__(self, tree: GroupSpec, state: TreeState, *, now_s: float, chance: float) -> None:
         self._tree = tree
         self._children = dict(state.children)
+        self._former = dict(state.former)
         self._group_failures = dict(state.group_failures_s)
         self._stopping = state.stopping
         self._now_s = now_s
@@ -131,14 +151,18 @@ class _Law:
 
     def result(self) -> tuple[TreeState, tuple[Effect, ...]]:
         state = TreeState(
-            children=self._children, group_failures_s=self._group_failures, stopping=self._stopping
+            children=self._children,
+            former=self._former,
+            group_failures_s=self._group_failures,
+            stopping=self._stopping,
         )
         return state, tuple(self.effects)
 
     # ------------------------------------------------------------------ small steps
 
     def _child(self, address: Address) -> Child:
-        return self._children.get(address, Child())
+        child = self._children.get(address)
+        return Child(incarnation=self._former.get(address, 0)) if child is None else child
 
     def is_current(self, address: Address, incarnation: int) -> bool:
         child = self._child(address)
@@ -149,16 +173,19 @@ class _Law:
         self._children[address] = self._child(address).moved(step)
 
     def _start(self, address: Address) -> None:
-        child = self._child(address).moved(Step.START)
-        again = child.incarnation > 0
+        before = self._child(address)
+        again = before.incarnation > 0 and before.state is not ChildState.STOPPED
+        child = before.moved(Step.START)
         self._children[address] = msgspec.structs.replace(
-            child, incarnation=child.incarnation + 1, restarts=child.restarts + again
+            child, incarnation=child.incarnation + 1, restarts=child.restarts + again, refused=False
         )
         self.effects.append(Start(address=address, incarnation=child.incarnation + 1))
 
     def _quarantine(self, spec: ChildSpec, why: str) -> None:
         child = self._child(spec.address).moved(Step.GIVE_UP)
-        self._children[spec.address] = msgspec.structs.replace(child, last_error=why)
+        self._children[spec.address] = msgspec.structs.replace(
+            child, last_error=why, refused=why == spec.refused
+        )
         self.effects.append(Quarantine(address=spec.address, why=why))
 
     def _kill_if_alive(self, address: Address) -> None:
@@ -318,7 +345,7 @@ class _Law:
         for address in reversed(gone):
             if self._child(address).state is not ChildState.STOPPED:
                 self.effects.append(Stop(address=address))
-            del self._children[address]
+            self._former[address] = self._children.pop(address).incarnation
         for address in [a for a in self._group_failures if a not in self._specs]:
             del self._group_failures[address]
         if self._stopping:
@@ -332,9 +359,11 @@ class _Law:
             }:
                 self._kill_if_alive(spec.address)
                 self._quarantine(spec, spec.refused)
-            elif not spec.refused and child.state is ChildState.QUARANTINED and child.incarnation == 0:
+            elif not spec.refused and child.state is ChildState.QUARANTINED and child.refused:
                 self._start(spec.address)  # what kept it from starting at all is gone
         self.begin()
+        away = [address for address in self._former if address not in self._specs]
+        self._former = {address: self._former[address] for address in away[-_FORMER_MAX:]}
 
     def stop_all(self) -> None:
         self._stopping = True

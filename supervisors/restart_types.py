@@ -69,6 +69,8 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     failures_s: tuple[float, ...] = ()
     start_failures: int = 0
     last_error: str = ""
+    # In quarantine because its spec refuses it, not for what it did: it starts as soon as the reason is gone.
+    refused: bool = False
 
     def moved(self, step: Step) -> Child:
         """Return it after `step`; a step that the table does not know is our own mistake."""
@@ -76,9 +78,14 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TreeState(msgspec.Struct, frozen=True, kw_only=True):
-    """All children by address, and for each group the instants (s) of its own restarts."""
+    """All children by address, and for each group the instants (s) of its own restarts.
+
+    `former`: the last incarnation at addresses that left the tree. One that comes back counts on from there, or late
+    news of its predecessor would be taken for its own.
+    """
 
     children: dict[Address, Child] = {}
+    former: dict[Address, int] = {}
     group_failures_s: dict[Address, tuple[float, ...]] = {}
     stopping: bool = False
 

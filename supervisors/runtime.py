@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias
 
@@ -9,7 +10,7 @@ import msgspec
 
 from actors.runtime import Actor, Directory, Ports
 from actors.start import WorkerStart
-from actors.vocabulary import Address
+from actors.vocabulary import Address, Settings
 from supervisors.mailbox import BOUND_DEFAULT
 
 
@@ -30,6 +31,14 @@ class HostStats(msgspec.Struct, frozen=True, kw_only=True):
     lost_tells: int
     # 'forked' or 'cold' (supervisors/forking); None where processes are not started by Ray.
     birth: str | None = None
+    # Whose tree it belongs to: its data directory, and `settings_mark` of the settings it was started with.
+    data_dir: str = ""
+    settings_mark: str = ""
+
+
+def settings_mark(settings: Settings) -> str:
+    """Return what is equal for equal settings and tells nothing of them (they hold passwords)."""
+    return hashlib.sha256(msgspec.json.encode(settings, order="deterministic")).hexdigest()
 
 
 class StartOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +85,12 @@ class Runtime(Protocol):
         ...
 
     async def adopt(self, address: Address, *, deadline_s: float) -> tuple[Life, HostStats] | None:
-        """Return the living actor of that name if it answers as started, else None."""
+        """Return the living actor of that name if it answers as started within the deadline, else None.
+
+        Raises:
+            UnavailableError: the runtime cannot say who has that name.
+
+        """
         ...
 
     async def watch(self, life: Life) -> str:
@@ -93,19 +107,39 @@ class Runtime(Protocol):
         ...
 
     async def stop(self, life: Life, *, timeout_s: float) -> None:
-        """End it in order, and by force when it has not ended after `timeout_s`."""
+        """End it in order, and by force when it has not ended after `timeout_s`.
+
+        Raises:
+            UnavailableError: the runtime does not do it now.
+
+        """
         ...
 
     async def kill(self, life: Life) -> None:
-        """End it by force, at once."""
+        """End it by force, at once.
+
+        Raises:
+            UnavailableError: the runtime does not do it now.
+
+        """
         ...
 
     async def living(self) -> Sequence[Address]:
-        """Return the addresses of all actors alive in this tree."""
+        """Return the addresses of all actors alive in this tree.
+
+        Raises:
+            UnavailableError: the runtime does not say.
+
+        """
         ...
 
     async def kill_address(self, address: Address) -> None:
-        """End whoever lives there by force; nobody there is fine."""
+        """End whoever lives there by force; nobody there is fine.
+
+        Raises:
+            UnavailableError: the runtime does not do it now.
+
+        """
         ...
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final, assert_never
 
 from actors.messages import (
     ChildNews,
-    Configure,
     Done,
     GetTree,
     RetryChild,
@@ -24,8 +23,10 @@ from actors.start import WorkerStart
 from actors.stores import EpochStore
 from actors.vocabulary import (
     Address,
+    CalejoError,
     DeviceError,
     InvalidValueError,
+    RefusedError,
     Role,
     SiteConfig,
     Topology,
@@ -35,7 +36,9 @@ from actors.vocabulary.ids import ROOT
 from supervisors import restart
 from supervisors.announcements import Announcements
 from supervisors.child_news import event_of, news
+from supervisors.configuring import Configuring
 from supervisors.forking import birth
+from supervisors.found import find, is_orphan
 from supervisors.host import Later
 from supervisors.lives import Lives
 from supervisors.memory import Memory, Remembered
@@ -44,13 +47,11 @@ from supervisors.restart import Child, ChildState, Effect, Event, TreeState
 from supervisors.runtime import Runtime, StartOrder
 from supervisors.spec import ChildSpec, GroupSpec, leaves, validate, walk
 from supervisors.stopping import stop_in_reverse
-from supervisors.tree import SITES, same_but_configuration
+from supervisors.tree import same_but_configuration
+from supervisors.unwatched import UNWATCHED_MAX_S, Unwatched
 
 _NS_PER_S: Final = 1_000_000_000
 _BEAT_S: Final = 1.0
-_ADOPT_DEADLINE_S: Final = 1.5
-# A configuration is told again on so many beats: the first tell may have been lost.
-_CONFIGURE_TIMES: Final = 3
 # A process that a dead supervisor was just starting comes up only after its others were ended.
 _SWEEP_BEATS: Final = 5
 
@@ -83,10 +84,13 @@ class Supervisor:
         self._memory = memory
         self._remembered = Remembered()
         self._tree = GroupSpec(address=start.address)
+        self._specs: dict[Address, ChildSpec] = {}
         self._state = TreeState()
         self._lives = Lives(ports, runtime, self._report)
         self._tell = Announcements(ports)
-        self._configure_left: dict[Address, int] = {}
+        self._configuring = Configuring(ports, self._lives, self._known)
+        self._unwatched = Unwatched()
+        self._orphans_due = False
         self._missing: frozenset[Address] = frozenset()
         self._restarts = start.incarnation - 1
         self._beats = 0
@@ -98,12 +102,16 @@ class Supervisor:
         self._remember_start()
         known = self._remembered.sites
         sites = known or (() if self._start.site is None else (self._start.site,))
-        self._tree = self._shape(sites, self._remembered.port_holder)
-        validate(self._tree)
+        self._grow(self._shape(sites, self._remembered.port_holder))
         await self._adopt()
         await self._end_orphans()
         self._step(restart.Begin())
         self._ports.timers.every(_BEAT_S, Tick())
+
+    def _grow(self, tree: GroupSpec) -> None:
+        validate(tree)
+        self._tree = tree
+        self._specs = {spec.address: spec for spec in leaves(tree)}
 
     def _remember_start(self) -> None:
         remembered = self._memory.load()
@@ -125,12 +133,7 @@ class Supervisor:
             self._ports.log.warning("memory_not_saved", error=str(error))
 
     async def _adopt(self) -> None:
-        names = frozenset(await self._runtime.living())
-        specs = [spec for spec in leaves(self._tree) if spec.address in names]
-        answers = await asyncio.gather(
-            *(self._runtime.adopt(spec.address, deadline_s=_ADOPT_DEADLINE_S) for spec in specs)
-        )
-        for spec, answer in zip(specs, answers, strict=True):
+        for spec, answer in await find(self._runtime, self._specs):
             if answer is None or spec.refused:
                 self._ports.log.warning("child_not_adopted", child=spec.address)
                 await self._runtime.kill_address(spec.address)
@@ -138,21 +141,26 @@ class Supervisor:
             life, stats = answer
             self._lives.attach(spec, life, stats)
             self._step(restart.Adopted(address=spec.address, incarnation=life.incarnation))
-            self._configure_left[spec.address] = _CONFIGURE_TIMES
+            self._configuring.adopted(spec.address)
             self._ports.log.info("child_adopted", child=spec.address, incarnation=life.incarnation)
 
     async def _end_orphans(self) -> None:
-        """End who lives here without a place in the tree; below a site supervisor of ours it is that one's matter."""
-        own = self._start.address.rstrip("/") + "/"
-        specs = leaves(self._tree)
-        places = {spec.address for spec in specs} | {self._start.address}
-        elsewhere = tuple(f"{spec.address}/" for spec in specs if spec.role is Role.SUPERVISOR)
-        if self._start.address == ROOT and self._remembered.sites is None:
-            elsewhere = (*elsewhere, f"{SITES}/")  # no topology is known: nobody of any site is ours to end
+        """End who lives here without a place in the tree."""
         for address in await self._runtime.living():
-            if address.startswith(own) and address not in places and not address.startswith(elsewhere):
+            # Each is judged at its turn: in the background the tree changes meanwhile.
+            known = self._start.address != ROOT or self._remembered.sites is not None
+            if is_orphan(address, below=self._start.address, specs=self._specs, sites_known=known):
                 self._ports.log.warning("orphan_ended", child=address)
                 await self._runtime.kill_address(address)
+
+    async def _end_orphans_due(self) -> None:
+        """End orphans in the background; what the runtime refuses now is done at a later sweep."""
+        self._orphans_due = False
+        try:
+            await self._end_orphans()
+        except CalejoError as error:
+            self._ports.log.warning("orphans_not_ended", error=str(error))
+            self._orphans_due = True
 
     # ------------------------------------------------------------------ messages
 
@@ -195,7 +203,7 @@ class Supervisor:
                     due = ChildNews(child=address, incarnation=incarnation, what="due")
                     self._ports.timers.after(after_s, due)
                 else:
-                    self._start_child(address, incarnation)
+                    self._lives.start(address, incarnation, partial(self._order, address, incarnation))
             case restart.Stop(address=address):
                 self._lives.stop(address)
             case restart.Kill():
@@ -215,17 +223,22 @@ class Supervisor:
             self._lives.end_below(spec)
         self._tell.quarantined(spec, why)
 
-    def _start_child(self, address: Address, incarnation: int) -> None:
+    def _order(self, address: Address, incarnation: int) -> tuple[ChildSpec, StartOrder] | None:
+        """Return what to start, with the newest configuration; None when it was overtaken by another decision.
+
+        Raises:
+            DeviceError: the disk refuses an epoch, and without one nothing may speak to a gate.
+
+        """
+        child = self._state.children.get(address, Child())
+        if child.state is not ChildState.STARTING or child.incarnation != incarnation:
+            return None
         spec = self._spec(address)
         start = spec.start
         epoch = None
         if spec.role is Role.SAFETY and self._epochs is not None:
             assert start.station_id is not None, "a safety actor belongs to a station"
-            try:
-                epoch = self._epochs.issue(start.station_id)
-            except DeviceError as error:  # without an epoch nothing may speak to a gate
-                self._report(restart.StartFailed(address=address, incarnation=incarnation, why=str(error)))
-                return
+            epoch = self._epochs.issue(start.station_id)
         told = WorkerStart(
             role=start.role,
             address=start.address,
@@ -236,10 +249,13 @@ class Supervisor:
             epoch=epoch,
             incarnation=incarnation,
         )
-        self._lives.start(spec, StartOrder(start=told, mailbox_bound=spec.mailbox_bound))
+        return spec, StartOrder(start=told, mailbox_bound=spec.mailbox_bound)
 
     def _spec(self, address: Address) -> ChildSpec:
-        return next(spec for spec in leaves(self._tree) if spec.address == address)
+        return self._specs[address]
+
+    def _known(self, address: Address) -> ChildSpec | None:
+        return self._specs.get(address)
 
     def _tell_of(self, event: Event, before: TreeState) -> None:
         """Log and announce what an event means to people."""
@@ -251,6 +267,7 @@ class Supervisor:
                 running = sum(each.state is ChildState.RUNNING for each in self._state.children.values())
                 total = len(self._state.children)
                 self._ports.log.info("child_started", child=address, running=running, total=total)
+                self._configuring.started(address)
                 self._tell.started(spec)
                 if spec.role is Role.SAFETY:
                     self._tell.safety_started(spec)
@@ -282,29 +299,28 @@ class Supervisor:
             incarnation = self._state.children[address].incarnation
             self._step(restart.Ended(address=address, incarnation=incarnation, why="ended unnoticed"))
         self._missing = missing
-        for address, left in tuple(self._configure_left.items()):
-            self._configure(address)
-            if left <= 1:
-                del self._configure_left[address]
-            else:
-                self._configure_left[address] = left - 1
+        self._configuring.beat()
         self._beats += 1
         if self._beats % _SWEEP_BEATS == 0:
-            for spec in leaves(self._tree):
-                child = self._state.children.get(spec.address, Child())
-                if spec.role is Role.SUPERVISOR and child.state is ChildState.QUARANTINED:
-                    self._lives.end_below(spec)
+            self._sweep()
         self._tell.beat()
 
-    def _configure(self, address: Address) -> None:
-        spec = next((each for each in leaves(self._tree) if each.address == address), None)
-        if spec is None or spec.start.site is None or address not in self._lives.living:
-            return
-        ref = self._ports.directory.ref(address)
-        if spec.role is Role.SUPERVISOR:
-            ref.tell(TopologyDiscovered(topology=Topology(revision="", sites=(spec.start.site,))))
-        else:
-            ref.tell(Configure(site=spec.start.site))
+    def _sweep(self) -> None:
+        """End whom nobody watches, and those whose end was refused before."""
+        before = self._unwatched.ended
+        specs, now = tuple(self._specs.values()), self._ports.clock.now()
+        for spec in self._unwatched.look(specs, self._state.children, now):
+            self._lives.end_below(spec)
+            child = self._state.children[spec.address]
+            if spec.address not in before and child.state is not ChildState.QUARANTINED:
+                why = f"away for {UNWATCHED_MAX_S:.0f} s and tried on ({child.last_error})"
+                self._ports.log.error("site_unwatched", child=spec.address, why=why)
+                self._tell.unwatched(
+                    spec, f"{why}; all below it is ended, the stations are on their local levels"
+                )
+        self._lives.end_owed()
+        if self._orphans_due:
+            self._ports.tasks.spawn(self._end_orphans_due(), name="end orphans")
 
     # ------------------------------------------------------------------ a new topology
 
@@ -319,26 +335,23 @@ class Supervisor:
             if not sites:
                 return  # a site that is gone is stopped by its parent
         first = self._start.address == ROOT and self._remembered.sites is None
-        tree = self._shape(sites, self._remembered.port_holder)
+        tree, old = self._shape(sites, self._remembered.port_holder), self._specs
         try:
-            validate(tree)
+            self._grow(tree)
         except InvalidValueError as error:
             self._ports.log.warning("topology_refused", error=str(error))
             return
-        old = {spec.address: spec for spec in leaves(self._tree)}
-        self._tree = tree
-        new = {spec.address: spec for spec in leaves(tree)}
+        new = self._specs
         for address in old.keys() - new.keys():
             self._tell.gone(address)
         self._step(restart.Reshaped())
         for address, spec in new.items():
             former = old.get(address)
             if former is not None and former != spec and same_but_configuration(former, spec):
-                self._configure_left[address] = _CONFIGURE_TIMES
-                self._configure(address)
+                self._configuring.changed(address)
         self._remember_sites(sites)
         if first:
-            await self._end_orphans()
+            self._ports.tasks.spawn(self._end_orphans_due(), name="end orphans")
 
     def _remember_sites(self, sites: tuple[SiteConfig, ...]) -> None:
         served = [
@@ -363,12 +376,16 @@ class Supervisor:
     def _retry(self, address: Address) -> Done:
         if not any(spec.address == address for spec in walk(self._tree)):
             raise UnknownSubjectError(f"{address} is no child of {self._start.address}")
+        if why := restart.retry_refusal(self._tree, self._state, address):
+            raise RefusedError(f"{address}: {why}")
         self._step(restart.Retry(address=address))
         return Done(note=f"{address} is started again")
 
     async def _view(self) -> TreeView:
         stats = {address: child.stats for address, child in self._lives.living.items()}
-        rows = await tree_rows(self._tree, self._state, stats, self._ports.directory)
+        rows = await tree_rows(
+            self._tree, self._state, stats, self._ports.directory, ended=self._unwatched.ended
+        )
         return TreeView(nodes=(self._own_row(), *rows))
 
     def _own_row(self) -> TreeNode:

@@ -4,7 +4,11 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.services", "tests.reporting"]  # in this order: the second imports the first
+pytest_plugins = [
+    "tests.services",
+    "tests.reporting",
+    "tests.shared_ray",
+]  # in this order: reporting imports services
 
 # A shared machine stalls now and then, so slowness is no finding. Continuous integration repeats the same
 # examples in each run; elsewhere each run looks at new ones and prints how to repeat a failure.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
+
+from supervisors.process import alive, descendants
 
 T = TypeVar("T")
 
@@ -33,16 +36,36 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def until(condition: Callable[[], T | None], *, within_s: float, what: str, every_s: float = 0.05) -> T:
-    """Return the condition's first true value; fail with `what` when the deadline passes."""
+def until(
+    condition: Callable[[], T | None],
+    *,
+    within_s: float,
+    what: str | Callable[[], str],
+    every_s: float = 0.05,
+) -> T:
+    """Return the condition's first true value; fail with `what` (asked then, if callable) when the deadline passes."""
     deadline = time.monotonic() + within_s
     while True:
         value = condition()
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within_s:g} s: {what}")
+            raise AssertionError(f"not within {within_s:g} s: {what if isinstance(what, str) else what()}")
         time.sleep(every_s)  # between two looks at a condition
+
+
+def _clean_environment() -> dict[str, str]:
+    """Return ours without what configures Calejo or keeps its processes from using compiled bytecode."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("CALEJO_")}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
+    return kept
+
+
+def _is_demo(pid: int) -> bool:
+    try:
+        return b"ops.demo" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 class Program:
@@ -58,8 +81,8 @@ class Program:
         self.ready_after_s: float | None = None
 
     def start(self) -> Program:
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("CALEJO_")}
-        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        """Start it; after an end of whatever kind, start it again on the same folder and ports."""
+        self.ready_after_s = None
         self.process = subprocess.Popen(
             [
                 CALEJO, "run", *self.arguments, "--data-dir", str(self.data_dir),
@@ -67,7 +90,7 @@ class Program:
                 "--rest-port", str(self.rest), "--health-port", str(self.health),
             ],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True,
-            env=environment | self.environment, start_new_session=True,
+            env=_clean_environment() | self.environment, start_new_session=True,
         )  # fmt: skip
         self._listener = threading.Thread(target=self._listen, args=(self.process,), daemon=True)
         self._listener.start()
@@ -111,11 +134,29 @@ class Program:
                 f"did not stop within {within_s:g} s:\n" + "\n".join(self.output[-40:])
             ) from None
 
+    def kill(self) -> list[int]:
+        """Send SIGKILL to `calejo run` and everything it started; return what was killed.
+
+        The plant of a demo is no part of Calejo: it is left alone, as a power failure of a server leaves a plant.
+        """
+        assert self.process is not None
+        plant = {pid for pid in descendants(self.process.pid) if _is_demo(pid)}
+        killed = [self.process.pid, *(pid for pid in descendants(self.process.pid) if pid not in plant)]
+        for pid in killed:
+            with contextlib.suppress(ProcessLookupError):  # some follow the death of another
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait(timeout=10)
+        until(
+            lambda: not any(map(alive, killed)), within_s=10, what="the death of everything that was killed"
+        )
+        return killed
+
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run another `calejo` command against this data folder."""
+        """Run another `calejo` command against this data folder, in the environment of the run."""
         done = subprocess.run(
             [CALEJO, *arguments, "--data-dir", str(self.data_dir)],
             capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False,
+            env=_clean_environment() | self.environment,
         )  # fmt: skip
         if check and done.returncode != 0:
             raise AssertionError(f"calejo {arguments}: exit {done.returncode}\n{done.stdout}{done.stderr}")

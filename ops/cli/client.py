@@ -37,12 +37,17 @@ def call(base: str, method: str, path: str, *, body: Any = None, timeout_s: floa
     """Send one request and return the decoded answer.
 
     Raises:
-        ConnectionError: nobody answered in time.
+        ConnectionError: nobody answered in time, or `base` is no URL.
         ExitError: (4) refused or not known, (2) not understood, (1) the server failed; the line is the detail.
 
     """
-    where = urlsplit(base)
-    connection = http.client.HTTPConnection(where.hostname or "127.0.0.1", where.port, timeout=timeout_s)
+    try:
+        where = urlsplit(base)
+        host, port = where.hostname or "127.0.0.1", where.port
+    except ValueError as error:
+        text = f"{base}: no URL to call ({error})"
+        raise ConnectionError(text) from error
+    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
     try:
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         content = None if body is None else json.dumps(body, allow_nan=False)

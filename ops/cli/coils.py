@@ -6,10 +6,16 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Any, Final, assert_never
 
-from actors.vocabulary import Scope, Topology
+from actors.vocabulary import DeviceError, Scope, Settings, Topology
+from actors.vocabulary.settings import PortSettings, SiteSettings
 from protocols.points import Point, site_points
+from supervisors.memory import MemoryFile
+from supervisors.roles import memory_path
+from supervisors.tree import port_refusals
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ops.rundir import RunFile
 
 _TIMEOUT_S: Final = 1.0
@@ -18,8 +24,23 @@ _ON: Final = 0xFF00
 _ANSWER_BYTES: Final = 12
 
 
-def write_coils(topology: Topology, run: RunFile, scope: Scope, scope_id: str) -> list[dict[str, Any]]:
-    """Write 1 to the emergency stop coil of the scope and return a line per coil with what came of it."""
+def port_holder(data_dir: Path) -> str | None:
+    """Return the site that has the common ports, as the root last made it durable; None when nobody can tell."""
+    try:
+        return MemoryFile(memory_path(Settings(data_dir=str(data_dir)))).load().port_holder
+    except DeviceError:
+        return None
+
+
+def write_coils(
+    topology: Topology, run: RunFile, scope: Scope, scope_id: str, *, holder: str | None = None
+) -> list[dict[str, Any]]:
+    """Write 1 to the emergency stop coil of the scope and return a line per coil with what came of it.
+
+    Units and coils of two sites look alike, so nothing is written for a site that has no endpoint of its own or
+    is not surely the one (`holder`) that the common ports serve: it could stop a pump of another site.
+    """
+    unserved = _unserved(topology, run, holder)
     done: list[dict[str, Any]] = []
     for site in topology.sites:
         ports = run.site_ports.get(site.site_id)
@@ -31,9 +52,28 @@ def write_coils(topology: Topology, run: RunFile, scope: Scope, scope_id: str) -
             place = next((place for place in point.places if place.table == "coil"), None)
             if place is None:
                 continue
+            why = unserved.get(site.site_id)
+            if why is not None:
+                done.append({"place": point.path, "result": f"not served by any endpoint ({why})"})
+                continue
             named = f"{host}:{port} unit {place.unit_id} coil {place.address}"
             done.append({"place": named, "result": _set(host, port, place.unit_id, place.address)})
     return done
+
+
+def _unserved(topology: Topology, run: RunFile, holder: str | None) -> dict[str, str]:
+    """Return the sites that no endpoint serves, or perhaps none, each with the reason: by the tree's own rule."""
+    common = PortSettings(host=_split(run.modbus)[0], opcua=_port(run.opcua), modbus=_split(run.modbus)[1])
+    own = {
+        site_id: SiteSettings(ports=PortSettings(host=each.host, opcua=each.opcua, modbus=each.modbus))
+        for site_id, each in run.site_ports.items()
+    }
+    site_ids = [site.site_id for site in topology.sites]
+    candidates = [site_id for site_id in site_ids if site_id not in own]
+    if holder not in candidates and len(candidates) > 1:
+        # Whoever had them keeps them, and the file that says who cannot be read or is of another plant.
+        return dict.fromkeys(candidates, "which site has the common ports is not known")
+    return port_refusals(Settings(data_dir="", ports=common, sites=own), site_ids, holder=holder)
 
 
 def _concerns(point: Point, site_id: str, scope: Scope, scope_id: str) -> bool:
@@ -48,6 +88,11 @@ def _concerns(point: Point, site_id: str, scope: Scope, scope_id: str) -> bool:
             return point.pump_id == scope_id
         case _:
             assert_never(scope)
+
+
+def _port(url: str) -> int:
+    text = url.rpartition(":")[2]
+    return int(text) if text.isdigit() else 0
 
 
 def _split(where: str) -> tuple[str, int]:

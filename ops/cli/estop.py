@@ -174,17 +174,19 @@ def _without_rest(
     else:
         lines.append(f"latch folder: {disk.why()}")
     if run is not None and not answer["durable"]:
-        lines += _coils(run, record, topology, answer)
+        lines += _coils(data_dir, run, record, topology, answer)
     # The API may only have been slow, because an endpoint is: its word counts for more than what we hope for.
     if run is not None and rest.wait(_LATE_ANSWER_S) and rest.answer is not None:
         return _answered(rest.answer, form=form)
-    stopped = answer["durable"] or any(coil["result"] == "set" for coil in answer["coils"])
+    written = [coil["result"] == "set" for coil in answer["coils"]]
+    stopped = answer["durable"] or (bool(written) and all(written))
     if form == "json":
         show(answer, (), form="json")
     else:
         print("\n".join(lines))
     if not stopped:
-        raise ExitError(FAILED, f"NOT STOPPED: {'; '.join(lines)}")
+        state = "STOPPED ONLY IN PART" if any(written) else "NOT STOPPED"
+        raise ExitError(FAILED, f"{state}: {'; '.join(lines)}")
     if run is None:
         raise ExitError(
             NOT_RUNNING,
@@ -199,13 +201,18 @@ def _store(data_dir: Path, record: StopEventRecord) -> None:
 
 
 def _coils(
-    run: RunFile, record: StopEventRecord, topology: Topology | None, answer: dict[str, Any]
+    data_dir: Path,
+    run: RunFile,
+    record: StopEventRecord,
+    topology: Topology | None,
+    answer: dict[str, Any],
 ) -> list[str]:
     if topology is None:
         return ["coils: not tried, there is no readable topology.json to find them by"]
-    from ops.cli.coils import write_coils
+    from ops.cli.coils import port_holder, write_coils
 
-    answer["coils"] = write_coils(topology, run, record.scope, record.scope_id)
+    holder = port_holder(data_dir)
+    answer["coils"] = write_coils(topology, run, record.scope, record.scope_id, holder=holder)
     return [f"coil {coil['place']}: {coil['result']}" for coil in answer["coils"]]
 
 

@@ -160,7 +160,7 @@ def _add_estop(
     clearing = estop.add_parser("clear", parents=[common, data], help="clear stops; pumps then ramp from 0")
     clearing.set_defaults(command="ops.cli.estop:clear_stops")
     clearing.add_argument(
-        "--stop", action="append", default=[], metavar="ID", help="a stop's id (may be repeated)"
+        "--stop", action="extend", nargs="+", default=[], metavar="ID", help="one or more stops' ids"
     )
     clearing.add_argument("--scope", choices=("pump", "station", "site", "system"), default=None)
     clearing.add_argument("--id", default=None, help="with --scope: which pump, station or site")

@@ -25,20 +25,35 @@ _YIELD_EVERY: Final = 8
 
 
 class ModbusLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one endpoint. A full house gives up its most silent client, so that nobody can lock out a
-    PLC.
+    """Bounds of one endpoint: nobody who reads can lock out a controller or an emergency stop.
+
+    Places: a full house has one for a newcomer all the same (`protocols.modbus.places`), so that a controller that
+    reconnects gets in, and so does a coil that stops pumps. Who gives way: first whoever has been silent, then a
+    client that only reads, last one that writes, the least recently writing first. All but the last
+    `places_in_turn` places are kept by those who came first, the others go round.
+
+    Requests: reads and writes are counted apart. A connection has its own bound, and up to a share of it is
+    sure of an answer whatever others ask; above their shares all connections together draw from one pool. What
+    is above is answered 06 (busy). Writing coils is never limited: they stop pumps.
     """
 
     clients_max: int = 64
+    places_in_turn: int = 8
     # A silent client goes after this long; only whole frames count as life.
     idle_s: float = 60.0
     # When the house is full: one that never asked anything may go after the first, any other after the
     # second.
-    evict_unheard_s: float = 1.0
+    evict_unheard_s: float = 0.1
     evict_silent_s: float = 5.0
-    # By client host; what is above it is answered 06 (busy). Writing coils is never limited: they stop pumps.
+    # One connection, reads and writes each.
     requests_per_s: float = 1000.0
     requests_burst: int = 2000
+    # Of these each connection is sure: a controller needs one or two per pump and second.
+    share_per_s: float = 50.0
+    share_burst: int = 100
+    # All connections together above their shares, reads and writes each.
+    pool_per_s: float = 2000.0
+    pool_burst: int = 4000
     # Bytes of unanswered requests after which we stop reading from a client: its pipeline.
     pending_bytes_max: int = 16 * _FRAME_MAX
     # Bytes a client may leave unread before it is dropped.
@@ -91,6 +106,20 @@ class Bucket:
         return True
 
 
+class Budget:
+    """What one connection may ask: its own bound, and within it a sure share or what the common pool has."""
+
+    def __init__(self, limits: ModbusLimits, pool: Bucket) -> None:
+        """Start full; `pool` belongs to all."""
+        self._own = Bucket(limits.requests_per_s, limits.requests_burst)
+        self._share = Bucket(limits.share_per_s, limits.share_burst)
+        self._pool = pool
+
+    def take(self, now_s: float) -> bool:
+        """Take one request; False: it is one too many."""
+        return self._own.take(now_s) and (self._share.take(now_s) or self._pool.take(now_s))
+
+
 class House(Protocol):
     """What a connection needs of its endpoint."""
 
@@ -132,14 +161,17 @@ class Connection(ServerRequestHandler):
         self.host = "unknown"
         self.limited = False
         self.requests = 0
+        self.came_s = 0.0
         self.heard_s = 0.0
+        # When it last wrote what was accepted; None: it only reads.
+        self.wrote_s: float | None = None
         self.answering: asyncio.Task[None] | None = None
 
     def callback_connected(self) -> None:
         """Take the client in, or hang up at once."""
         if address := self.transport.get_extra_info("peername"):
             self.host, self.peer = address[0], f"{address[0]}:{address[1]}"
-        self.heard_s = self.loop.time()
+        self.came_s = self.heard_s = self.loop.time()
         if self._house.welcome(self):
             self.transport.abort()  # type: ignore[attr-defined] # TCP only
             return
@@ -177,6 +209,17 @@ class Connection(ServerRequestHandler):
         self._woken.set()
         if tcp := self._tcp():
             tcp.abort()
+
+    def retire(self, reason: str, *, within_s: float) -> None:
+        """Take nothing more, carry out and answer what has arrived whole, then hang up."""
+        self._farewell = self._farewell or reason
+        self._ended = True
+        self._woken.set()
+        if tcp := self._tcp():
+            if not self._paused:
+                tcp.pause_reading()
+                self._paused = True
+            self.loop.call_later(within_s, tcp.abort)
 
     async def _answer_in_order(self) -> None:
         while True:

@@ -16,8 +16,9 @@ from typing import Final, assert_never
 
 from actors.vocabulary import CallerError, DeviceError, WriteRefusal
 from protocols.endpoint import ClientNews, ClientWrite, Refresh, WriteGuard
-from protocols.modbus.connection import Bucket, Connection, Listener, ModbusLimits
+from protocols.modbus.connection import Bucket, Budget, Connection, Listener, ModbusLimits
 from protocols.modbus.image import IllegalAddress, IllegalValue, RegisterImage
+from protocols.modbus.places import who_gives_way
 from protocols.modbus.requests import (
     ExceptionCode,
     MaskWrite,
@@ -45,24 +46,30 @@ _CODES: Final[Mapping[WriteRefusal, ExceptionCode]] = {
 assert set(_CODES) == set(WriteRefusal)
 
 _COIL_WRITES: Final = (5, 15)
+_REGISTER_WRITES: Final = (6, 16, 22, 23)
 _SWEEP_S: Final = 0.5
 
 
-def check_loopback(host: str) -> None:
-    """See that nobody outside this machine can reach `host`: there is no authentication yet.
+def check_loopback(host: str) -> str:
+    """Return the address to bind, which nobody outside this machine can reach: there is no authentication yet.
+
+    'localhost' is 127.0.0.1, whatever a hosts file makes of it.
 
     Raises:
         DeviceError: it is not a loopback address.
 
     """
+    if host == "localhost":
+        return "127.0.0.1"
     try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+        loopback = ipaddress.ip_address(host).is_loopback
     except ValueError:
         loopback = False
     if not loopback:
         raise DeviceError(
             f"modbus: {host!r} may not be bound: loopback only until clients can be authenticated"
         )
+    return host
 
 
 class ModbusEndpoint:
@@ -77,7 +84,11 @@ class ModbusEndpoint:
         self._bound = ""
         self._connections: set[Connection] = set()
         self._answering: set[asyncio.Task[None]] = set()
-        self._rates: dict[str, Bucket] = {}
+        self._retiring: set[Connection] = set()
+        self._read_pool = Bucket(self.limits.pool_per_s, self.limits.pool_burst)
+        self._write_pool = Bucket(self.limits.pool_per_s, self.limits.pool_burst)
+        self._reads: dict[Connection, Budget] = {}
+        self._writes: dict[Connection, Budget] = {}
         self._news_rate = Bucket(self.limits.news_per_s, self.limits.news_burst)
         self._news_suppressed = 0
         self._sweeping: asyncio.Task[None] | None = None
@@ -113,9 +124,9 @@ class ModbusEndpoint:
 
         """
         assert self._listener is None, "already open"
-        check_loopback(self._host)
+        address = check_loopback(self._host)
         self._guard, self._refresh, self._news = guard, refresh, news
-        listener = Listener(self, self._host, self._port)
+        listener = Listener(self, address, self._port)
         try:
             host, port = await listener.bind()
         except OSError as error:
@@ -134,7 +145,7 @@ class ModbusEndpoint:
         sweeping, self._sweeping = self._sweeping, None
         if sweeping is not None:
             sweeping.cancel()
-        for connection in tuple(self._connections):
+        for connection in (*self._connections, *self._retiring):
             connection.drop("endpoint closed")
         listener.release()
         if self._answering:
@@ -158,26 +169,26 @@ class ModbusEndpoint:
     # -------------------------------------------------------------------
 
     def welcome(self, connection: Connection) -> str:
-        """Take a client in; a full house lets its most silent one go, if that has been silent for long
-        enough.
-        """
+        """Take a client in; in a full house another gives way (`protocols.modbus.places`)."""
         if self._listener is None:
             return "closed"
-        if len(self._connections) >= self.limits.clients_max and not self._evict():
+        if len(self._connections) >= self.limits.clients_max and not self._make_room():
             self._tell("refused", connection.peer, f"{self.limits.clients_max} clients are connected")
             return "full"
         self._connections.add(connection)
+        self._reads[connection] = Budget(self.limits, self._read_pool)
+        self._writes[connection] = Budget(self.limits, self._write_pool)
         self._tell("connected", connection.peer, "")
         return ""
 
     def farewell(self, connection: Connection, detail: str) -> None:
         """Forget a client; its last request may still be under way."""
         self._connections.discard(connection)
+        self._retiring.discard(connection)
+        del self._reads[connection], self._writes[connection]
         if connection.answering is not None and not connection.answering.done():
             self._answering.add(connection.answering)
             connection.answering.add_done_callback(self._answering.discard)
-        if all(other.host != connection.host for other in self._connections):
-            self._rates.pop(connection.host, None)
         self._tell("disconnected", connection.peer, detail)
 
     async def answer(self, connection: Connection, unit_id: int, pdu: bytes) -> bytes:
@@ -247,41 +258,35 @@ class ModbusEndpoint:
             if verdict is not None:
                 self._tell("refused", connection.peer, f"{write.path} = {write.value}: {verdict.value}")
                 raise Refusal(_CODES[verdict], verdict.value)
+        connection.wrote_s = connection.heard_s
 
     def _limit_rate(self, connection: Connection, function: int) -> None:
         if function in _COIL_WRITES:
             return
-        rate = self._rates.get(connection.host)
-        if rate is None:
-            rate = self._rates[connection.host] = Bucket(
-                self.limits.requests_per_s, self.limits.requests_burst
-            )
-        if rate.take(connection.heard_s):
+        budgets = self._writes if function in _REGISTER_WRITES else self._reads
+        budget = budgets.get(connection)  # one that has left may still ask for what had arrived
+        if budget is None or budget.take(connection.heard_s):
             connection.limited = False
             return
         if not connection.limited:
             connection.limited = True
-            self._tell(
-                "limited", connection.peer, f"more than {self.limits.requests_per_s:g} requests per second"
-            )
+            limits = self.limits
+            what = f"more than {limits.requests_per_s:g} requests per second, or all together more than"
+            self._tell("limited", connection.peer, f"{what} {limits.pool_per_s:g} above their shares")
         raise Refusal(ExceptionCode.BUSY, "too many requests")
 
     # --- Keeping house
     # -----------------------------------------------------------------------------------------
 
-    def _evict(self) -> bool:
+    def _make_room(self) -> bool:
         now_s = asyncio.get_running_loop().time()
-        quiet = [
-            connection
-            for connection in self._connections
-            if now_s - connection.heard_s
-            > (self.limits.evict_silent_s if connection.requests else self.limits.evict_unheard_s)
-        ]
-        if not quiet:
+        leaving = who_gives_way(self._connections, self.limits, now_s=now_s)
+        if leaving is None:
             return False
-        evicted = min(quiet, key=lambda connection: (connection.requests > 0, connection.heard_s))
-        self._connections.discard(evicted)
-        evicted.drop("silent, and others were waiting")
+        self._connections.discard(leaving)
+        self._retiring.add(leaving)
+        # What it had asked for may be a stop: it is carried out.
+        leaving.retire("gave its place to a newcomer", within_s=self.limits.close_s)
         return True
 
     async def _sweep(self) -> None:

@@ -74,8 +74,8 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         try:
-            read = datetime.fromisoformat(value) if isinstance(value, str) else value
-        except ValueError:
+            read = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        except (ValueError, TypeError):
             raise DeviceError(f"{value!r} in the database is not an ISO-8601 time") from None
         return read.astimezone(UTC)
 

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from supervisors.process import alive
+from actors.start import WorkerStart
+from actors.vocabulary import Address, Role, Settings
+from supervisors.process import SystemClock, alive
+from supervisors.ray_session import RaySession
+from supervisors.runtime import StartOrder
 
 pytestmark = pytest.mark.ray
 
@@ -54,3 +61,24 @@ def test_a_decoy_beside_the_starter_is_not_imported_and_nothing_stays_behind(tmp
     assert not [pid for pid in told["below"] if alive(pid)]
     assert not Path(told["temp"]).exists()
     assert told["cwd"] == str(decoy)
+
+
+def test_a_stopped_process_is_gone_soon_after_its_kill(
+    ray_session: RaySession, ray_settings: Settings
+) -> None:
+    """SUP-3: a hung process holds its port until it is dead; Ray by itself would leave it another 5 s."""
+
+    async def story() -> float:
+        runtime, clock = ray_session.runtime(), SystemClock()
+        start = WorkerStart(role=Role.PUMP, address=Address("/hung"), settings=ray_settings)
+        life = await runtime.start(StartOrder(start=start), deadline_s=30.0)
+        pid = (await runtime.ping(life, deadline_s=5.0)).pid
+        assert pid is not None
+        os.kill(pid, signal.SIGSTOP)
+        began = clock.now()
+        await runtime.kill(life)
+        while alive(pid) and clock.now().seconds_since(began) < 10.0:
+            await clock.sleep(0.02)
+        return clock.now().seconds_since(began)
+
+    assert asyncio.run(story()) < 2.0

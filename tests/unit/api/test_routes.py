@@ -294,6 +294,14 @@ def test_json_that_is_no_finite_number_is_refused(api: Served, raw: bytes) -> No
     assert api.tree.modes == {}
 
 
+@pytest.mark.parametrize("path", ["/api/v1/pumps/p1/mode", "/api/v1/emergency-stops"])
+@pytest.mark.parametrize("before", [b"", b'{"mode": 5, "deep": ', b'{"mode": "AUTO", "by": "anna", "deep": '])
+def test_a_body_of_a_thousand_levels_is_400(api: Served, path: str, before: bytes) -> None:
+    """API-1: what no decoder can follow is the client's fault and no error of ours."""
+    assert api.post(path, raw=before + b"[" * 10_000).problem(400)
+    assert api.tree.modes == {}
+
+
 def test_no_body_is_400(api: Served) -> None:
     """API-1: a command without a body is none."""
     assert api.post("/api/v1/emergency-stops").problem(400)

@@ -360,7 +360,7 @@ def test_a_dead_pump_takes_no_mode(api: Served) -> None:
 
 
 def test_out_of_service_is_latched_like_a_stop_and_lifted_by_a_mode(api: Served) -> None:
-    """CTL-7: OUT_OF_SERVICE is stored and merged like a stop; AUTO and MANUAL clear it, nothing else does."""
+    """CTL-7: OUT_OF_SERVICE is stored and merged like a stop; AUTO clears it, nothing else does."""
     assert mode(api, mode="OUT_OF_SERVICE", reason="impeller").json()["note"] == "durable"
     assert mode(api, mode="OUT_OF_SERVICE", reason="again").status == 200
     (mark,) = api.latches.held.active()
@@ -368,6 +368,8 @@ def test_out_of_service_is_latched_like_a_stop_and_lifted_by_a_mode(api: Served)
     assert api.tree.stops[MODBUS].inhibited("north", "s1", "p1")
     assert api.get("/api/v1/pumps/p1").json()["out_of_service"] is True
     assert api.tree.modes == {}
+    assert "AUTO" in mode(api, mode="MANUAL", setpoint_hz=30).problem(409)
+    assert api.tree.modes == {}, "a refused command reaches nobody"
     refused = api.post(f"{STOPS}/clear", {"stop_ids": [mark.record_id], "reason": "ok", "by": "bert"})
     assert "mode" in refused.problem(409)
     assert mode(api, mode="AUTO").json()["mode"] == "AUTO"

@@ -37,6 +37,23 @@ def test_a_missing_schema_is_said_then_made_then_current(tmp_path: Path) -> None
     require_current(settings(tmp_path))
 
 
+@pytest.mark.parametrize("reader", ["missing.db", "empty.db", "text.db", "folder.db"])
+def test_a_reader_that_cannot_read_is_said_at_the_start(tmp_path: Path, reader: str) -> None:
+    """DAT-2, issue 2: one clear line naming the key, not a plant that stays empty; a typo makes no file."""
+    upgrade(settings(tmp_path))
+    (tmp_path / "empty.db").touch()
+    (tmp_path / "text.db").write_text("this is no database, but long enough to look like one\n" * 20)
+    (tmp_path / "folder.db").mkdir()
+    before = sorted(tmp_path.iterdir())
+    url = f"sqlite+aiosqlite:///{tmp_path}/{{}}"
+    wrong = settings(tmp_path, url=url.format("calejo.db"), reader_url=url.format(reader))
+    with pytest.raises(DeviceError, match=rf"\Adatabase\.reader_url: SQLite .*{reader}: .*\Z") as raised:
+        require_current(wrong)
+    assert "\n" not in str(raised.value)
+    assert sorted(tmp_path.iterdir()) == before
+    require_current(settings(tmp_path, url=url.format("calejo.db"), reader_url=url.format("calejo.db")))
+
+
 def test_a_newer_schema_is_refused_by_both(tmp_path: Path) -> None:
     """Issue 2: a newer database schema is left alone."""
     upgrade(settings(tmp_path))

@@ -12,7 +12,7 @@ import pytest
 
 from actors.vocabulary import DeviceError, RefusedError, Settings
 from actors.vocabulary.settings import ApiSettings, PortSettings, SiteSettings
-from ops.rundir import DataDirectory, find_run, start_ticks
+from ops.rundir import DataDirectory, find_run, start_ticks, urls_of
 
 
 def announced(path: Path, **settings: object) -> DataDirectory:
@@ -122,3 +122,31 @@ def test_start_ticks() -> None:
         os.sched_yield()
     assert child.poll() is None or child.returncode == 0
     child.wait(10)
+
+
+def test_where_a_run_listens_can_be_called_with_ipv6_too() -> None:
+    """API-1: an IPv6 host stands in brackets before its port, everywhere."""
+    urls = urls_of(
+        Settings(data_dir="/d", api=ApiSettings(host="::1"), ports=PortSettings(host="::1", modbus=5050))
+    )
+    assert (urls.rest, urls.health) == ("http://[::1]:8080", "http://[::1]:8081")
+    assert (urls.opcua, urls.modbus) == ("opc.tcp://[::1]:4840", "[::1]:5050")
+
+
+def test_a_directory_keeps_its_identity_and_no_two_have_the_same(tmp_path: Path) -> None:
+    """HA-1: a tree on a cluster is found again by the directory it belongs to, also after the run was killed."""
+    one, other = DataDirectory(tmp_path / "one"), DataDirectory(tmp_path / "other")
+    for folder in (one, other):
+        folder.acquire()
+    first = one.identity()
+    assert len(first) == 32
+    assert other.identity() != first
+    one.release()
+    again = DataDirectory(tmp_path / "one")
+    again.acquire()
+    assert again.identity() == first
+    (tmp_path / "one" / "identity").write_text("calejo")
+    with pytest.raises(DeviceError, match=r"one/identity: 'calejo', expected 32 hexadecimal digits"):
+        again.identity()
+    again.release()
+    other.release()

@@ -11,7 +11,8 @@ from typing import Any, ClassVar, TypeVar
 
 import msgspec
 import pytest
-from sqlalchemy import create_engine, inspect
+from alembic import command
+from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -28,7 +29,7 @@ from actors.vocabulary.records import (
     ViolationRecord,
 )
 from actors.vocabulary.settings import DatabaseSettings
-from storage import schema
+from storage import audit, schema
 from storage.engine import Access, Chance, Database, RowRefusedError
 from storage.history import History
 from storage.models import metadata
@@ -57,6 +58,10 @@ class Place(ABC):
     @abstractmethod
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement with `?` placeholders as the administrator, committed; return its rows."""
+
+    @abstractmethod
+    def empty_url(self) -> str:
+        """Return the administrator's URL of a database beside this one that has no schema yet."""
 
     def database(self, access: Access) -> Database:
         """Open it as Calejo does."""
@@ -317,6 +322,57 @@ class RepositoryContract:
         assert {(one.cleared_by, one.release, one.set_stamp) for one in stops} == {("carl", 15, 8)}
         assert len(stops) == 3
 
+    @pytest.mark.parametrize(
+        ("statement", "why"),
+        [
+            ("UPDATE emergency_stop_events SET scope = 'PUMP', scope_id = 'p9'", "never changes"),
+            ("UPDATE emergency_stop_events SET stop_id = stop_id || 'x'", "never changes"),
+            ("UPDATE emergency_stop_events SET set_by = 'nobody'", "never changes"),
+            ("UPDATE emergency_stop_events SET set_at = '2026-01-01T00:00:00+00:00'", "never changes"),
+            ("UPDATE emergency_stop_events SET reason = ''", "never changes"),
+            ("UPDATE emergency_stop_events SET kind = 'out_of_service'", "never changes"),
+            ("UPDATE emergency_stop_events SET set_stamp = 11", "never changes"),
+            (
+                "UPDATE emergency_stop_events SET cleared_by = NULL, cleared_at = NULL WHERE stop_id = 'c'",
+                "taken back",
+            ),
+            ("UPDATE emergency_stop_events SET cleared_by = 'nobody' WHERE stop_id = 'c'", "taken back"),
+            (
+                "UPDATE emergency_stop_events SET cleared_at = '2026-07-01T00:00:00+00:00' WHERE stop_id = 'c'",
+                "taken back",
+            ),
+            ("UPDATE emergency_stop_events SET clear_reason = 'x' WHERE stop_id = 'c'", "taken back"),
+            ("UPDATE emergency_stop_events SET release = 21 WHERE stop_id = 'c'", "taken back"),
+            ("UPDATE emergency_stop_events SET release = NULL WHERE stop_id = 'c'", "taken back"),
+            ("UPDATE failsafe_events SET ended_at = NULL", "written once"),
+            ("UPDATE failsafe_events SET ended_at = '2026-07-01T00:00:00+00:00'", "written once"),
+            ("UPDATE failsafe_events SET detail = ''", "written once"),
+            ("UPDATE failsafe_events SET scope_id = 'p9'", "never changes"),
+            ("UPDATE failsafe_events SET started_at = '2026-01-01T00:00:00+00:00'", "never changes"),
+            ("UPDATE alarms SET returned_at = NULL", "written once"),
+            ("UPDATE alarms SET text = ''", "never changes"),
+        ],
+    )
+    def test_history_is_closed_once_and_never_rewritten(self, place: Place, statement: str, why: str) -> None:
+        """DAT-2, EST-2: whoever is asked to: no stop is retargeted, no clear taken back, no end removed."""
+        ended = {"ended_at": moment(60)}
+        place.write(
+            stop("open", set_stamp=10),
+            stop("c", set_stamp=10, cleared_by="bert", cleared_at=moment(9), clear_reason="ok", release=20),
+            FailsafeRecord(
+                record_id="e1", scope=Scope.PUMP, scope_id="p1", reason="r", started_at=NOON, detail="d", **ended
+            ),
+            AlarmRecord(
+                record_id="al1", condition="c", subject="s", severity=Severity.HIGH, text="t", raised_at=NOON,
+                returned_at=moment(5),
+            ),
+        )  # fmt: skip
+        tables = ("emergency_stop_events", "failsafe_events", "alarms")
+        before = [place.execute(f"SELECT * FROM {table}") for table in tables]
+        with pytest.raises(place.refusal, match=why):
+            place.execute(statement)
+        assert [place.execute(f"SELECT * FROM {table}") for table in tables] == before
+
     def test_the_stops_that_matter_come_back_however_many_were_cleared(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -378,6 +434,27 @@ class RepositoryContract:
         assert found == msgspec.structs.replace(decision, record_id="d7", at=moment(7), sequence=7)
 
     # ----------------------------------------------------------------- audit
+
+    def test_a_chain_that_has_gone_on_costs_no_record(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """AUD-1, DAT-3: an end of the chain read too early is nobody's fault: the same records, once more."""
+        place.write(*(audit_record(number) for number in range(3)))
+        tail, looks = audit._tail, 0
+
+        def early() -> Any:
+            nonlocal looks
+            looks += 1
+            return tail().where(text("sequence = 1")) if looks == 1 else tail()
+
+        monkeypatch.setattr(audit, "_tail", early)
+        assert place.write(audit_record(7)) == {}
+        assert looks == 2
+        monkeypatch.setattr(audit, "_tail", lambda: tail().where(text("sequence = 1")))
+        with pytest.raises(DeviceError, match="gone on"):
+            place.write(audit_record(8))
+        verdict = place.run(Access.WRITE, lambda database: History(database).verify_audit())
+        assert (verdict.count, verdict.broken_at) == (4, None)
 
     def test_the_audit_chain_continues_over_writers(self, place: Place) -> None:
         """AUD-1: two writers at once cannot fork the chain, and verify walks it."""
@@ -652,6 +729,73 @@ class RepositoryContract:
         assert (speeds[0], speeds[2], speeds[3]) == (60.0, float("inf"), None)
         assert speeds[1] is None or speeds[1] != speeds[1]  # NaN on PostgreSQL, NULL on SQLite
 
+    def read_plans(self, place: Place, *, start: datetime, end: datetime) -> list[tuple[str, int, datetime]]:
+        """Return (pump, version, start) of what a plan actor gets."""
+        rows = place.run(
+            Access.READ, lambda database: DatabasePlanReader(database).plans("s1", start=start, end=end)
+        )
+        return [(row.pump_id, row.plan_version, row.interval_start) for row in rows]
+
+    def test_the_newest_plan_is_never_cut_off(self, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+        """CTL-1: an optimiser that replans each minute and deletes nothing: the bound cuts old versions only."""
+        monkeypatch.setattr("storage.readers.PLAN_ROWS_MAX", 20)
+        monkeypatch.setattr("storage.readers._VERSIONS_OF_AN_INTERVAL", 4)
+        place.seed()
+        insert = (
+            "INSERT INTO pump_plans (station_id, pump_id, interval_start, interval_end, suggested_speed_hz,"
+            " plan_version) WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500) "
+        )
+        noon, one, two, four = (f"'2026-06-01T1{hour}:00:00+00:00'" for hour in (2, 3, 4, 6))
+        if place.admin_url.startswith("postgresql"):
+            noon, one, two, four = (f"timestamptz {each}" for each in (noon, one, two, four))
+        # One interval, 500 versions, for a pump that counts from 1 and one that counts from 1,001.
+        place.execute(f"{insert} SELECT 's1', 'p1', {noon}, {one}, 30, i FROM n")
+        place.execute(f"{insert} SELECT 's1', 'p2', {noon}, {one}, 30, i + 1000 FROM n")
+        # What began at the same time but lasts longer speaks when the others have ended.
+        place.execute(f"{insert} SELECT 's1', 'p1', {noon}, {four}, 30, 0 FROM n WHERE i = 1")
+        rows = self.read_plans(place, start=NOON, end=moment(7200))
+        assert sorted(rows) == [
+            *(("p1", version, NOON) for version in (0, 497, 498, 499, 500)),
+            *(("p2", version, NOON) for version in (1497, 1498, 1499, 1500)),
+        ]
+        # More intervals than the bound: each pump has its newest, however the others number theirs.
+        place.execute(f"{insert} SELECT 's1', 'p2', {one}, {two}, 30, 5000 + i FROM n WHERE i <= 4")
+        monkeypatch.setattr("storage.readers.PLAN_ROWS_MAX", 6)
+        rows = self.read_plans(place, start=NOON, end=moment(7200))
+        assert sorted(rows) == [
+            *(("p1", version, NOON) for version in (498, 499, 500)),
+            *(("p2", version, moment(3600)) for version in (5002, 5003, 5004)),
+        ]
+
+    def test_of_equal_versions_the_one_written_last_comes_first(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """CTL-1: plan_version, then created_at, then plan_id; rows that can only be refused come last."""
+        monkeypatch.setattr("storage.readers._VERSIONS_OF_AN_INTERVAL", 2)
+        place.seed()
+        for speed, created in (
+            (31.0, "12:00:05"),
+            (32.0, "12:00:09"),
+            (33.0, "12:00:07"),
+            (34.0, "12:00:07"),
+        ):
+            self.plan(
+                place, "2026-06-01T12:00:00Z", "2026-06-01T13:00:00Z", suggested_speed_hz=speed,
+                created_at=f"2026-06-01T{created}Z",
+            )  # fmt: skip
+        self.plan(place, "2026-06-01T12:45:00Z", "2026-06-01T12:30:00Z", plan_version=9)
+
+        def read() -> list[float | None]:
+            rows = place.run(
+                Access.READ,
+                lambda database: DatabasePlanReader(database).plans("s1", start=NOON, end=moment(3600)),
+            )
+            return [row.suggested_speed_hz for row in rows]
+
+        assert read() == [32.0, 34.0, 35.0]
+        monkeypatch.setattr("storage.readers.PLAN_ROWS_MAX", 2)
+        assert len(read()) == 2
+
     def test_the_optimisers_heartbeat_is_read(self, place: Place) -> None:
         """WDG-1: the optimiser's own time and version, None without a row."""
         place.seed()
@@ -763,6 +907,28 @@ class RepositoryContract:
             ddl = str(CreateTable(table).compile(dialect=dialect))
             ddl += "".join(str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes)
             assert set(re.findall(r"\b(?:ck|uq|ix|fk)_\w+", ddl)) <= named
+        engine.dispose()
+
+    def test_a_database_of_the_first_version_is_brought_up_with_its_rows(self, place: Place) -> None:
+        """DAT-1: an applied migration is never edited: what was written before the second one stays and closes."""
+        engine = create_engine(parsed(place.empty_url(), "sync"), poolclass=NullPool)
+        url = engine.url.render_as_string(hide_password=False)
+        with engine.begin() as connection:
+            config = schema._config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0001")
+            connection.exec_driver_sql(
+                "INSERT INTO failsafe_events (scope, scope_id, reason, started_at, detail, record_id)"
+                " VALUES ('PUMP', 'p1', 'r', '2026-06-01T12:00:00+00:00', 'd', 'e1')"
+            )
+        assert schema.check(url) is schema.SchemaState.OLDER
+        with pytest.raises(schema.SchemaError, match=r"older.*calejo db upgrade"):
+            schema.require_current(url)
+        schema.upgrade(url)
+        schema.require_current(url)
+        with engine.begin() as connection:
+            close = "UPDATE failsafe_events SET ended_at = '2026-06-01T13:00:00+00:00' WHERE ended_at IS NULL"
+            assert connection.exec_driver_sql(close).rowcount == 1
         engine.dispose()
 
     def test_the_schema_says_how_it_stands(self, place: Place) -> None:

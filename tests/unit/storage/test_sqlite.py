@@ -25,6 +25,10 @@ class SqlitePlace(Place):
         self.admin_url = self.reader_url = self.writer_url = sqlite_url(path)
         schema.upgrade(self.admin_url)
 
+    def empty_url(self) -> str:
+        """Another file."""
+        return sqlite_url(self.path.with_name("empty.db"))
+
     def execute(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement."""
         with closing(sqlite3.connect(self.path)) as connection, connection:
@@ -97,6 +101,43 @@ def test_a_value_that_breaks_a_rule_is_refused_by_row_and_column(
     with pytest.raises(sqlite3.IntegrityError) as refused:
         place.execute(f"UPDATE {table} SET {column} = ?", value)
     assert column in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "stored", "key"),
+    [
+        ("sites", "name", "CAST(x'50e974' AS TEXT)", "south"),
+        ("sites", "timezone", "CAST(x'50e974' AS TEXT)", "south"),
+        ("pump_stations", "name", "CAST(x'50e974' AS TEXT)", "s2"),
+        ("pump_stations", "level_datum", "CAST(x'e9' AS TEXT)", "s2"),
+        ("pump_stations", "level_datum", "x'e9'", "s2"),
+        ("pumps", "name", "CAST(x'50e974' AS TEXT)", "p3"),
+        ("pumps", "name", "x'50e974'", "p3"),
+        ("pumps", "control_parameters", "CAST(x'7b2261223a22e9227d' AS TEXT)", "p3"),
+        ("pump_safety_limits", "approved_by", "CAST(x'e9' AS TEXT)", "p3/1"),
+    ],
+)
+def test_a_text_that_is_none_costs_its_row_only(
+    place: Place, table: str, column: str, stored: str, key: str
+) -> None:
+    """DAT-4: whoever writes Latin-1 into SQLite: that row is skipped with its reason, the rest runs."""
+    place.seed()
+    place.execute("INSERT INTO sites (site_id, name) VALUES ('south', 'South')")
+    place.execute(
+        "INSERT INTO pump_stations (station_id, site_id, name, modbus_unit_id) VALUES ('s2', 'south', 'Two', 2)"
+    )
+    place.pump("p3", station_id="s2")
+    place.envelope("p3")
+    place.limits("p3")
+    whole, _ = place.topology()
+    id_column = {"sites": "site_id", "pump_stations": "station_id"}.get(table, "pump_id")
+    place.execute(f"UPDATE {table} SET {column} = {stored} WHERE {id_column} = ?", key.partition("/")[0])
+    sites, invalid = place.topology()
+    assert sites[0] == whole[0], "the other site is as it was"
+    assert list(invalid) == [(table, key, column)]
+    reason = invalid[table, key, column]
+    assert "UTF-8" in reason or "not a text" in reason
+    reason.encode()
 
 
 def test_replace_cannot_rewrite_the_audit_log(place: Place) -> None:

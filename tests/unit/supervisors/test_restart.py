@@ -34,6 +34,7 @@ from supervisors.restart import (
     TreeState,
     backoff_s,
     decide,
+    retry_refusal,
 )
 from supervisors.spec import Backoff, ChildSpec, GroupSpec, Intensity, Restart, Strategy, leaves, validate
 
@@ -230,6 +231,67 @@ def test_a_refused_child_never_starts_until_its_reason_is_gone() -> None:
     assert play.run(Retry(address=A)) == []
     play.tree = group(child(A), child(B))
     assert play.run(Reshaped()) == ["start /g/a#1"]
+
+
+def test_a_child_refused_after_it_ran_starts_when_the_reason_is_gone_and_one_that_failed_does_not() -> None:
+    """SUP-5: the one was stopped for others' sake, the other waits for an operator."""
+    play = Play(group(child(A), child(B)))
+    play.run(Begin())
+    for _ in range(6):
+        play.kill(B)
+    assert play.states() == {A: "running", B: "quarantined"}
+    play.tree = group(child(A, refused="no ports"), child(B))
+    assert play.run(Reshaped()) == ["kill /g/a#1", "quarantine /g/a"]
+    play.tree = group(child(A), child(B))
+    assert play.run(Reshaped()) == ["start /g/a#2"]
+    assert play.states() == {A: "running", B: "quarantined"}
+
+
+def test_incarnations_go_on_over_a_removal() -> None:
+    """SUP-2: late news of one that was removed is not taken for that of the one put back in its place."""
+    play = Play(group(child(A), child(B)))
+    play.run(Begin())
+    play.kill(B)
+    with_b, without_b = play.tree, group(child(A))
+    play.tree = without_b
+    assert play.run(Reshaped()) == ["stop /g/b"]
+    play.tree = with_b
+    assert [short(effect) for effect in play.step(Reshaped())] == ["start /g/b#3"]
+    assert [short(e) for e in play.step(Started(address=B, incarnation=2))] == ["kill /g/b#2"]
+    assert play.step(Ended(address=B, incarnation=2, why="killed")) == []
+    assert play.step(Started(address=B, incarnation=3)) == []
+    assert (play.states()[B], play.state.children[B].restarts) == ("running", 0), "put back is no restart"
+    assert play.state.former == {}
+
+
+def test_only_so_many_removed_addresses_are_remembered() -> None:
+    """SUP-2: names that come and go for ever fill no memory; the longest gone is forgotten first."""
+    play = Play(group(child(A)))
+    play.run(Begin())
+    for batch in range(3):
+        play.tree = group(*(child(Address(f"/g/{batch}-{number}")) for number in range(2000)))
+        play.run(Reshaped())
+    play.tree = group(child(B))
+    play.run(Reshaped())
+    assert len(play.state.former) == 4096
+    assert A not in play.state.former
+    assert Address("/g/2-1999") in play.state.former
+
+
+def test_a_retry_that_would_start_nobody_says_why() -> None:
+    """SUP-5: not in quarantine, refused by its spec, or everything stops; a group counts by its members."""
+    once = Intensity(restarts_max=1, period_s=60.0)
+    play = Play(group(child(A, intensity=once), child(B, refused="no ports"), child(C)))
+    play.run(Begin())
+    assert retry_refusal(play.tree, play.state, A) == "nothing of it is in quarantine"
+    assert retry_refusal(play.tree, play.state, B) == "no ports"
+    assert retry_refusal(play.tree, play.state, Address("/g")) == "no ports"
+    play.kill(A)
+    play.kill(A)
+    for address in (A, Address("/g")):
+        assert retry_refusal(play.tree, play.state, address) == ""
+    play.run(StopAll())
+    assert retry_refusal(play.tree, play.state, A) == "everything is being stopped"
 
 
 def test_adopted_children_are_not_started_and_keep_their_count() -> None:

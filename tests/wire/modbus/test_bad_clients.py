@@ -87,27 +87,165 @@ def test_500_idle_clients_lock_nobody_out_and_leave_nothing_behind() -> None:
             listener = publisher.endpoint._listener
             assert listener is not None
             await until(lambda: not listener.active_connections, what="pymodbus holds none either")
-            assert not publisher.endpoint._rates
+            assert not publisher.endpoint._reads
+            assert not publisher.endpoint._writes
 
     asyncio.run(story())
 
 
-def test_a_full_house_of_working_clients_refuses_the_next() -> None:
-    """MOD-4: connection limit; who works stays."""
+def test_a_crowd_of_polling_clients_locks_out_neither_a_stop_nor_a_controller() -> None:
+    """EST-1, MOD-4: with every place taken by clients that read, a stop is set and a PLC that reconnects stays."""
+
+    async def polls(client: Raw, publisher: Publisher) -> None:
+        while True:
+            try:
+                while True:
+                    await client.ask(pdu(3, 100, 13))
+                    await asyncio.sleep(0.01)
+            except (ConnectionError, asyncio.IncompleteReadError):
+                pass
+            finally:
+                await client.close()
+            await asyncio.sleep(0.01)
+            client = await Raw.connect(publisher)  # as SCADA systems do
 
     async def story() -> None:
-        async with served(ModbusLimits(clients_max=3)) as publisher:
+        limits = ModbusLimits(clients_max=16, places_in_turn=4)
+        async with served(limits) as publisher:
+            crowd = [asyncio.create_task(polls(await Raw.connect(publisher), publisher)) for _ in range(24)]
+            await until(lambda: publisher.endpoint.clients == 16, what="the house is full")
+            for _ in range(3):
+                stop = await Raw.connect(publisher)
+                assert await stop.ask(pdu(5, 0, 0xFF00)) == pdu(5, 0, 0xFF00)
+                await stop.close()
+            assert {write.path for request in publisher.requests for write in request} == {
+                "/north/s1/emergency_stop"
+            }
+            plc = await Raw.connect(publisher)
+            for second in range(30):
+                assert await plc.ask(pdu(16, 121, 1, data=struct.pack(">H", second))) == pdu(16, 121, 1)
+                await asyncio.sleep(0.02)
+            assert publisher.endpoint.clients <= 16
+            for task in crowd:
+                task.cancel()
+            await asyncio.gather(*crowd, return_exceptions=True)
+            await plc.close()
+
+    asyncio.run(story())
+
+
+def test_who_gives_way_has_what_it_asked_for() -> None:
+    """EST-1: a stop that had arrived from the client that must go is carried out and answered."""
+
+    async def story() -> None:
+        async with served(ModbusLimits(clients_max=1, evict_unheard_s=0.01)) as publisher:
+            publisher.hold = asyncio.Event()
+            first = await Raw.connect(publisher)
+            first.writer.write(frame(1, 1, pdu(5, 0, 0xFF00)) + frame(2, 1, pdu(5, 100, 0xFF00)))
+            await until(lambda: publisher.endpoint._connections and next(
+                iter(publisher.endpoint._connections)).requests == 1, what="the first stop waits")  # fmt: skip
+            second = await Raw.connect(publisher)
+            assert publisher.endpoint.clients == 1
+            publisher.hold.set()
+            assert await first.ended() == frame(1, 1, pdu(5, 0, 0xFF00)) + frame(2, 1, pdu(5, 100, 0xFF00))
+            assert len(publisher.requests) == 2
+            assert await second.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            assert "gave its place to a newcomer" in publisher.events("disconnected")
+            await first.close()
+            await second.close()
+
+    asyncio.run(story())
+
+
+def test_a_client_that_must_go_and_never_reads_is_cut_off() -> None:
+    """MOD-4: whoever gives way is gone after a moment, whatever it does; closing waits for nobody."""
+
+    async def story() -> None:
+        async with served(ModbusLimits(clients_max=1, evict_unheard_s=0.01, close_s=0.2)) as publisher:
+            publisher.hold = asyncio.Event()
+            first = await Raw.connect(publisher)
+            first.writer.write(frame(1, 1, pdu(5, 0, 0xFF00)))
+            await until(lambda: publisher.endpoint._connections and next(
+                iter(publisher.endpoint._connections)).requests == 1, what="the stop waits")  # fmt: skip
+            second = await Raw.connect(publisher)
+            await until(lambda: publisher.events("disconnected"), what="the first is cut off")
+            assert not publisher.endpoint._retiring
+            publisher.hold.set()
+            await until(lambda: publisher.finished == 1, what="its stop is carried out all the same")
+            await first.close()
+            await second.close()
+
+    asyncio.run(story())
+
+
+def test_a_greedy_reader_costs_no_controller_its_writes() -> None:
+    """MOD-4: all clients are 127.0.0.1 today: a budget per connection, writes apart from reads, a sure share."""
+
+    async def reads(client: Raw, until_set: asyncio.Event) -> list[bytes]:
+        answers = []
+        while not until_set.is_set():
+            answers.append(await client.ask(pdu(3, 100, 13)))
+        await client.close()
+        return answers
+
+    async def story() -> None:
+        limits = ModbusLimits(
+            requests_per_s=50.0, requests_burst=50, share_per_s=20.0, share_burst=20, pool_per_s=10.0, pool_burst=20
+        )  # fmt: skip
+        async with served(limits) as publisher:
+            done = asyncio.Event()
+            greedy = [asyncio.create_task(reads(await Raw.connect(publisher), done)) for _ in range(4)]
+            await until(lambda: len(publisher.events("limited")) == 4, what="the greedy are limited")
+            plc, scada = await Raw.connect(publisher), await Raw.connect(publisher)
+            for turn in range(15):
+                assert await plc.ask(pdu(16, 121, 1, data=struct.pack(">H", turn))) == pdu(16, 121, 1)
+                assert (await scada.ask(pdu(3, 100, 13)))[0] == 3
+            done.set()
+            answers = [answer for task in greedy for answer in await task]
+            assert b"\x83\x06" in answers
+            for client in (plc, scada):
+                await client.close()
+
+    asyncio.run(story())
+
+
+def test_all_together_have_a_bound_too() -> None:
+    """MOD-4: many modest clients cannot take more than their shares and the pool."""
+
+    async def story() -> None:
+        limits = ModbusLimits(share_per_s=0.001, share_burst=2, pool_per_s=0.001, pool_burst=5)
+        async with served(limits) as publisher:
+            clients = [await Raw.connect(publisher) for _ in range(4)]
+            answers = [await client.ask(pdu(3, 0, 1)) for client in clients for _ in range(10)]
+            assert answers.count(b"\x03\x02\0\0") == 4 * 2 + 5
+            writes = [await client.ask(pdu(6, 121, 7)) for client in clients for _ in range(10)]
+            assert writes.count(pdu(6, 121, 7)) == 4 * 2 + 5
+            assert await clients[-1].ask(pdu(5, 0, 0xFF00)) == pdu(5, 0, 0xFF00)
+            for client in clients:
+                await client.close()
+
+    asyncio.run(story())
+
+
+def test_a_full_house_of_working_clients_gives_the_next_one_place() -> None:
+    """MOD-4: connection limit; who was there before stays but for one."""
+
+    async def story() -> None:
+        async with served(ModbusLimits(clients_max=3, places_in_turn=2)) as publisher:
             clients = [await Raw.connect(publisher) for _ in range(3)]
             for client in clients:
                 await client.ask(pdu(3, 0, 1))
             fourth = await Raw.connect(publisher)
-            assert await fourth.ended() == b""
-            assert publisher.events("refused") == ["3 clients are connected"]
+            assert await clients[1].ended() == b""
+            assert await fourth.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
             assert await clients[0].ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
-            await clients[1].close()
+            assert publisher.endpoint.clients == 3
+            await clients[2].close()
             await until(lambda: publisher.endpoint.clients == 2, what="one has left")
             fifth = await Raw.connect(publisher)
             assert await fifth.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            assert await clients[0].ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            assert await fourth.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
             for client in [*clients, fourth, fifth]:
                 await client.close()
 
@@ -134,7 +272,7 @@ def test_a_long_pipeline_is_answered_whole_within_bounded_memory() -> None:
     """MOD-4: reading pauses while too much waits; nothing is lost, nothing grows."""
 
     async def story() -> None:
-        async with served(ModbusLimits(requests_burst=10_000)) as publisher:
+        async with served(ModbusLimits(requests_burst=10_000, pool_burst=10_000)) as publisher:
             client = await Raw.connect(publisher)
             for tid in range(4000):
                 client.writer.write(frame(tid, 1, pdu(3, 0, 1)))
@@ -149,7 +287,7 @@ def test_who_never_reads_its_answers_is_dropped() -> None:
     """MOD-4: answers nobody takes do not pile up."""
 
     async def story() -> None:
-        async with served(ModbusLimits(requests_burst=1_000_000)) as publisher:
+        async with served(ModbusLimits(requests_burst=10**6, pool_burst=10**6)) as publisher:
             client = await Raw.connect(publisher)
             client.writer.transport.pause_reading()  # type: ignore[attr-defined] # a stream's transport can
             request = frame(1, 1, pdu(3, 100, 100)) * 100
@@ -196,7 +334,7 @@ def test_random_bytes_and_damaged_requests_hurt_nobody() -> None:
         return asked
 
     async def story() -> None:
-        async with served(ModbusLimits(requests_per_s=1e6, requests_burst=10**6)) as publisher:
+        async with served(ModbusLimits(requests_burst=10**6, pool_burst=10**6)) as publisher:
             done = asyncio.Event()
             watching = asyncio.create_task(neighbour(publisher, done))
             end_s = asyncio.get_running_loop().time() + FUZZ_S

@@ -243,6 +243,30 @@ def test_a_new_map_keeps_clients_and_values() -> None:
     asyncio.run(story())
 
 
+def test_localhost_is_this_machine_whatever_a_hosts_file_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """MOD-4: the address that was checked is the one that is bound; a name is never looked up."""
+
+    async def story() -> None:
+        asked = []
+
+        async def elsewhere(host: str, port: int, **_: object) -> list[object]:
+            asked.append(host)
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("0.0.0.0", port))]
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "getaddrinfo", elsewhere)
+        endpoint = ModbusEndpoint("localhost", 0)
+        await endpoint.configure(site_points(north()))
+        await endpoint.open(guard=lambda *_: None, refresh=lambda: None, news=lambda *_: None)  # type: ignore[arg-type]
+        try:
+            assert endpoint.bound.startswith("127.0.0.1:")
+            assert "localhost" not in asked
+        finally:
+            await endpoint.close()
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
 def test_only_loopback_may_be_bound(host: str) -> None:
     """MOD-4: no door to the network before there is a lock; the address is named."""

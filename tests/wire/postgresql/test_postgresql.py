@@ -10,9 +10,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from actors.vocabulary import DeviceError
+from actors.vocabulary import DeviceError, Settings
+from actors.vocabulary.settings import DatabaseSettings
+from ops.database import require_current
 from storage import schema
 from storage.engine import Access, Database
+from storage.history import History
 from storage.readers import DatabasePlanReader, DatabaseTopologyReader
 from storage.writer import DatabaseWriter
 from tests.services import Postgres
@@ -36,6 +39,7 @@ class PostgresPlace(Place):
     refusal = (psycopg.errors.IntegrityError, psycopg.errors.DataError)
 
     def __init__(self, cluster: Postgres) -> None:
+        self.cluster = cluster
         self.admin_url = cluster.fresh_database()
         self.name = self.admin_url.rsplit("/", 1)[1]
         schema.upgrade(self.admin_url)
@@ -46,6 +50,10 @@ class PostgresPlace(Place):
             )
         self.reader_url = cluster.url(self.name, user=f"{self.name}_reader")
         self.writer_url = cluster.url(self.name, user=f"{self.name}_writer")
+
+    def empty_url(self) -> str:
+        """Another database of the cluster."""
+        return self.cluster.fresh_database()
 
     def execute(self, statement: str | sql.Composed, *values: object) -> list[tuple[Any, ...]]:
         """Run one statement as the superuser."""
@@ -105,6 +113,12 @@ def test_the_reader_may_read_what_it_needs_and_nothing_else(place: PostgresPlace
         *(f"TRUNCATE {table}" for table in TABLES),
         "UPDATE pump_feedback SET actual_speed_hz = 0",
         "UPDATE decisions SET setpoint_hz = 0",
+        "UPDATE emergency_stop_events SET scope = 'PUMP', scope_id = 'p9'",
+        "UPDATE emergency_stop_events SET reason = ''",
+        "UPDATE emergency_stop_events SET set_by = 'nobody'",
+        "UPDATE emergency_stop_events SET set_at = now()",
+        "UPDATE emergency_stop_events SET kind = 'out_of_service'",
+        "UPDATE failsafe_events SET started_at = now()",
         "UPDATE alarms SET text = ''",
         "UPDATE audit_log SET actor = ''",
         "ALTER TABLE audit_log DISABLE TRIGGER ALL",
@@ -144,6 +158,62 @@ def test_two_databases_of_one_cluster_share_the_roles(postgres: Postgres) -> Non
 def test_the_role_of_the_writer_can_tell_the_schema(place: PostgresPlace) -> None:
     """DAT-2: a start with the limited role knows whether the schema is the right one."""
     schema.require_current(place.writer_url)
+
+
+def test_a_start_with_the_wrong_logins_is_refused_in_one_line(place: PostgresPlace) -> None:
+    """DAT-2, issue 2: the reader's login is tried before anything starts, the writer's own is no reader."""
+
+    def start(url: str, reader_url: str = "") -> None:
+        database = DatabaseSettings(url=url, reader_url=reader_url)
+        require_current(Settings(data_dir="/nowhere", database=database))
+
+    start(url=place.writer_url, reader_url=place.reader_url)
+    start(url=place.admin_url)
+    wrong = place.reader_url.replace(place.name, f"{place.name}_typo")
+    for urls, told in (
+        (
+            {"url": place.writer_url},
+            r"database\.url: .*permission denied.*database\.reader_url.*control_reader",
+        ),
+        (
+            {"url": place.writer_url, "reader_url": place.writer_url},
+            r"database\.reader_url: .*permission denied",
+        ),
+        ({"url": place.writer_url, "reader_url": wrong}, r"database\.reader_url: .*does not exist"),
+    ):
+        with pytest.raises(DeviceError, match=rf"\A{told}") as refused:
+            start(**urls)
+        assert "\n" not in str(refused.value)
+    place.execute("REVOKE SELECT ON pump_plans FROM control_reader")
+    with pytest.raises(DeviceError, match=r"reader_url: .*pump_plans"):
+        start(url=place.writer_url, reader_url=place.reader_url)
+
+
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+def test_the_server_s_default_isolation_costs_no_audit_record(place: PostgresPlace, level: str) -> None:
+    """AUD-1, DAT-3: two writers at once on a server that isolates more than ours asks for: nothing is refused."""
+    place.execute(
+        sql.SQL("ALTER DATABASE {} SET default_transaction_isolation = {}").format(
+            sql.Identifier(place.name), sql.Literal(level)
+        )
+    )
+
+    async def work(one: Database) -> list[dict[int, str]]:
+        other = place.database(Access.WRITE)
+        try:
+            return await asyncio.gather(
+                *(
+                    DatabaseWriter(database).write([(1, audit_record(100 * turn + lane))])
+                    for turn in range(20)
+                    for lane, database in enumerate((one, other))
+                )
+            )
+        finally:
+            await other.close()
+
+    assert place.run(Access.WRITE, work) == [{}] * 40
+    verdict = place.run(Access.WRITE, lambda database: History(database).verify_audit())
+    assert (verdict.count, verdict.broken_at) == (40, None)
 
 
 def test_infinite_times_are_refused(place: PostgresPlace) -> None:

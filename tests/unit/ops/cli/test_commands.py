@@ -162,6 +162,14 @@ def test_retry_takes_a_child_out_of_quarantine(api: Served, data: Path, capsys: 
     assert any(type(message).__name__ == "RetryChild" for _, message in api.tree.asked)
 
 
+def test_a_retry_that_starts_nothing_is_4_with_the_reason(api: Served, data: Path, capsys: Capsys) -> None:
+    """SUP-5: the supervisor's refusal is the line; no tree is shown as if something had happened."""
+    api.tree.odd["/sites/north"] = RefusedError("/sites/north/watchdog: nothing of it is in quarantine")
+    ran = run(capsys, "tree", "--retry", "/sites/north/watchdog", "--data-dir", data)
+    assert "nothing of it is in quarantine" in ran.line(4)
+    assert ran.out == ""
+
+
 # --------------------------------------------------------------------------- configuration, database
 
 

@@ -13,9 +13,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from actors.vocabulary import Scope
+from actors.vocabulary import Scope, Settings, SiteConfig, Topology
+from ops.cli.coils import write_coils
+from ops.rundir import RunFile, SitePorts
+from storage.topology_file import TopologyFile
+from supervisors.memory import MemoryFile, Remembered
+from supervisors.roles import memory_path
 from tests.unit.api.served import MODBUS, OPCUA, Served, served, until
 from tests.unit.ops.cli.runs import (
     announce,
@@ -27,6 +33,7 @@ from tests.unit.ops.cli.runs import (
     silent_server,
     spoil_latches,
 )
+from tests.unit.protocols.plants import north, station
 
 Capsys = pytest.CaptureFixture[str]
 SET = ("estop", "set", "--scope", "pump", "--id", "p1", "--reason", "burst", "--by", "anna")
@@ -243,6 +250,79 @@ def test_without_api_and_disk_the_coils_are_written(
     written = [struct.unpack(">HHHBBHH", request) for request in requests]
     assert [(unit, address) for *_, unit, _, address, _ in written] == coils
     assert all((code, value) == (5, 0xFF00) for *_, code, _, value in written)
+
+
+def two_sites(data: Path, *, holder: str | None) -> None:
+    """North and south look alike on the wire: each has a unit 1 with a pump in slot 0."""
+    south = SiteConfig(
+        site_id="south",
+        name="South",
+        timezone="UTC",
+        stations=(msgspec.structs.replace(station("sx", 1, {"px": 0}), site_id="south"),),
+    )
+    TopologyFile(data / "topology.json").save(Topology(revision="r1", sites=(north(), south)))
+    if holder is not None:
+        MemoryFile(memory_path(Settings(data_dir=str(data)))).save(Remembered(port_holder=holder))
+    spoil_latches(data)
+
+
+@pytest.mark.parametrize(
+    ("holder", "pump", "served"),
+    [
+        ("north", "p1", True),
+        ("north", "px", False),
+        ("south", "px", True),
+        ("south", "p1", False),
+        ("gone", "p1", False),
+        (None, "p1", False),
+        (None, "px", False),
+    ],
+)
+def test_a_coil_is_written_only_to_the_site_that_has_the_ports(
+    data: Path, capsys: Capsys, holder: str | None, pump: str, served: bool
+) -> None:
+    """EST-1: unit 1 coil 100 is another pump at another site: no wrong pump is stopped and called stopped."""
+    two_sites(data, holder=holder)
+    with silent_server() as rest, coil_server() as (modbus, requests):
+        folder = announce(data, rest=rest, modbus=modbus)
+        ran = run(
+            capsys, "estop", "set", "--scope", "pump", "--id", pump, "--reason", "x", "--data-dir", data
+        )
+        folder.release()
+    assert len(requests) == served
+    if served:
+        assert ran.code == 0
+    else:
+        assert "NOT STOPPED" in ran.line(1)
+        assert "not served by any endpoint" in ran.line(1)
+
+
+def test_a_system_stop_that_reaches_one_site_only_fails(data: Path, capsys: Capsys) -> None:
+    """EST-1: what no endpoint serves was not stopped, and exit 0 would say that it was."""
+    two_sites(data, holder="south")
+    with silent_server() as rest, coil_server() as (modbus, requests):
+        folder = announce(data, rest=rest, modbus=modbus)
+        ran = run(capsys, "estop", "set", "--scope", "system", "--reason", "x", "--data-dir", data)
+        folder.release()
+    assert "STOPPED ONLY IN PART" in ran.line(1)
+    assert "/north/emergency_stop: not served by any endpoint" in ran.err
+    assert len(requests) == 1
+
+
+def test_a_site_with_its_own_ports_is_written_there(data: Path) -> None:
+    """EST-1: its own ports are nobody else's, whoever holds the common ones."""
+    two_sites(data, holder="north")
+    topology = msgspec.json.decode((data / "topology.json").read_bytes(), type=Topology)
+    with coil_server() as (own, at_own), coil_server() as (common, at_common):
+        run_file = RunFile(
+            pid=1, started_at="", process_start_ticks=0, rest="", health="", opcua="opc.tcp://127.0.0.1:4840",
+            modbus=f"127.0.0.1:{common}", ray_address="", namespace="",
+            site_ports={"south": SitePorts(host="127.0.0.1", opcua=4841, modbus=own)},
+        )  # fmt: skip
+        for holder in ("north", None):
+            lines = write_coils(topology, run_file, Scope.SYSTEM, "", holder=holder)
+            assert [line["result"] for line in lines] == ["set", "set"]
+    assert (len(at_own), len(at_common)) == (2, 2)
 
 
 def test_a_coil_that_refuses_is_said_and_fails(data: Path, capsys: Capsys) -> None:
