@@ -157,6 +157,60 @@ sys.stdin.read()
     assert not (run.data_dir / "forking.json").exists()
 
 
+def test_limits_and_ends_are_those_of_a_cold_worker(script: Callable[..., Script], tmp_path: Path) -> None:
+    """SUP-8: Ray raises the number of open files when it starts, which is after our host: a forked worker may open as
+    many as a cold one. And it ends as an interpreter does: Ray takes its leave of the raylet there."""
+    mark = tmp_path / "ended"
+    run = script(f"""
+import resource
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+session = start()
+from tests.ray.forking_for_tests import limits_of
+kept = looker()
+said = facts(kept)
+raylet = next(pid for pid, name in session.servers.items() if name == "raylet")
+kept.leave_a_mark.remote({str(mark)!r})
+mark = pathlib.Path({str(mark)!r})
+deadline = time.monotonic() + 20
+while not mark.exists() and time.monotonic() < deadline:
+    time.sleep(0.05)
+tell(birth=said["birth"], limits=said["limits"], raylet=limits_of(raylet), hard=hard, marked=mark.exists())
+session.shutdown()
+""")
+    said = run.heard()
+    assert said["birth"] == "forked"
+    assert said["limits"] == said["raylet"]
+    assert said["limits"]["RLIMIT_NOFILE"][0] > 1024 or said["hard"] <= 1024
+    assert said["marked"]
+
+
+def test_a_folder_that_was_removed_costs_no_worker(script: Callable[..., Script]) -> None:
+    """SUP-8: /tmp cleaned under it: workers start cold (but one that waited), and soon they are forked again."""
+    run = script("""
+import shutil
+session = start()
+first = facts()["birth"]
+shutil.rmtree(session.temp_dir / "f")
+meanwhile = [facts()["birth"] for _ in range(4)]
+deadline = time.monotonic() + 60
+while True:
+    assert time.monotonic() < deadline
+    try:
+        if session.forking.status()["template"]:
+            break
+    except OSError:
+        pass
+    time.sleep(0.1)
+tell(first=first, meanwhile=meanwhile, after=[facts()["birth"] for _ in range(6)])
+session.shutdown()
+""")
+    said = run.heard()
+    assert said["first"] == "forked"
+    assert "cold" in said["meanwhile"]
+    assert "forked" in said["after"]
+
+
 def _copied(folder: Path) -> tuple[Path, Path]:
     """Copy the program so that its code can change; return it and a module `MARK = 1` that everybody imports."""
     code = folder / "code"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisors.forking.host import Host
-from supervisors.forking.protocol import FORK, HERE, STATUS, Request, encode, framed
+from supervisors.forking.protocol import FORK, HERE, RELOAD, STATUS, Request, encode, framed
 
 ROOT = Path(__file__).parents[4]
 SCRIPT = "/ray/_private/workers/default_worker.py"
@@ -44,6 +44,11 @@ while True:
         os._exit(0)
     if how == "hangs":
         time.sleep(600)
+    if message["do"] == "fork" and how == "full":
+        for each in descriptors:
+            os.close(each)
+        wire.send({{"cold": "fork: Cannot allocate memory"}}, within_s=1.0)
+        continue
     if message["do"] == "fork":
         launcher = socket.socket(fileno=descriptors[3])
         launcher.send(HERE.pack(HERE_MARK, os.getpid()))
@@ -131,8 +136,14 @@ class Served:
         return self.ask(framed(self.token, FORK, self.request(**changes)))
 
     def status(self) -> dict[str, Any]:
+        return self._asked(STATUS)
+
+    def reload(self) -> dict[str, Any]:
+        return self._asked(RELOAD)
+
+    def _asked(self, kind: int) -> dict[str, Any]:
         with self.connect() as connection:
-            connection.sendall(framed(self.token, STATUS))
+            connection.sendall(framed(self.token, kind))
             answer: dict[str, Any] = json.loads(connection.makefile("rb").read())
             return answer
 
