@@ -14,13 +14,14 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from supervisors.forking import linux
+from supervisors.forking.loaded import Template
+from supervisors.forking.peer import STANDARD, Peer
 from supervisors.forking.protocol import (
     COLD_MARK,
     FORK,
@@ -38,9 +39,8 @@ from supervisors.forking.protocol import (
     head_of,
     unfit,
 )
-from supervisors.forking.wire import ClosedError, Wire
+from supervisors.forking.wire import ClosedError
 
-_STANDARD: Final = 3
 _CHUNK: Final = 65_536
 _HEALTH_PERIOD_S: Final = 5.0
 # So often its owner hears from a host that does not hang.
@@ -54,90 +54,15 @@ _REASONS_MAX: Final = 32
 # Launchers that may wait for the first template. The raylet starts as many at a time as it has actors to start.
 _PARKED_MAX: Final = 448
 _DESCRIPTORS_WANTED: Final = 4096
-assert _DESCRIPTORS_WANTED >= 2 * (_PARKED_MAX + PEERS_MAX) * (_STANDARD + 1), (
+assert _DESCRIPTORS_WANTED >= 2 * (_PARKED_MAX + PEERS_MAX) * (STANDARD + 1), (
     "each brings its own and a connection"
 )
 _LEAVES_WITHIN_S: Final = 1.0
-_LOG_BYTES_MAX: Final = 262_144
-# A process that was killed and is not gone by then waits for a disk: nobody waits for it here.
-_END_WITHIN_S: Final = 2.0
 
 
 def retry_s(failures: int) -> float:
     """Return how long to wait before the next template after so many that failed in a row (s)."""
     return min(_RETRY_S_MAX, _RETRY_S * 2.0 ** min(failures, 16))
-
-
-class Peer:
-    """One connection that is being read."""
-
-    def __init__(self, connection: socket.socket, *, until_s: float) -> None:
-        self.connection = connection
-        self.until_s = until_s
-        self.data = b""
-        self.descriptors: list[int] = []
-
-    def read(self) -> bool:
-        """Read what is there; return whether there may be more to come.
-
-        Raises:
-            MalformedError: more descriptors than a worker has.
-
-        """
-        room = socket.CMSG_LEN(_STANDARD * 4)
-        data, ancillary, flags, _ = self.connection.recvmsg(_CHUNK, room, socket.MSG_CMSG_CLOEXEC)
-        for level, kind, raw in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                whole = raw[: len(raw) - len(raw) % 4]
-                self.descriptors += [
-                    int.from_bytes(whole[at : at + 4], sys.byteorder) for at in range(0, len(whole), 4)
-                ]
-        if flags & socket.MSG_CTRUNC or len(self.descriptors) > _STANDARD:
-            raise MalformedError("too many descriptors")
-        self.data += data
-        return bool(data)
-
-    def close(self) -> None:
-        """Let go of the connection and of what came over it."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors = []
-        self.connection.close()
-
-
-class Template:
-    """The process that forks, as its host sees it."""
-
-    def __init__(self, *, command: list[str], environment: dict[str, str], log: Path) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs, contextlib.ExitStack() as undo:
-            undo.callback(ours.close)
-            with log.open("ab") as out:
-                if out.tell() > _LOG_BYTES_MAX:
-                    out.truncate(0)
-                self.process = subprocess.Popen(
-                    [*command, str(theirs.fileno()), str(os.getpid())],
-                    pass_fds=[theirs.fileno()],
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=out,
-                    stderr=out,
-                )
-            undo.callback(self.process.kill)
-            self.pidfd = os.pidfd_open(self.process.pid)
-            undo.pop_all()
-        self.wire = Wire(ours)
-        self.began_s = time.monotonic()
-        self.ready: dict[str, Any] | None = None
-
-    def end(self) -> None:
-        """End it, whatever it does."""
-        linux.kill(self.pidfd)
-        if linux.ended(self.pidfd, within_s=_END_WITHIN_S):
-            with contextlib.suppress(ChildProcessError):
-                self.process.wait()
-        os.close(self.pidfd)
-        self.wire.close()
 
 
 class Host:
@@ -443,7 +368,7 @@ class Host:
     def _whole(self, kind: int, peer: Peer) -> None:
         if kind == FORK:
             try:
-                if len(peer.descriptors) != _STANDARD:
+                if len(peer.descriptors) != STANDARD:
                     raise MalformedError("not three descriptors")
                 request = decode(peer.data[HEAD.size :])
             except MalformedError as error:

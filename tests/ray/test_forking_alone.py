@@ -292,7 +292,7 @@ tell(done=True)
 
 
 _SECOND_NODE = """
-import subprocess
+import signal, subprocess
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 session = start()
 calejo = str(pathlib.Path(sys.executable).with_name("calejo"))
@@ -316,10 +316,10 @@ status = json.loads(subprocess.run(
     [calejo, "node", "status", "--data-dir", str(own), "--format", "json"],
     capture_output=True, text=True, check=True).stdout)
 reloaded = subprocess.run([calejo, "node", "reload", "--data-dir", str(own)], capture_output=True).returncode
-node.terminate()
+node.send_signal(getattr(signal, os.environ["END"]))
 code = node.wait(30)
 after = subprocess.run([calejo, "node", "status", "--data-dir", str(own)], capture_output=True).returncode
-tell(seen=seen, here=here, status=status, reloaded=reloaded, after=after, left=sorted(os.listdir(own)))
+tell(seen=seen, here=here, status=status, code=code, reloaded=reloaded, after=after, left=sorted(os.listdir(own)))
 session.shutdown()
 """
 
@@ -332,13 +332,15 @@ def _judge_second_node(said: dict[str, Any]) -> None:
     assert said["status"][0]["forked"] >= 4
     assert said["status"][0]["cold"] == {}
     assert said["reloaded"] == 0
+    assert said["code"] == 0, "asked to end"
     assert said["after"] == 3, "not running"
     assert said["left"] == ["logs"]
 
 
-def test_a_joined_node_forks_its_own_workers(script: Callable[..., Script]) -> None:
+@pytest.mark.parametrize("end", ["SIGINT", "SIGHUP"])
+def test_a_joined_node_forks_its_own_workers(script: Callable[..., Script], end: str) -> None:
     """SUP-8: `calejo node start` with Ray's token: its host, status, reload and end."""
-    _judge_second_node(script(_SECOND_NODE).heard())
+    _judge_second_node(script(_SECOND_NODE, END=end).heard())
 
 
 @pytest.fixture
@@ -402,7 +404,7 @@ def test_with_tls_everything_is_forked_all_the_same(
     script: Callable[..., Script], certificates: dict[str, str]
 ) -> None:
     """SUP-8: Ray's TLS and token on a cluster of two nodes: the variables reach the forked workers."""
-    _judge_second_node(script(_SECOND_NODE, **certificates).heard())
+    _judge_second_node(script(_SECOND_NODE, END="SIGTERM", **certificates).heard())
 
 
 _MANY_KILLS = """

@@ -18,6 +18,7 @@ import pytest
 from supervisors.forking import host as host_module
 from supervisors.forking import protocol
 from supervisors.forking.host import retry_s
+from supervisors.forking.loaded import LOG_BYTES_MAX
 from supervisors.forking.protocol import COLD_MARK, FORK, HEAD, HERE, HERE_MARK, framed
 from supervisors.process import alive
 from tests.unit.supervisors.forking.served import served
@@ -222,7 +223,7 @@ def test_what_waits_and_what_is_written_is_bounded(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(host_module, "_PARKED_MAX", 0)
     with served(tmp_path, node=False) as host:
         log = host.folder / "template.log"
-        log.write_bytes(b"x" * (host_module._LOG_BYTES_MAX + 1))
+        log.write_bytes(b"x" * (LOG_BYTES_MAX + 1))
         assert _mark(host.fork()) == COLD_MARK
         assert host.status()["cold"] == {"too many wait for the template": 1}
         host.node()
