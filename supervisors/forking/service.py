@@ -152,7 +152,7 @@ class ForkedWorkers:
         return ""
 
     def _make_folder(self) -> None:
-        """Make it, owner-only, with the token in it; what is there already stays.
+        """Make it, owner-only, with the token in it; what is whole already stays.
 
         The folder above it has to be ours: whoever could rename there could put another folder in this one's place.
 
@@ -165,8 +165,10 @@ class ForkedWorkers:
             self._folder.mkdir(mode=0o700)
             self._guard_folder()
         _ours_alone(self._folder)
-        if not self._token_path.exists():
-            _write_private(self._token_path, self._token.hex().encode())
+        token = self._token.hex().encode()
+        if _bytes_of(self._token_path) != token:  # none, or cut short by a full disk
+            self._token_path.unlink(missing_ok=True)
+            _write_private(self._token_path, token)
 
     def _guard_folder(self) -> None:
         """Hold a lock on it: whoever cleans up old files in /tmp leaves locked folders alone (tmpfiles.d(5))."""
@@ -384,10 +386,17 @@ def _write_private(path: Path, data: bytes) -> None:
         file.write(data)
 
 
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def _state_in(path: Path) -> State | None:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=State)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(_bytes_of(path), type=State)
+    except msgspec.DecodeError:
         return None
 
 

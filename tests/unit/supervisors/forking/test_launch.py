@@ -232,6 +232,9 @@ def test_nobody_can_read_the_token(launcher: tuple[ForkedWorkers, list[str]], tm
     forking, command = launcher
     assert not any(forking._token.hex() in each for each in command)
     assert forking._token_path.read_text() == forking._token.hex()
+    forking._token_path.write_text(forking._token.hex()[:9])  # the disk was full
+    forking._make_folder()
+    assert forking._token_path.read_text() == forking._token.hex()
     assert stat.S_IMODE(forking._token_path.stat().st_mode) == 0o600
     victim = tmp_path / "victim"
     victim.write_text("mine")
