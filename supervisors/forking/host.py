@@ -31,6 +31,7 @@ from supervisors.forking.protocol import (
     PEERS_MAX,
     RELOAD,
     REQUEST_WITHIN_S,
+    WAIT_MARK,
     WARM_WAIT_S,
     MalformedError,
     Request,
@@ -84,7 +85,8 @@ class Host:
         self._template: Template | None = None
         self._loading: Template | None = None
         self._asked_reload: list[socket.socket] = []
-        self._was_ready = False
+        # Once they ran, nobody waits for a template: what is to be started now is a process that is missing.
+        self._was_ready = bool(told.get("again"))
         self._failures = 0
         self._next_s = 0.0
         self._checked_s = 0.0
@@ -180,9 +182,10 @@ class Host:
     # ------------------------------------------------------------------ who started us
 
     def _say(self, event: str, **fields: object) -> None:
+        """Tell the owner, who may be stopped in its terminal: nobody waits for it, what it has no room for is lost."""
         line = json.dumps({"event": event, **fields}) + "\n"
-        with contextlib.suppress(OSError):  # it has gone: the next look at the connection ends us
-            self._control.sendall(line.encode())
+        with contextlib.suppress(OSError):  # or it has gone: the next look at the connection ends us
+            self._control.send(line.encode(), socket.MSG_DONTWAIT)
 
     def _say_alive(self, now_s: float) -> None:
         """Have the owner know that this process does not hang."""
@@ -424,6 +427,8 @@ class Host:
             elif len(self._parked) >= _PARKED_MAX:
                 self._start_cold(peer, "too many wait for the template")
             else:
+                with contextlib.suppress(OSError):  # gone: the fork will find nobody
+                    peer.connection.send(HERE.pack(WAIT_MARK, 0))
                 self._parked.append((request, peer, time.monotonic() + WARM_WAIT_S))
             return
         descriptors = (*peer.descriptors, peer.connection.fileno())

@@ -13,11 +13,13 @@ import os
 import sys
 
 from supervisors.forking.protocol import (
+    FIRST_WORD_WITHIN_S,
     FORK,
     GO,
     HERE,
     HERE_MARK,
     LAUNCH_WITHIN_S,
+    WAIT_MARK,
     Request,
     encode,
     framed,
@@ -57,7 +59,7 @@ def _forked(arguments: list[str], socket_path: str, token: bytes) -> bool:
     )
     frame = framed(token, FORK, encode(request))
     host = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)  # closed on exec, as every socket of Python's
-    host.settimeout(LAUNCH_WITHIN_S)
+    host.settimeout(FIRST_WORD_WITHIN_S)
     host.connect(socket_path)
     if _owner(host) != os.getuid():
         return False  # it would be told our environment, which holds secrets
@@ -65,17 +67,25 @@ def _forked(arguments: list[str], socket_path: str, token: bytes) -> bool:
     sent = host.sendmsg([frame], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)])
     while sent < len(frame):
         sent += host.send(frame[sent:])
-    said = b""
-    while len(said) < HERE.size:
-        more = host.recv(HERE.size - len(said))
-        if not more:
-            return False
-        said += more
-    mark, _pid = HERE.unpack(said)
+    mark = _mark(host)
+    if mark == WAIT_MARK:
+        host.settimeout(LAUNCH_WITHIN_S)
+        mark = _mark(host)
     if mark != HERE_MARK:
         return False
     host.send(GO)
     return True
+
+
+def _mark(host: _socket.socket) -> bytes:
+    """Return what was said; b'' when the host let go."""
+    said = b""
+    while len(said) < HERE.size:
+        more = host.recv(HERE.size - len(said))
+        if not more:
+            return b""
+        said += more
+    return said[:1]
 
 
 def _owner(host: _socket.socket) -> int:

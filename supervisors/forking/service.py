@@ -105,6 +105,7 @@ class ForkedWorkers:
         self._control: socket.socket | None = None
         self._host: subprocess.Popen[bytes] | None = None
         self._template: int | None = None
+        self._template_was_ready = False
         self._last_words = ""
         self._listening = threading.Event()
         self._stopping = threading.Event()
@@ -272,6 +273,7 @@ class ForkedWorkers:
             "token": self._token.hex(),
             "template": [sys.executable, _TEMPLATE],
             "worker_script": str(WORKER_SCRIPT),
+            "again": self._template_was_ready,
         }
         control.settimeout(_SILENT_S / 2.0)
         try:
@@ -326,6 +328,7 @@ class ForkedWorkers:
                 self._last_words = said["why"]
             case "template_ready":
                 self._template = said["template"]
+                self._template_was_ready = True
                 self._log.info("forking_template_ready", **said)
             case event:
                 self._log.warning(f"forking_{event}", **said)

@@ -5,8 +5,10 @@ Goal: nobody else has it fork, and its own launchers always get an answer.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -42,6 +44,14 @@ def test_a_launcher_with_the_token_has_a_worker_forked(tmp_path: Path) -> None:
         assert pid == host.status()["template"]
         assert host.status()["forked"] == 1
         assert host.status()["cold"] == {}
+
+
+def test_after_a_host_that_died_nobody_waits_for_a_template(tmp_path: Path) -> None:
+    """SUP-8: what is started then is a process that died: cold is sooner than a template that has to load first."""
+    with served(tmp_path, "slow", again=True) as host:
+        assert _mark(host.fork()) == COLD_MARK
+        host.until(lambda: host.status()["template"])
+        assert _mark(host.fork()) == HERE_MARK
 
 
 def test_the_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -229,6 +239,21 @@ def test_what_waits_and_what_is_written_is_bounded(tmp_path: Path, monkeypatch: 
         host.node()
         host.until(lambda: host.status()["template"])
         assert log.stat().st_size == 0
+
+
+def test_it_waits_for_no_owner_that_is_stopped(tmp_path: Path) -> None:
+    """SUP-8: Ctrl-Z on `calejo run`: its host serves on, however much there would be to tell."""
+    with served(tmp_path, node=False) as host:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            told = host.host._told | {"socket": str(tmp_path / "another")}
+            deaf = host_module.Host(theirs, told)
+            for _ in range(2_000):
+                deaf._say("refused", why="x" * 500)
+            deaf.close()
+            lines = ours.recv(1 << 22).splitlines()
+            assert 1 < len(lines) < 2_000
+            assert all(json.loads(line)["event"] == "refused" for line in lines), "no half a line"
 
 
 def test_it_tells_its_owner_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

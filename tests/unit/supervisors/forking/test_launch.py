@@ -14,7 +14,18 @@ import pytest
 
 from supervisors.forking import guard, service
 from supervisors.forking.launcher import workers_command
-from supervisors.forking.protocol import COLD_MARK, FORK, GO, HEAD, HERE, HERE_MARK, decode, head_of
+from supervisors.forking.protocol import (
+    COLD_MARK,
+    FIRST_WORD_WITHIN_S,
+    FORK,
+    GO,
+    HEAD,
+    HERE,
+    HERE_MARK,
+    WAIT_MARK,
+    decode,
+    head_of,
+)
 from supervisors.forking.service import ForkedWorkers, UnfitError, prepared
 from tests.unit.supervisors.forking.served import ROOT
 
@@ -183,6 +194,31 @@ def test_paths_with_spaces_are_quoted(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_setup_is_taken_out_as_the_raylet_would(given: list[str], meant: list[str]) -> None:
     """SUP-8: the raylet looks for setup_worker.py where our launcher stands; without an environment it has no use."""
     assert workers_command(given) == meant
+
+
+@pytest.mark.parametrize(
+    ("word", "patient"), [(b"", False), (HERE.pack(WAIT_MARK, 0), True)], ids=["nothing", "wait"]
+)
+def test_a_host_that_hangs_costs_seconds(
+    launcher: tuple[ForkedWorkers, list[str]], word: bytes, *, patient: bool
+) -> None:
+    """SUP-8: without a word the launcher goes its own way soon; told to wait for the template, it waits."""
+    forking, command = launcher
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(forking._socket_path))
+        listener.listen()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={"MARK": "mine"})
+        connection, _ = listener.accept()
+        with connection:
+            for each in socket.recv_fds(connection, 1 << 20, 8)[1]:
+                os.close(each)
+            connection.send(word)
+            if patient:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(FIRST_WORD_WITHIN_S + 1.0)
+                connection.send(HERE.pack(COLD_MARK, 0))
+            out, _ = process.communicate(timeout=FIRST_WORD_WITHIN_S + 5.0)
+    assert json.loads(out) == COLD
 
 
 @pytest.mark.parametrize("how", ["no token", "no folder", "token cut", "code broken"])

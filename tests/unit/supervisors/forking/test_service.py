@@ -73,6 +73,7 @@ def test_a_host_that_died_is_started_again(owner: ForkedWorkers) -> None:
     os.kill(before, signal.SIGKILL)
     _until(lambda: _pid(owner) not in {None, before})
     assert _log(owner).why() == ["it ended with -9"]
+    assert not owner._template_was_ready, "so launchers wait for the first template, as before"
 
 
 def test_a_host_that_hangs_is_replaced(owner: ForkedWorkers, monkeypatch: pytest.MonkeyPatch) -> None:
