@@ -501,7 +501,7 @@ def main() -> None:
     except Exception as error:
         with contextlib.suppress(OSError):  # nobody reads what an uncaught error prints
             said = {"event": "failed", "why": f"{type(error).__name__}: {error}"[:500]}
-            control.sendall(json.dumps(said).encode() + b"\n")
+            control.send(json.dumps(said).encode() + b"\n", socket.MSG_DONTWAIT)
         raise
     sys.exit(0 if over else 1)
 
