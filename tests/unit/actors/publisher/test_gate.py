@@ -372,6 +372,62 @@ def test_a_value_outside_the_band_is_not_shown(hz: float) -> None:
     assert (picture.quality, picture.reason) == (Quality.BAD, Reason.FINAL_CHECK)
 
 
+@pytest.mark.parametrize(
+    ("band_hz", "edge_hz"), [((20.0, 40.0), 40.0), ((47.0, 50.0), 47.0), ((20.0, 60.0), 45.0)]
+)
+def test_new_limits_that_arrive_before_the_next_decision_let_go_of_no_pump(
+    band_hz: tuple[float, float], edge_hz: float
+) -> None:
+    """SAF-8, SAF-2.9: a value decided under other limits is shown at the edge of the band in force, still enabled."""
+    bench = Bench()
+    bench.tick(hz=45.0)
+    assert bench.look().setpoint_hz == 45.0
+    low, high = band_hz
+    changed = msgspec.structs.replace(LIMITS, version=2, hard_min_speed_hz=low, hard_max_speed_hz=high)
+    bench.config = pump_config(limits=changed)
+    picture = bench.after(0.1).look()
+    assert (picture.setpoint_hz, picture.remote_enabled) == (edge_hz, True)
+    # The latch outranks it, and what was decided under the very limits in force has no such excuse.
+    bench.latches = LatchSet.of([stop_record()])
+    assert bench.look().setpoint_hz == 0.0
+    bench = Bench(config=pump_config(limits=changed))
+    bench.sequence += 1
+    bench.offer(
+        msgspec.structs.replace(setpoint(sequence=1, origin=bench.now, hz=high + 1.0), limits_version=2)
+    )
+    assert (bench.look().remote_enabled, bench.look().reason) == (False, Reason.FINAL_CHECK)
+
+
+def test_a_successors_first_value_is_caught_up_with() -> None:
+    """SAF-2.10, SAF-10: stopped, the safety actor replaced while the pump runs down: no step from 0 into the band."""
+    bench = Bench()
+    bench.tick(hz=0.0)
+    bench.look()
+    bench.after(0.5)
+    shown: list[float] = []
+    for tenth in range(200):
+        if tenth % 10 == 0:
+            bench.tick(hz=min(38.0 + 0.2 * tenth, 40.0), counter=8)
+        shown.append(bench.look().setpoint_hz)
+        bench.after(0.1)
+    assert shown[0] == 20.0
+    assert shown[-1] == 40.0
+    assert all(later - earlier <= 0.2 + 0.011 for earlier, later in pairwise(shown))
+
+
+def test_a_successor_that_goes_on_where_its_predecessor_was_is_shown_as_it_is() -> None:
+    """SAF-10: bumpless: neither at the same value, nor below it, nor where nothing was claimed before."""
+    for before_hz, enabled, first_hz in ((35.0, True, 35.0), (35.0, True, 33.5), (0.0, False, 40.0)):
+        bench = Bench()
+        bench.tick(hz=before_hz, enabled=enabled)
+        bench.look()
+        shown = []
+        for step in range(3):
+            bench.after(1.0).tick(hz=first_hz + step, counter=8)
+            shown.append(bench.look().setpoint_hz)
+        assert shown == [first_hz, first_hz + 1.0, first_hz + 2.0]
+
+
 def test_a_failsafe_image_outside_the_band_is_not_shown() -> None:
     """SAF-8: the image left behind passes the same check."""
     bench = Bench()
