@@ -40,6 +40,7 @@ class Program:
         self.data_dir = data_dir
         self.family = Family(process.pid)
         self.ready_s: float | None = None
+        self.modbus_port = 0
         self._base = base
         self._began_s = began_s
         self._lines: list[str] = []
@@ -186,16 +187,21 @@ def undisturbed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(
-    data_dir: Path, *, config: Path | None, environment: Mapping[str, str], left_behind: list[str]
+    data_dir: Path,
+    *,
+    config: Path | None,
+    environment: Mapping[str, str],
+    left_behind: list[str],
+    demo: bool = True,
 ) -> Iterator[Program]:
-    """Start `calejo run --demo` and end it, whatever happens; who did not end is added to `left_behind`."""
+    """Start `calejo run` (`--demo`) and end it, whatever happens; who did not end is added to `left_behind`."""
     opcua, modbus, rest, health = free_ports(4)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CALEJO_")}
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     began_s = time.monotonic()
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "ops.cli.main", "run", "--demo", "--data-dir", str(data_dir),
+            sys.executable, "-m", "ops.cli.main", "run", *(("--demo",) if demo else ()), "--data-dir", str(data_dir),
             *(() if config is None else ("--config", str(config.resolve()))),
             "--opcua-port", str(opcua), "--modbus-port", str(modbus),
             "--rest-port", str(rest), "--health-port", str(health),
@@ -206,6 +212,7 @@ def running(
         start_new_session=True,  # our Ctrl-C is not its: it is told to stop below
     )  # fmt: skip
     program = Program(process, data_dir, f"http://127.0.0.1:{rest}", began_s)
+    program.modbus_port = modbus
     try:
         yield program
     finally:
