@@ -31,6 +31,7 @@ from actors.vocabulary import (
     DeviceError,
     FailsafeStrategy,
     Instant,
+    InvalidValueError,
     Mode,
     PumpConfig,
     Quality,
@@ -398,6 +399,29 @@ def test_a_stop_during_a_reconfiguration_is_taken() -> None:
         assert bench.show("setpoint", "run_inhibit", "emergency_stop") == [0.0, True, True]
         # What was written to the station that went meanwhile is forgotten with it.
         await bench.tick("flush")
+
+    play(story)
+
+
+def test_a_map_that_the_server_refuses_leaves_the_old_one_alive() -> None:
+    """EST-1, SAF-9, DAT-4: a configuration that cannot be served freezes no wire: stops and lapses are shown."""
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        await bench.decide(1)
+
+        async def refuse(points: Sequence[Point]) -> None:
+            raise InvalidValueError("two points share an address")
+
+        bench.server.configure = refuse  # type: ignore[method-assign]
+        with pytest.raises(InvalidValueError):
+            await bench.actor.handle(Configure(site=SITE.only("s1")))
+        await bench.decide(2, hz=36.0)
+        assert bench.show("setpoint", "remote_enabled") == [36.0, True]
+        assert await bench.server.write({"/north/s1/p1/emergency_stop": True}) == [None]
+        assert bench.show("setpoint", "run_inhibit") == [0.0, True]
+        await bench.tick(after_s=11.0)
+        assert bench.show("remote_enabled", "run_inhibit") == [False, True]
 
     play(story)
 

@@ -499,6 +499,22 @@ def test_a_lapse_under_a_stop_does_not_run_the_failsafe_image() -> None:
     assert picture.setpoint_hz == 0.0
 
 
+def test_an_emergency_setpoint_is_not_shown_where_nothing_is_claimed() -> None:
+    """SAF-2.1, SAF-9: lapsed or handed back under a stop, the very next picture is 0, not the emergency value."""
+    for handed_back in (False, True):
+        bench = Bench(config=pump_config(emergency_hz=25.0))
+        bench.tick(hz=35.0)
+        bench.look()
+        bench.latches = LatchSet.of([stop_record()])
+        assert bench.look().setpoint_hz == 25.0
+        if handed_back:
+            bench.after(1.0).tick(hz=30.0, enabled=False)
+        else:
+            bench.after(10.0)
+        picture = bench.look()
+        assert (picture.setpoint_hz, picture.remote_enabled, picture.run_inhibit) == (0.0, False, True)
+
+
 def test_out_of_service_is_zero() -> None:
     """SAF-2.2, CTL-7: latched like a stop, shown as such."""
     bench = Bench(config=pump_config(emergency_hz=22.0))
@@ -536,6 +552,23 @@ def test_clearing_never_starts_at_once_even_if_the_chain_slept_through_it() -> N
     steps = [later - earlier for earlier, later in pairwise(shown[1:])]
     assert all(0.0 <= step <= 0.2 + 0.011 for step in steps)
     assert len(steps) >= 74
+
+
+def test_the_time_under_a_stop_is_no_time_for_a_ramp() -> None:
+    """EST-2, CTL-3: a pump that an emergency setpoint left running ramps on from its clear, not from before."""
+    bench = Bench(config=pump_config(emergency_hz=25.0))
+    bench.tick(hz=35.0)
+    bench.look()
+    record = stop_record()
+    bench.latches = LatchSet.of([record])
+    bench.tick(hz=25.0, inhibit=True)
+    for _ in range(20):
+        assert bench.look().setpoint_hz == 25.0
+        bench.after(0.1)
+    bench.latches = LatchSet.of([cleared(record, by="op", at=T0.utc, reason="ok", release=FLOOR + 20)])
+    bench.after(0.1).tick(hz=27.0)
+    assert bench.look().setpoint_hz <= 25.0 + 2.0 * 0.2 + 0.011
+    assert bench.after(1.0).look().setpoint_hz == 27.0
 
 
 def test_two_ramps_after_a_clear_do_not_add_up() -> None:

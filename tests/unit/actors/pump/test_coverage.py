@@ -79,7 +79,9 @@ def test_a_wall_clock_that_is_set_back_across_a_boundary_takes_no_plan_away() ->
     crossed = learn(learn(PlanKnowledge(), told(0)), told(100, current=plan(2, 100, 200), following=None))
     again = learn(crossed, told(105, current=plan(2, 100, 200), following=None))
     for known in (crossed, again):
-        assert coverage(known, now=instant(99), control=CONTROL) == Coverage(plan=plan(1, 0, 100), failsafe=None)
+        assert coverage(known, now=instant(99), control=CONTROL) == Coverage(
+            plan=plan(1, 0, 100), failsafe=None
+        )
         assert coverage(known, now=instant(101), control=CONTROL).plan == plan(2, 100, 200)
     replaced = learn(learn(PlanKnowledge(), told(0)), told(50, current=plan(3, 60, 200), following=None))
     withdrawn = learn(crossed, told(150, current=None, following=None))
