@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import Any, Final, TypeVar
 from ops.bench.processes import Family
 from ops.cli.client import call
 from ops.cli.exits import FAILED, ExitError
+from ops.ports import free_ports
 from ops.rundir import RunFile, find_run
 
 T = TypeVar("T")
@@ -153,13 +153,6 @@ def _name_of(pid: int) -> str:
     from ops.bench.processes import command_line
 
     return command_line(pid)[:80].strip()
-
-
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that were free a moment ago, all different."""
-    with contextlib.ExitStack() as held:
-        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in servers]
 
 
 @contextlib.contextmanager
