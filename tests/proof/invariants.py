@@ -230,9 +230,12 @@ def the_panel_is_told(one: One) -> str:
 
 def dry_run_is_0(one: One) -> str:
     """SAF-2.3: at a good level at or below dry run, and from there to above its reset, 0 as setpoint and as image,
-    unless a declared float contradicts, or has contradicted and the well has not left dry since.
+    unless a declared float contradicts, or has contradicted and the well has not left dry since, or the station lets a
+    high level outrank it.
     """
     contradicted = one.round.given.station.has_high_float or one.round.before.contradicted
+    if not one.round.given.station.dry_run_outranks_high_level and one.decision.conditions.high_level:
+        return ""
     if one.limits is None or one.limits.level_dry_run_m is None or contradicted:
         return ""
     level_m = one.level_m()
@@ -514,7 +517,8 @@ def a_high_level_is_answered(round_: Round, pumps: dict[str, One]) -> str:
     able = [
         one
         for one in claimed.values()
-        if not (one.entry.stopped or one.entry.out_of_service or one.decision.conditions.dry_run)
+        if not (one.entry.stopped or one.entry.out_of_service)
+        and not (one.decision.conditions.dry_run and station.dry_run_outranks_high_level)
     ]
     foreign = sum(
         good(entry.feedback.get("running")) == 1.0

@@ -38,11 +38,11 @@ def survives(module: str, index: int) -> bool:
 
 
 def test_a_change_is_told_from_none() -> None:
-    """BYD-5: the module as it is survives; with the direction of the ramp turned around it does not."""
-    mutants = changed("actors.safety.ramp", None)[1]
-    turned = next(mutant for mutant in mutants if mutant.after == "base_hz + step_hz")
-    assert survives("actors.safety.ramp", -1)
-    assert not survives("actors.safety.ramp", turned.index)
+    """BYD-5: the gate as it is survives; with its fence turned around it does not."""
+    mutants = changed("actors.publisher.gate", None)[1]
+    turned = next(mutant for mutant in mutants if mutant.after == "setpoint.epoch <= floor")
+    assert survives("actors.publisher.gate", -1)
+    assert not survives("actors.publisher.gate", turned.index)
 
 
 def test_every_survivor_has_a_reason_and_exists() -> None:
