@@ -1,0 +1,32 @@
+"""Rule 10 by itself: the two steps that are none of its business, and what counts as held back."""
+
+from __future__ import annotations
+
+import pytest
+
+from actors.safety.ramp import move
+from actors.vocabulary import Rule
+from tests.unit.actors.safety.timeline import limits
+
+OF = limits(band_hz=(20.0, 50.0), rate_hz_per_s=2.0)
+
+
+@pytest.mark.parametrize(
+    ("last_hz", "target_hz", "moved_hz", "held"),
+    [
+        (0.0, 0.0, 0.0, None),
+        (0.0, 20.0, 20.0, None),  # a start to the minimum itself is all that was wanted
+        (0.0, 35.0, 20.0, Rule.START_STEP),
+        (20.0, 0.0, 0.0, None),
+        (21.0, 0.0, 20.0, Rule.RATE),
+        (35.0, 0.0, 33.0, Rule.RATE),
+        (35.0, 37.0, 37.0, None),
+        (35.0, 38.0, 37.0, Rule.RATE),
+        (35.0, 30.0, 33.0, Rule.RATE),
+        (60.0, 50.0, 50.0, None),  # the band was narrowed: it outranks the rate
+        (10.0, 25.0, 22.0, Rule.RATE),
+    ],
+)
+def test_one_tick_of_the_ramp(last_hz: float, target_hz: float, moved_hz: float, held: Rule | None) -> None:
+    """SAF-2.10: 0 to the minimum and back are steps, between them the rate holds for one tick's time."""
+    assert move(last_hz=last_hz, target_hz=target_hz, limits=OF, elapsed_s=1.0) == (moved_hz, held)
