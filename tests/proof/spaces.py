@@ -285,7 +285,8 @@ def _judged(value: float | str, age_s: float = 0.5) -> JudgedValue:
     if value == NEVER:
         return JudgedValue(value=None, quality=Quality.BAD, age_s=None, why="never written")
     if isinstance(value, str):
-        return JudgedValue(value=None, quality=Quality.BAD, age_s=age_s, why="out of range")
+        # It keeps its number, as a judged value does, so that a rule that forgets to look at the quality is missed.
+        return JudgedValue(value=1.0, quality=Quality.BAD, age_s=age_s, why="out of range")
     return JudgedValue(value=value, quality=Quality.GOOD, age_s=age_s)
 
 

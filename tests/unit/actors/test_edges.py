@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import msgspec
 import pytest
 
-from actors.messages import FeedbackReceived, Sample
+from actors.messages import FeedbackReceived, Sample, StopsChanged, Tick, coalescing_key
 from actors.plan.conditions import CONDITIONS_MAX, ConditionBook
 from actors.plan.validation import needed_columns
 from actors.publisher import feedback_board
 from actors.publisher.refusals import PEERS_MAX, Refusals, refused
 from actors.publisher.stop_desk import StopDesk
 from actors.safety.latch import LatchSet
+from actors.storage.draining import DrainState, alarms
 from actors.vocabulary import (
     ControlType,
     DeviceError,
@@ -149,3 +150,25 @@ def test_another_endpoints_scada_heartbeat_is_taken() -> None:
     moved = feedback_board.scada_beat(feedback_board.merged(board, later, now=NOW.plus(1.0)), "s1")
     assert moved is not None
     assert moved.moved_at == NOW.plus(1.0)
+
+
+def test_what_may_overtake_itself_is_named() -> None:
+    """SUP-6: setpoints and proposals coalesce by what they are about, commands never do."""
+    news = FeedbackReceived(station_id="s1", pumps=(), source="modbus")
+    assert coalescing_key(Tick(what="x")) != coalescing_key(Tick(what="y"))
+    assert coalescing_key(StopsChanged(stops=(STOP,))) is None
+    assert coalescing_key(news) == coalescing_key(msgspec.structs.replace(news))
+
+
+def test_a_damaged_spool_is_told() -> None:
+    """AUD-4: what was set aside is named."""
+    held = alarms(
+        DrainState(),
+        spooled_bytes=0,
+        bytes_max=1,
+        damaged_files=("spool.1",),
+        was=frozenset(),
+        unreachable_after_s=60.0,
+        now=NOW,
+    )
+    assert [text for text in held.values() if "spool.1" in text]

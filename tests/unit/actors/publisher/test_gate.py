@@ -703,3 +703,27 @@ def test_whatever_arrives_the_wire_stays_lawful(
                 assert picture.setpoint_hz <= min(applied, emergency_hz)
             before = picture
             bench.after(0.05)
+
+
+def test_a_hand_back_after_a_clear_ends_the_gates_own_ramp() -> None:
+    """EST-2, CTL-7: the chain handed the pump back after the clear; it takes it over at its measured speed later."""
+    bench = Bench()
+    bench.tick()
+    bench.look()
+    bench.latches = LatchSet.of([stop_record()])
+    bench.after(1.0).look()
+    bench.latches = LatchSet.of([cleared(stop_record(), by="t", at=T0.utc, reason="t", release=FLOOR + 11)])
+    bench.after(1.0).tick(enabled=False)
+    assert not bench.look().remote_enabled
+    assert bench.pump.inhibit_seen_ns is None
+    bench.after(1.0).tick(hz=35.0)
+    assert bench.look().setpoint_hz == 35.0
+
+
+@pytest.mark.parametrize(("hz", "shown_hz"), [(0.0, 0.0), (math.nan, 0.0), (60.0, 50.0), (35.0, 35.0)])
+def test_a_value_of_other_limits_is_brought_to_the_edge_of_the_band(hz: float, shown_hz: float) -> None:
+    """SAF-8: only what is a number above 0 has an edge to go to; 0 stays 0 and no number is no value."""
+    newer = msgspec.structs.replace(LIMITS, version=2)
+    bench = Bench(config=pump_config(limits=newer))
+    bench.tick(hz=hz)
+    assert bench.look().setpoint_hz == shown_hz

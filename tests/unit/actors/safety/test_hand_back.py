@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from actors.safety.conditions import waiting_for
-from actors.safety.types import PumpInput, PumpState
+from actors.safety.hand_back import advance, holds_claim, needs_level, protects_by_level
+from actors.safety.types import HandBack, PumpInput, PumpState
 from actors.vocabulary import ControlType, Reason
-from tests.unit.actors.safety.timeline import Bench, limits, play, pump, station
+from tests.unit.actors.safety.timeline import START, Bench, limits, play, pump, station
 
 WET = limits(
     dry_run_m=0.4, dry_run_reset_m=0.6, high_m=3.0, high_reset_m=2.5, rate_hz_per_s=100.0, level_max_m=2.4
@@ -279,3 +282,26 @@ def test_what_a_pump_waits_for_is_named() -> None:
     entry = PumpInput(config=pump(of=WET), proposal=None, feedback={})
     assert waiting_for(entry, PumpState()) == "running, actual_speed_hz, local_override, wet_well_level_m"
     assert waiting_for(entry, PumpState(seeded=True)) == ""
+
+
+@pytest.mark.parametrize(
+    ("only", "protects"),
+    [("dry_run_m", True), ("high_m", True), ("level_min_m", False), (None, False)],
+)
+def test_each_limit_on_level_alone_needs_the_level(only: str | None, protects: bool) -> None:
+    """CTL-7, WDG-1: one limit on level is enough to need it; dry run and high level need it younger."""
+    given: dict[str, Any] = {} if only is None else {only: 1.0}
+    one = pump("a", limits(**given))
+    assert needs_level(one) is (only is not None)
+    assert protects_by_level(one) is protects
+
+
+def test_a_loss_that_lasts_is_counted_from_its_beginning() -> None:
+    """CTL-7: `since` is when the claim was lost, whatever is wrong by now, and the first good moment starts the hold."""
+    lost = advance(HandBack(claimed=True), Reason.HANDED_BACK_FEEDBACK, now=START, hold_s=60.0)
+    later = advance(lost, Reason.HANDED_BACK_LEVEL, now=START.plus(5.0), hold_s=60.0)
+    assert (later.since, later.reason) == (START, Reason.HANDED_BACK_LEVEL)
+    good = advance(later, None, now=START.plus(7.0), hold_s=60.0)
+    assert (good.since, good.good_since, good.reason) == (START, START.plus(7.0), Reason.RECOVERING)
+    assert not holds_claim(advance(good, None, now=START.plus(66.9), hold_s=60.0))
+    assert advance(good, None, now=START.plus(67.0), hold_s=60.0) == HandBack(claimed=True)
