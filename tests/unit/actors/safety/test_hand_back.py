@@ -297,7 +297,7 @@ def test_each_limit_on_level_alone_needs_the_level(only: str | None, protects: b
 
 
 def test_a_loss_that_lasts_is_counted_from_its_beginning() -> None:
-    """CTL-7: `since` is when the claim was lost, whatever is wrong by now, and the first good moment starts the hold."""
+    """CTL-7: `since` is when the claim was lost, whatever is wrong by now, and the first good moment starts hold."""
     lost = advance(HandBack(claimed=True), Reason.HANDED_BACK_FEEDBACK, now=START, hold_s=60.0)
     later = advance(lost, Reason.HANDED_BACK_LEVEL, now=START.plus(5.0), hold_s=60.0)
     assert (later.since, later.reason) == (START, Reason.HANDED_BACK_LEVEL)

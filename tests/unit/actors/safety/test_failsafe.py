@@ -1,0 +1,48 @@
+"""What a proposal must look like to be ordered, and to be believed (SAF-3): one thing wrong at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.messages import Proposal, ProposalSource
+from actors.safety.failsafe import malformed
+from actors.vocabulary import Instant, Mode
+from tests.unit.actors.safety.timeline import BOOT, START
+
+SOUND = Proposal(
+    pump_id="a",
+    wish_hz=35.0,
+    mode=Mode.AUTO,
+    origin=START,
+    sequence=0,
+    source=ProposalSource(calculator="test", plan_id=1),
+)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("sequence", 0, ""),
+        ("sequence", 1, ""),
+        ("sequence", -1, "sequence"),
+        ("sequence", 1.0, "sequence"),
+        ("sequence", True, "sequence"),
+        ("sequence", 10**400, "sequence"),
+        ("sequence", None, "sequence"),
+        ("origin", START.plus(1.0), ""),
+        ("origin", START.plus(1.1), "future"),
+        ("origin", Instant("another", START.boot_ns + 10**12, 0), ""),
+        ("origin", None, "origin"),
+        ("origin", Instant(BOOT, "soon", 0), "origin"),  # type: ignore[arg-type]
+        ("origin", Instant(7, START.boot_ns, 0), "origin"),  # type: ignore[arg-type]
+        ("source", None, "source"),
+    ],
+)
+def test_one_thing_wrong_is_enough(field: str, value: Any, named: str) -> None:
+    """SAF-3: a proposal that cannot be ordered in time is not decided on at all, and it says why."""
+    why = malformed(msgspec.structs.replace(SOUND, **{field: value}), now=START)
+    assert named in why
+    assert bool(why) is bool(named)
