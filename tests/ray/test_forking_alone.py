@@ -30,7 +30,7 @@ BEGIN = """
 import json, os, sys, time, pathlib
 import supervisors
 from actors.vocabulary import Settings
-from supervisors import ray_session
+from supervisors.on_ray import session as ray_session
 import ray
 from tests.ray.forking_for_tests import Looker, looker
 
