@@ -1,4 +1,4 @@
-"""`calejo tree|tags|explain|alarms|mode`: what the running system says, as table or JSON."""
+"""`calejo tree|explain|alarms|mode`: what the running system says, as table or JSON."""
 
 from __future__ import annotations
 
@@ -34,31 +34,6 @@ def tree(arguments: argparse.Namespace) -> int:
         "mailbox_depth",
         "rss_mib",
         "last_error",
-    )
-    show(rows, columns, form=arguments.format)
-    return DONE
-
-
-def tags(arguments: argparse.Namespace) -> int:
-    """Print every point on the wires.
-
-    Raises:
-        ExitError: as `ops.cli.client.ask`.
-
-    """
-    rows = ask(data_dir_of(arguments), "GET", "/api/v1/tags")
-    columns = (
-        "path",
-        "protocol",
-        "unit_id",
-        "table",
-        "address",
-        "count",
-        "type",
-        "scale",
-        "unit",
-        "access",
-        "node_id",
     )
     show(rows, columns, form=arguments.format)
     return DONE
