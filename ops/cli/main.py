@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_estop(commands, common, data)
     _add_mode(commands, common, data)
     _add_views(commands, common, data)
-    add_kit(commands, common)
+    add_kit(commands, common, duration_s)
     _add_config(commands, common, data)
     return parser
 

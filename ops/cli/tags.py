@@ -53,7 +53,7 @@ def command(arguments: argparse.Namespace) -> int:
         arguments.out.write_bytes(content)
     except OSError as error:
         raise ExitError(FAILED, f"{arguments.out}: not written ({error.strerror})") from error
-    print(f"{arguments.out}: {len(rows)} places, {len(content)} bytes", file=sys.stderr)
+    print(f"{arguments.out}: {len(rows)} rows, {len(content)} bytes", file=sys.stderr)
     return DONE
 
 
@@ -64,7 +64,27 @@ def rows_of(arguments: argparse.Namespace) -> _Rows:
         ExitError: (2) nothing is left; else as `ops.cli.client.ask`.
 
     """
+    return narrowed(every_row(arguments), arguments)
+
+
+def every_row(arguments: argparse.Namespace) -> _Rows:
+    """Return the running map.
+
+    Raises:
+        ExitError: as `ops.cli.client.ask`.
+
+    """
     rows: _Rows = ask(data_dir_of(arguments), "GET", "/api/v1/tags")
+    return rows
+
+
+def narrowed(rows: _Rows, arguments: argparse.Namespace) -> _Rows:
+    """Return the rows of `--site`, `--station` and `--pump`.
+
+    Raises:
+        ExitError: (2) nothing is left.
+
+    """
     for key in ("site_id", "station_id", "pump_id"):
         wanted = getattr(arguments, key, None)
         if wanted is not None:
@@ -83,10 +103,16 @@ def tags_for(arguments: argparse.Namespace) -> tuple[Tag, ...]:
         ExitError: as `rows_of`; (1) the answer is no list of tags.
 
     """
-    return _tags(rows_of(arguments))
+    return as_tags(rows_of(arguments))
 
 
-def _tags(rows: _Rows) -> tuple[Tag, ...]:
+def as_tags(rows: _Rows) -> tuple[Tag, ...]:
+    """Return the tags of rows.
+
+    Raises:
+        ExitError: (1) they are no list of tags.
+
+    """
     try:
         return tags_of(rows)
     except DeviceError as error:
@@ -100,7 +126,7 @@ def _json(_: argparse.Namespace, rows: _Rows) -> bytes:
 
 
 def _wincc(arguments: argparse.Namespace, rows: _Rows) -> bytes:
-    sheet = as_wincc(_tags(rows))
+    sheet = as_wincc(as_tags(rows))
     out: Path | None = arguments.out
     return (
         workbook(SHEET, sheet)
@@ -114,7 +140,9 @@ _WRITERS: Final[dict[str, Callable[[argparse.Namespace, _Rows], bytes]]] = {
     "csv": lambda _, rows: as_csv(rows).encode(),
     "markdown": lambda _, rows: as_markdown(rows).encode(),
     "wincc": _wincc,
-    "ecostruxure": lambda arguments, rows: as_plant_scada(_tags(rows), device=arguments.device).encode(),
-    "factorytalk": lambda arguments, rows: as_factorytalk(_tags(rows), shortcut=arguments.shortcut).encode(),
-    "ignition": lambda arguments, rows: as_ignition(_tags(rows), server=arguments.server).encode(),
+    "ecostruxure": lambda arguments, rows: as_plant_scada(as_tags(rows), device=arguments.device).encode(),
+    "factorytalk": lambda arguments, rows: as_factorytalk(
+        as_tags(rows), shortcut=arguments.shortcut
+    ).encode(),
+    "ignition": lambda arguments, rows: as_ignition(as_tags(rows), server=arguments.server).encode(),
 }
