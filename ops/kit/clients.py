@@ -6,7 +6,7 @@ A client asks and decodes by the map alone. Whatever goes wrong on the way is a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -23,6 +23,9 @@ _DIGITS: Final = 6
 _NODES_PER_READ: Final = 500
 _REGISTERS_MAX: Final = 125
 _CRITICAL: Final = "CRITICAL"
+_BUSY: Final = "06"
+_BUSY_TRIES: Final = 50
+_BUSY_S: Final = 0.1
 _DATATYPES: Final = {
     "uint16": AsyncModbusTcpClient.DATATYPE.UINT16,
     "uint32": AsyncModbusTcpClient.DATATYPE.UINT32,
@@ -110,9 +113,8 @@ class ModbusWire:
             "holding": self._client.read_holding_registers,
             "input": self._client.read_input_registers,
         }[table]
-        answer = await self._answer(
-            ask(first, count=count, device_id=unit_id), f"unit {unit_id} {table} {first}..{first + count - 1}"
-        )
+        what = f"unit {unit_id} {table} {first}..{first + count - 1}"
+        answer = await self._patiently(lambda: ask(first, count=count, device_id=unit_id), what)
         cells = [int(cell) for cell in (answer.bits if table in ("coil", "discrete") else answer.registers)]
         if len(cells) < count:
             raise DeviceError(
@@ -142,6 +144,22 @@ class ModbusWire:
         await self._answer(
             self._client.read_exception_status(device_id=unit_id), f"unit {unit_id} function 07"
         )
+
+    async def _patiently(self, request: Callable[[], Any], what: str) -> Any:
+        """Ask again where the server says that we ask too often: a plant of many pumps is many questions.
+
+        Raises:
+            DeviceError: no answer; Refused: another exception code, or too often for too long.
+
+        """
+        for _ in range(_BUSY_TRIES):
+            try:
+                return await self._answer(request(), what)
+            except Refused as error:
+                if error.code != _BUSY:
+                    raise
+            await asyncio.sleep(_BUSY_S)
+        return await self._answer(request(), what)
 
     async def _answer(self, request: Any, what: str) -> Any:
         try:

@@ -16,9 +16,11 @@ from ops.kit.check import check_site, dark_site
 from ops.kit.report import Finding, Verdict, failed
 from ops.kit.tags import Tag
 from ops.kit.watch import Endpoint
+from protocols.modbus.connection import ModbusLimits
 from tests.unit.api.served import served
 from tests.unit.ops.cli.runs import run
-from tests.wire.kit.both import TAGS, Both, announce, both, both_in_a_thread, tag
+from tests.wire.kit.both import PUMPS, SETTLED, TAGS, Both, announce, both, both_in_a_thread, tag
+from tests.wire.modbus import served as modbus
 
 pytestmark = [pytest.mark.wire, pytest.mark.system("ops.kit")]
 
@@ -194,6 +196,23 @@ def test_one_wire_alone_is_checked_all_the_same() -> None:
 
 
 BARE = Endpoint(site_id="north", modbus_host="127.0.0.1", modbus_port=1, opcua_url="opc.tcp://127.0.0.1:1")
+
+
+def test_a_plant_that_is_larger_than_the_endpoint_s_patience() -> None:
+    """MOD-4: "too many requests" is waited for, not taken for a hole in the map."""
+
+    async def story() -> list[Finding]:
+        async with both() as pair:
+            few = {"requests_per_s": 100.0, "requests_burst": 10, "share_per_s": 100.0, "share_burst": 10}
+            limits = ModbusLimits(**few)  # type: ignore[arg-type]
+            async with modbus.served(limits) as slow:
+                slow.show({f"{pump}/{point}": value for pump in PUMPS for point, value in SETTLED.items()})
+                where = msgspec.structs.replace(pair.endpoint, modbus_port=modbus.port_of(slow))
+                found = await check_site(where, TAGS, whole=True, without_plc=True)
+                assert slow.events("limited")
+                return found
+
+    assert wrong(asyncio.run(story())) == {}
 
 
 def test_an_endpoint_that_dies_in_the_middle_is_a_finding() -> None:
