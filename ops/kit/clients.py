@@ -52,6 +52,11 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     status: str = ""
 
 
+def number(value: bool | int | float) -> str:  # noqa: PYI041  (a point's value)
+    """Return a value as people write it: no exponent for a large counter, no binary dust."""
+    return f"{value:.10g}" if isinstance(value, float) else str(int(value))
+
+
 class _Span(msgspec.Struct, frozen=True):
     """What one request reads, and the tags in it with the place of each."""
 
@@ -207,9 +212,9 @@ def decoded(tag: Tag, place: Place, cells: Sequence[int]) -> bool | int | float:
 
 
 def _number(cells: Sequence[int], place: Place) -> int:
-    number = AsyncModbusTcpClient.convert_from_registers(list(cells), _DATATYPES[place.type])
-    assert isinstance(number, int), "an integer type gives an integer"
-    return number
+    raw = AsyncModbusTcpClient.convert_from_registers(list(cells), _DATATYPES[place.type])
+    assert isinstance(raw, int), "an integer type gives an integer"
+    return raw
 
 
 class OpcUaWire:
@@ -262,8 +267,8 @@ class OpcUaWire:
             value = None if data.Value is None else data.Value.Value
             if not isinstance(value, bool | int | float):
                 raise Refused(_status(data), f"opcua {tag.node_id}: {_status(data)}, value {value!r}")
-            number = round(value, _DIGITS) if isinstance(value, float) else value
-            found[tag.path] = Shown(value=number, status=_status(data))
+            rounded = round(value, _DIGITS) if isinstance(value, float) else value
+            found[tag.path] = Shown(value=rounded, status=_status(data))
         return found
 
     async def attributes(self, node_ids: Sequence[str], attribute: ua.AttributeIds) -> list[ua.DataValue]:

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from ops.kit.clients import Shown
+from ops.kit.clients import Shown, number
 from ops.kit.tags import Tag
 
 # A controller obeys no longer than this (WDG-4).
@@ -66,10 +66,10 @@ class Owner:
             first, last = shown.get("sequence"), shown.get("sequence_end")
             # OPC UA has no block: its nodes are read in one request of one moment all the same.
             if first is not None and last is not None and first.value != last.value:
-                marks.append(f"{wire}: torn ({first.value:g}, {last.value:g})")
+                marks.append(f"{wire}: torn ({number(first.value)}, {number(last.value)})")
         differing = self._differing(values, now_s) if not faults else frozenset()
         for point in sorted(differing):
-            pair = "/".join(f"{values[wire][point].value:g}" for wire in WIRES)
+            pair = "/".join(number(values[wire][point].value) for wire in WIRES)
             marks.append(f"differs: {point} {pair}")
         return Look(
             owner=self.owner, values=values, faults=dict(faults), marks=tuple(marks), differing=differing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -32,10 +32,25 @@ class Both:
 
     def __init__(self, one: modbus.Publisher, other: opcua.Publisher) -> None:
         self.modbus, self.opcua = one, other
-        self.beating = True
+        self.loop = asyncio.get_running_loop()
         self.heartbeat = 0
+        self.settle()
+
+    def settle(self) -> None:
+        """Show what a plant at work shows, and forget what clients did."""
+        self.beating = True
         for pump in PUMPS:
             self.show({f"{pump}/{point}": value for point, value in SETTLED.items()})
+        self.modbus.requests.clear()
+        self.opcua.requests.clear()
+
+    def do(self, work: Callable[[Both], None]) -> None:
+        """Have `work` done by the thread that serves, and wait for it."""
+
+        async def done() -> None:
+            work(self)
+
+        asyncio.run_coroutine_threadsafe(done(), self.loop).result(30)
 
     def show(self, values: dict[str, float]) -> None:
         self.modbus.show(values)
