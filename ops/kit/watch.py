@@ -178,19 +178,20 @@ _PUMP_COLUMNS: Final = (
 
 
 def compact(looks: Sequence[Look]) -> list[str]:
-    """Return a table, a line per pump and per station, as Modbus shows it; OPC UA's value where only that answers."""
+    """Return a table, a line per pump, as Modbus shows it; OPC UA's value where only that answers.
+
+    A station or site has a line while there is something to say of it.
+    """
     rows = [("path", *(title for title, _ in _PUMP_COLUMNS), "remarks")]
-    rows += [
-        (
-            look.owner,
-            *(_text(point, _any(look, point)) for _, point in _PUMP_COLUMNS),
-            "; ".join(look.marks) or "-",
-        )
-        for look in looks
-        if look.marks
-        or any("heartbeat" in shown for shown in look.values.values())
-        or look.owner.count("/") > 1
-    ]
+    for look in looks:
+        remarks = list(look.marks)
+        if not any("heartbeat" in shown for shown in look.values.values()):
+            told = {point: _any(look, point) for point in ("emergency_stop", "failsafe")}
+            remarks = [point for point, shown in told.items() if shown is not None and shown.value] + remarks
+            if not remarks:
+                continue
+        cells = [_text(point, _any(look, point)) for _, point in _PUMP_COLUMNS]
+        rows.append((look.owner, *cells, "; ".join(remarks) or "-"))
     return _aligned(rows)
 
 

@@ -108,6 +108,22 @@ def test_what_is_shown() -> None:
     assert compact([odd])[1].split()[1] == "99"
 
 
+def test_a_station_has_a_line_while_there_is_something_to_say() -> None:
+    """EST-1, WDG-2: its stop, its failsafe, a wire that is silent; else the pumps have the screen for themselves."""
+
+    def shown(*marks: str, **values: bool) -> list[str]:
+        told = {"modbus": {point: Shown(value=value) for point, value in values.items()}}
+        look = Look(owner="/north/s1", values=told, faults={}, marks=marks, differing=frozenset())
+        return [line.partition("-  ")[2].split("  ")[-1] for line in compact([look])[1:]]
+
+    assert shown(emergency_stop=False, failsafe=False) == []
+    assert shown(emergency_stop=True, failsafe=False) == ["emergency_stop"]
+    assert shown("opcua: silent", emergency_stop=True, failsafe=True) == [
+        "emergency_stop; failsafe; opcua: silent"
+    ]
+    assert shown("opcua: silent", failsafe=False) == ["opcua: silent"]
+
+
 class Paper:
     """A terminal that keeps what is written."""
 
