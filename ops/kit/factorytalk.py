@@ -1,6 +1,6 @@
 """HMI tags for FactoryTalk View (Rockwell Automation): the CSV of its Tag Import and Export Wizard, version ###002.
 
-Rockwell publishes no table of these 29 columns; titles, version line and row forms are those that the wizard's own
+We found no table of these 29 columns by Rockwell; titles, version line and row forms are those that the wizard's own
 export files carry in public projects. The values come over FactoryTalk Linx: its OPC UA Connector reads our
 namespace (Rockwell's FactoryTalk Services Platform help 6.60, "Supported data constructs" and "OPC UA Servers"). How
 the connector spells an item in an address is not in the pages that we have: the file puts a prefix of yours
