@@ -3,8 +3,8 @@
 Sources, all of AVEVA's Plant SCADA documentation (docs.aveva.com/bundle/plant-scada): page 843704 "Configuring Variable
 Tags" (the address is the OPC UA NodeId; BOOLEAN is DIGITAL, UINT16 UINT, UINT32 ULONG, DOUBLE REAL), page 1234480 (the
 fields of a variable tag and their lengths: 254 characters for address and comment). The column titles are those of
-the variable tags' grid in Plant SCADA Studio, as public projects carry them. Values arrive in engineering units, so that raw and engineering scales stay
-empty. Checked against the documentation only.
+the variable tags' grid in Plant SCADA Studio, as public projects carry them. Values arrive in engineering
+units, so that raw and engineering scales stay empty. Checked against the documentation only.
 """
 
 from __future__ import annotations
