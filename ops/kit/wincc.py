@@ -1,10 +1,11 @@
 """HMI tags for SIMATIC WinCC (TIA Portal: Comfort, Advanced), over its channel "Modicon MODBUS TCP/IP".
 
-The sheet "Hmi Tags" and its 33 columns are those of TIA Portal's own tag export (V13 to V18), as public projects
-carry it; we found no table of them by Siemens. The channel's areas and type names (0x, 1x, 4x; Bit, Int, Double,
-+/-Double: unsigned and signed, 16 and 32 bits; the address one above ours) follow the WinCC manual's chapter on Modicon MODBUS,
-whose pages were not at hand to compare. Nobody has imported this file into TIA Portal for us: import one pump first,
-and compare `epoch` with `calejo wire watch` for the connection's word order.
+The sheet "Hmi Tags" and its 33 columns are those of TIA Portal's own tag export (V13 to V18), as public
+projects carry it; we found no table of them by Siemens. The channel's areas and type names (0x, 1x, 4x; Bit,
+Int, Double, +/-Double: unsigned and signed, 16 and 32 bits; the address one above ours) follow the WinCC
+manual's chapter on Modicon MODBUS, whose pages were not at hand to compare. Nobody has imported this file
+into TIA Portal for us: import one pump first, and compare `epoch` with `calejo wire watch` for the
+connection's word order.
 
 One connection per station, named `Calejo_<station>`: its slave address is the station's unit id.
 """
