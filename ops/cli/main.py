@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from ops.cli.exits import FAILED, ExitError
+from ops.cli.kit_parser import add_kit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_estop(commands, common, data)
     _add_mode(commands, common, data)
     _add_views(commands, common, data)
+    add_kit(commands, common, duration_s)
     _add_config(commands, common, data)
     _add_node(commands, common, data)
     return parser
@@ -196,7 +198,6 @@ def _add_views(
 ) -> None:
     for name, function, text in (
         ("tree", "tree", "every actor with state, process, restarts, memory"),
-        ("tags", "tags", "every point on OPC UA and Modbus"),
         ("explain", "explain", "why a pump's setpoint is what it is"),
         ("alarms", "alarms", "alarms raised and returned"),
     ):
