@@ -14,11 +14,12 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import LatchStore
+from actors.stores import LatchStore, LimitsStore
 from actors.vocabulary import DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
 from api.app import health_application, rest_application
+from api.limits import Limits
 from api.server import HttpServer, bind_loopback
 from api.service import Service
 from api.sources import Sources, TopologyMemory
@@ -35,10 +36,18 @@ _TOPOLOGY_PERIOD_S: Final = 5.0
 
 
 class ApiActor:
-    """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another."""
+    """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
+
+    `limits` None: nothing of limits can be asked or changed here.
+    """
 
     def __init__(
-        self, ports: Ports, start: WorkerStart, latches: LatchStore, memory: TopologyMemory | None = None
+        self,
+        ports: Ports,
+        start: WorkerStart,
+        latches: LatchStore,
+        memory: TopologyMemory | None = None,
+        limits: LimitsStore | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
@@ -51,6 +60,7 @@ class ApiActor:
         self._service = Service(
             sources=self._sources,
             stops=self._stops,
+            limits=Limits(self._sources, limits, clock=ports.clock),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
