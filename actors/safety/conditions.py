@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from actors.feedback import HIGH_FLOAT, LEVEL, LOCAL_OVERRIDE, RUNNING, SPEED, arrived, good_value
+from actors.publisher.gate import FRESH_NEEDED, LAPSE_WINDOW_S, LAPSES_PATIENT
 from actors.safety import failsafe as failsafe_law
 from actors.safety import hand_back as claims
 from actors.safety.limits import problems
@@ -23,9 +24,6 @@ from actors.vocabulary import (
 )
 
 _INVALID_TICKS_SHOWN: Final = failsafe_law.INVALID_TICKS_MAX + 1
-
-FRESH_AFTER_LAPSE: Final = 3
-"""So many fresh setpoints a gate wants after a lapse; until then the pump is the local controller's."""
 
 
 class _StationLevel(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,10 +114,19 @@ def _seeded(was: PumpState, entry: PumpInput, *, now: Instant) -> PumpState:
 
 
 def _after_lapse(was: PumpState, round_input: RoundInput, *, now: Instant) -> PumpState:
-    """Notice that the gates have let the pump go, since no newer tick was decided within the lease (SAF-9)."""
-    if was.origin is None or now.seconds_since(was.origin) <= round_input.control.setpoint_lease_s:
+    """Notice that the gates have let the pump go, since no newer tick was decided within the lease (SAF-9).
+
+    Until they trust the chain again the pump is the local controller's; how long that takes is the gates' own law.
+    """
+    lease_s = round_input.control.setpoint_lease_s
+    if was.origin is None or now.seconds_since(was.origin) <= lease_s:
         return was
-    return msgspec.structs.replace(was, fresh_left=FRESH_AFTER_LAPSE)
+    lapses = was.lapses
+    if not was.fresh_left:
+        lapsed_at = was.origin.plus(lease_s)
+        recent = [at for at in lapses if lapsed_at.seconds_since(at) <= LAPSE_WINDOW_S]
+        lapses = (*recent, lapsed_at)[-LAPSES_PATIENT:]
+    return msgspec.structs.replace(was, fresh_left=FRESH_NEEDED, fresh_since=None, lapses=lapses)
 
 
 def _running(entry: PumpInput) -> bool | None:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from actors.messages import TrailStep
+from actors.publisher.gate import LAPSE_WAIT_S, LAPSES_PATIENT
 from actors.safety import rules, station_pass
 from actors.safety.conditions import observe
 from actors.safety.failsafe import mode_of
@@ -185,10 +186,7 @@ def _told(trail: tuple[TrailStep, ...], fact: Facts) -> tuple[TrailStep, ...]:
 def _after(fact: Facts, work: Work, *, target_hz: float, now: Instant) -> PumpState:
     """Remember the decision. What we do not claim is remembered as measured, not as shown."""
     assert fact.proposal is not None
-    origin, fresh_left = fact.proposal.origin, fact.state.fresh_left
-    if origin != fact.state.origin:
-        fresh_left = max(0, fresh_left - 1)
-    was = msgspec.structs.replace(fact.state, decided_at=now, origin=origin, fresh_left=fresh_left)
+    was = msgspec.structs.replace(_trusted_again(fact, now=now), decided_at=now, origin=fact.proposal.origin)
     if not fact.enabled:
         return was
     capped = any(step.rule in _CAPS and step.after_hz == 0.0 for step in work.trail)
@@ -197,4 +195,16 @@ def _after(fact: Facts, work: Work, *, target_hz: float, now: Instant) -> PumpSt
         output_hz=work.value_hz,
         target_hz=target_hz,
         cap_stopped_at=now if capped and was.output_hz > 0.0 else was.cap_stopped_at,
+    )
+
+
+def _trusted_again(fact: Facts, *, now: Instant) -> PumpState:
+    """Count the fresh decisions after a lapse as the gates do, the wait after too many lapses included (SAF-9)."""
+    was = fact.state
+    if was.fresh_left == 0 or not fact.ticked:
+        return was
+    since = was.fresh_since or now
+    waits = len(was.lapses) >= LAPSES_PATIENT and now.seconds_since(since) < LAPSE_WAIT_S
+    return msgspec.structs.replace(
+        was, fresh_left=max(1 if waits else 0, was.fresh_left - 1), fresh_since=since
     )

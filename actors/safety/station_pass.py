@@ -41,11 +41,15 @@ def choose_for_high_level(facts: Mapping[str, Facts], station: StationConfig) ->
     """Choose the pumps that rule 4 runs at their maximum: running ones first, then in wire order.
 
     `facts` are in wire order. A pump with a fault that does not run comes last: it would waste the place.
+    One at its dry-run level answers only where the station lets the high level outrank that.
     """
     candidates = [
         (fact.running is not True, _faulty(fact), fact.state.output_hz <= 0.0, index, pump_id)
         for index, (pump_id, fact) in enumerate(facts.items())
-        if fact.enabled and not fact.stopped and not fact.out_of_service and not fact.dry_run
+        if fact.enabled
+        and not fact.stopped
+        and not fact.out_of_service
+        and not (fact.dry_run and station.dry_run_outranks_high_level)
     ]
     free = max(0, permitted(station) - others_of(facts).running)
     return frozenset(row[-1] for row in sorted(candidates)[:free])

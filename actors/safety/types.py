@@ -73,7 +73,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     `essentials_at`: when running, speed and local override had arrived (SAF-10). `invalid_ticks` counts bad
     proposals in a row, each `counted_sequence` once. `cap_stopped_at`: when a power or flow cap stopped it.
     `origin`: the tick of the last decision; `fresh_left`: fresh decisions that a gate still waits for after
-    a lapse.
+    a lapse, the first of which was made at `fresh_since`; `lapses`: when the last leases ran out.
     """
 
     seeded: bool = False
@@ -90,6 +90,8 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     cap_stopped_at: Instant | None = None
     origin: Instant | None = None
     fresh_left: int = 0
+    fresh_since: Instant | None = None
+    lapses: tuple[Instant, ...] = ()
 
 
 class KernelState(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,9 +23,9 @@ def api(tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def node(address: str, role: Role, state: str = "running") -> TreeNode:
+def node(address: str, role: Role, state: str = "running", last_error: str = "") -> TreeNode:
     return TreeNode(
-        address=address, role=role, kind="process", state=state, pid=1, node_id="n", restarts=2, last_error="",
+        address=address, role=role, kind="process", state=state, pid=1, node_id="n", restarts=2, last_error=last_error,
         mailbox_depth=None, rss_mib=None, lost_tells=5,
     )  # fmt: skip
 
@@ -77,6 +77,15 @@ def test_judgement() -> None:
     assert judge((safety, node("/x", Role.PUMP, "quarantined")), {}, []).ready
     assert judge((safety, node("/x", Role.PUMP, "starting")), {}, []).missing == ["/x is starting"]
     assert not judge((), {}, []).ready
+
+
+def test_why_an_endpoint_has_no_port(api: Served) -> None:
+    """API-3, SUP-7: the operator reads that the port is taken, not only that it is missing."""
+    api.tree.ports[OPCUA] = ""
+    nodes = (node(SAFETY_1, Role.SAFETY), node(OPCUA, Role.OPCUA, last_error="port 4840 is taken"))
+    api.tree.odd[ROOT] = TreeView(nodes=nodes)
+    missing = api.get("/health/ready", port=api.health).json()["missing"]
+    assert missing == [f"{OPCUA} has no port yet (port 4840 is taken)"]
 
 
 def test_a_quarantined_site_is_not_waited_for(api: Served) -> None:

@@ -93,7 +93,7 @@ def _check_claim(round_input: RoundInput, decision: Decision) -> None:
 
 
 def _check_dry_run(round_input: RoundInput, decision: Decision) -> None:
-    """SAF-2.3: at a good level at or below dry run there is 0, unless a declared float contradicts."""
+    """SAF-2.3: at a good level at or below dry run there is 0, unless a float or a swapped rule 4 contradicts."""
     entry = round_input.pumps[decision.pump_id]
     limits, level = entry.config.limits, entry.feedback["wet_well_level_m"]
     if (
@@ -101,6 +101,7 @@ def _check_dry_run(round_input: RoundInput, decision: Decision) -> None:
         or problems(limits)
         or limits.level_dry_run_m is None
         or round_input.station.has_high_float
+        or (decision.conditions.high_level and not round_input.station.dry_run_outranks_high_level)
         or level.quality is not Quality.GOOD
         or level.value is None
         or level.age_s is None
