@@ -36,8 +36,6 @@ _STRICTLY_BELOW: Final = (
     ("hard_min_speed_hz", "hard_max_speed_hz"),
     ("level_dry_run_m", "level_dry_run_reset_m"),
     ("level_emergency_high_reset_m", "level_emergency_high_m"),
-    # Both follow from the kernel's relations only where a level between them is set.
-    ("level_dry_run_m", "level_emergency_high_reset_m"),
 )
 _TOGETHER: Final = (
     ("level_dry_run_m", "level_dry_run_reset_m"),
@@ -166,10 +164,6 @@ def inconsistencies(values: Mapping[str, float]) -> tuple[str, ...]:
     for lower, upper in _STRICTLY_BELOW:
         if lower in values and upper in values and values[lower] == values[upper]:
             found.append(f"{lower}: {values[lower]:g} must be below {upper}: {values[upper]:g}")
-    if "level_dry_run_m" in values and "level_emergency_high_reset_m" in values:
-        low, high = values["level_dry_run_m"], values["level_emergency_high_reset_m"]
-        if low > high:
-            found.append(f"level_dry_run_m: {low:g} must be below level_emergency_high_reset_m: {high:g}")
     for one, other in _TOGETHER:
         if (one in values) != (other in values):
             missing, present = (other, one) if one in values else (one, other)

@@ -92,6 +92,7 @@ def test_names_are_one_person_whatever_their_form() -> None:
     """SAF-6: case, width, spacing, composition."""
     assert same_person("Jürgen  Groß", "ju\u0308rgen gross")
     assert same_person("Anna\u00a0Lind", "anna lind")
+    assert same_person("ℍanna", "hanna")
     assert not same_person("anna", "hanna")
 
 
