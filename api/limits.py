@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -242,6 +243,30 @@ class Limits:
         old, new = await self._values(book, before), await self._values(book, last)
         changes = list(diff(old, new, book.envelope))
         return DiffView(pump_id=pump_id, before=before, after=last, changes=changes)
+
+    async def sweep(self) -> int:
+        """Write down which open proposals have expired or were outdated; return how many.
+
+        Raises:
+            DeviceError: the database is away: what is shown is right all the same.
+
+        """
+        if self._given is None:
+            return 0
+        now = self._clock.now().utc
+        waiting = await self._store.proposals(states=[ProposalState.PROPOSED])
+        count = 0
+        for pump_id in dict.fromkeys(each.pump_id for each in waiting):
+            try:
+                # Reading first: most sweeps find nothing, and then nothing is locked.
+                book = await self._store.book(pump_id)
+                if not law.sweep(book, now).closed:
+                    continue
+                done = await self._store.change(pump_id, partial(law.sweep, now=now), proposal_id="")
+            except UnknownSubjectError:
+                continue  # its pump was removed with SQL: nothing can come of it
+            count += len(done.closed)
+        return count
 
     # ------------------------------------------------------------------ inside
 

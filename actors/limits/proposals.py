@@ -197,6 +197,12 @@ def withdraw(book: LimitsBook, proposal_id: str, reason: str, asker: Asker) -> O
     return _close(book, proposal_id, ProposalEvent.WITHDRAW, reason, asker)
 
 
+def sweep(book: LimitsBook, now: datetime) -> Outcome:
+    """Write down what time or a newer version has closed, without anybody asking."""
+    _, closed, audits = _swept(book, now)
+    return Outcome(closed=closed, audits=audits)
+
+
 def _close(book: LimitsBook, proposal_id: str, event: ProposalEvent, reason: str, asker: Asker) -> Outcome:
     book, closed, audits = _swept(book, asker.at)
     proposal, refusal = _open(book, proposal_id, event, asker)

@@ -16,7 +16,7 @@ from actors.vocabulary.ids import DISCOVERY
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.actor import ApiActor
 from tests.unit.actors.limits.books import VALUES, book, current, envelope
-from tests.unit.api.served import Latches, Memory, Ports, Served, served
+from tests.unit.api.served import Latches, Memory, Ports, Served, served, until
 from tests.unit.protocols.plants import north
 
 P1 = "/api/v1/limits/p1"
@@ -237,6 +237,30 @@ def test_a_proposal_that_nobody_approved_in_time_is_shown_as_expired(api: Served
     assert api.get("/api/v1/limit-proposals?state=proposed").json() == []
     assert api.get(P1).json()["proposals"] == []
     assert "EXPIRED" in closing(api, "approve", proposal_id).problem(409)
+
+
+def test_what_time_has_closed_is_written_down_by_itself(api: Served) -> None:
+    """SAF-6, AUD-2: nobody has to ask; also what a version by SQL outdated; a database that is away costs nothing."""
+    expired, outdated = proposed(api), proposed(api, changes={"max_rate_hz_per_s": 1})
+    held = api.limits.all[expired]
+    api.limits.all[expired] = msgspec.structs.replace(held, expires_at=held.proposed_at)
+    api.limits.away = True
+    api.tick("limits")
+    until(lambda: [event for event, _ in api.ports.logged if event == "limit_proposals_not_swept"])
+    api.limits.away = False
+    api.tick("limits")
+    until(lambda: api.limits.all[expired].state == "EXPIRED")
+    assert api.limits.all[outdated].state == "PROPOSED"
+    api.limits.book_now = book(current=current(4), version_max=4)
+    until(lambda: not api.actor._sweeping)
+    api.tick("limits")
+    until(lambda: api.limits.all[outdated].state == "SUPERSEDED")
+    assert [audit.event_type for audit in api.limits.audits][-2:] == ["LIMITS_EXPIRED", "LIMITS_SUPERSEDED"]
+    # Nothing is left; a pump that is gone leaves its proposals as they are.
+    assert api.on_loop(api.actor._service.limits.sweep()) == 0
+    stray = msgspec.structs.replace(held, proposal_id=str(uuid.uuid4()), pump_id="gone")
+    api.limits.all[stray.proposal_id] = stray
+    assert api.on_loop(api.actor._service.limits.sweep()) == 0
 
 
 def test_history_and_differences(api: Served) -> None:

@@ -300,3 +300,14 @@ def test_every_step_is_on_record_with_what_was_and_what_is() -> None:
     )
     assert {each.correlation_id for each in (first, second)} == {"id-1"}
     assert first.source_address == "127.0.0.1:1"
+
+
+def test_a_sweep_closes_what_is_over_and_nothing_else() -> None:
+    """SAF-6: expired and outdated proposals are written down; an open one waits on."""
+    store = Store()
+    proposed(store, wish(1, life_s=60.0))
+    proposed(store, wish(2, life_s=7200.0))
+    store.apply(lambda each: law.sweep(each, at(60.0)), "")
+    assert [each.state for each in store.all.values()] == [ProposalState.EXPIRED, ProposalState.PROPOSED]
+    assert [each.event_type for each in store.audits][2:] == ["LIMITS_EXPIRED"]
+    assert law.sweep(store._book(), at(61.0)) == Outcome()
