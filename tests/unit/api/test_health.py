@@ -55,6 +55,7 @@ def test_a_living_process_says_so_and_is_ready_when_everything_serves(api: Serve
 
 @pytest.mark.parametrize("address", [ROOT, DISCOVERY, MODBUS])
 @pytest.mark.parametrize("how", ["dead", "deaf"])
+@pytest.mark.usefixtures("impatient")
 def test_what_is_missing_is_named_in_time(api: Served, address: str, how: str) -> None:
     """API-3: 503 with the part that does not answer, within what a probe waits."""
     getattr(api.tree, how).add(address)
