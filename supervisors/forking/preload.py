@@ -45,6 +45,7 @@ OURS: Final = (
     "storage.epochs",
     "storage.history",
     "storage.latches",
+    "storage.limits",
     "storage.modes",
     "storage.readers",
     "storage.spool",
