@@ -727,3 +727,28 @@ def test_a_value_of_other_limits_is_brought_to_the_edge_of_the_band(hz: float, s
     bench = Bench(config=pump_config(limits=newer))
     bench.tick(hz=hz)
     assert bench.look().setpoint_hz == shown_hz
+
+
+@pytest.mark.parametrize(("ahead_s", "refused"), [(0.5, None), (0.500_000_001, Refusal.FUTURE)])
+def test_the_tolerated_future_ends_at_its_nanosecond(ahead_s: float, refused: Refusal | None) -> None:
+    """SAF-9: half a second ahead is two clocks read one after the other, a nanosecond more is not."""
+    bench = Bench()
+    assert bench.offer(setpoint(sequence=1, origin=T0.plus(ahead_s))) is refused
+
+
+@pytest.mark.parametrize(
+    ("sequence", "counter", "refused"),
+    [
+        (0, 7, None),
+        (-1, 7, Refusal.MALFORMED),
+        (0, -1, Refusal.MALFORMED),
+        (0, 2**32 - 1, None),
+        (0, 2**32, Refusal.MALFORMED),
+    ],
+)
+def test_numbers_that_do_not_fit_the_wire_are_refused(
+    sequence: int, counter: int, refused: Refusal | None
+) -> None:
+    """SAF-11: sequence and epoch are whole numbers of the wire."""
+    bench = Bench()
+    assert bench.offer(setpoint(sequence=sequence, origin=T0, counter=counter)) is refused

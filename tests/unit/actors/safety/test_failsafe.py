@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 import pytest
 
 from actors.messages import Proposal, ProposalSource
-from actors.safety.failsafe import malformed
+from actors.safety.failsafe import invalid_wish, malformed
 from actors.vocabulary import Instant, Mode
 from tests.unit.actors.safety.timeline import BOOT, START
 
@@ -46,3 +47,21 @@ def test_one_thing_wrong_is_enough(field: str, value: Any, named: str) -> None:
     why = malformed(msgspec.structs.replace(SOUND, **{field: value}), now=START)
     assert named in why
     assert bool(why) is bool(named)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"wish_hz": None, "held_stopped": True}, ""),
+        ({"wish_hz": None}, "no wish and no reason for it"),
+        ({"wish_hz": math.nan}, "wish nan is not a finite number"),
+        ({"wish_hz": "fast"}, "wish str is not a finite number"),
+        ({"wish_hz": 100.0}, ""),
+        ({"wish_hz": 100.1}, "wish 100.1 Hz is absurd (above 100 Hz)"),
+        ({"wish_hz": -0.1}, "wish -0.1 Hz is negative"),
+        ({"wish_hz": 0.0}, ""),
+    ],
+)
+def test_a_wish_is_believed_or_told_why_not(changed: dict[str, Any], why: str) -> None:
+    """SAF-3: finite, not negative, not absurd; none only with a reason for it."""
+    assert invalid_wish(msgspec.structs.replace(SOUND, **changed)) == why
