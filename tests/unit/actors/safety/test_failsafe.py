@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from actors.messages import Proposal, ProposalSource
-from actors.safety.failsafe import invalid_wish, malformed
-from actors.vocabulary import Instant, Mode
+from actors.safety.failsafe import advance, invalid_wish, malformed
+from actors.safety.types import Failsafe
+from actors.vocabulary import Instant, Mode, Reason
 from tests.unit.actors.safety.timeline import BOOT, START
 
 SOUND = Proposal(
@@ -65,3 +66,11 @@ def test_one_thing_wrong_is_enough(field: str, value: Any, named: str) -> None:
 def test_a_wish_is_believed_or_told_why_not(changed: dict[str, Any], why: str) -> None:
     """SAF-3: finite, not negative, not absurd; none only with a reason for it."""
     assert invalid_wish(msgspec.structs.replace(SOUND, **changed)) == why
+
+
+def test_a_failsafe_is_counted_from_its_beginning() -> None:
+    """WDG-2: `since` is when it was entered, whatever its cause has become meanwhile."""
+    entered = advance(Failsafe(), Reason.FAILSAFE_DATABASE, mode=Mode.AUTO, now=START, hold_s=60.0)
+    assert entered == Failsafe(reason=Reason.FAILSAFE_DATABASE, since=START)
+    later = advance(entered, Reason.FAILSAFE_PLAN_EXPIRED, mode=Mode.AUTO, now=START.plus(5.0), hold_s=60.0)
+    assert later == Failsafe(reason=Reason.FAILSAFE_PLAN_EXPIRED, since=START)
