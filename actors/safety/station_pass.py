@@ -40,12 +40,24 @@ def permitted(station: StationConfig) -> int:
 def choose_for_high_level(facts: Mapping[str, Facts], station: StationConfig) -> frozenset[str]:
     """Choose the pumps that rule 4 runs at their maximum: running ones first, then in wire order.
 
-    `facts` are in wire order. A pump with a fault that does not run comes last: it would waste the place.
+    `facts` are in wire order. A pump with a fault that does not run comes last: it would waste the place. Of
+    those that stand, a rested one comes before one that rule 6 would not start; if it is needed, it starts all
+    the same (SAF-2.6).
     """
     candidates = [
-        (fact.running is not True, _faulty(fact), fact.state.output_hz <= 0.0, index, pump_id)
+        (
+            fact.running is not True,
+            faulty(fact),
+            bool(fact.start_refused),
+            fact.state.output_hz <= 0.0,
+            index,
+            pump_id,
+        )
         for index, (pump_id, fact) in enumerate(facts.items())
-        if fact.enabled and not fact.stopped and not fact.out_of_service and not fact.dry_run
+        if fact.enabled
+        and not fact.stopped
+        and not fact.out_of_service
+        and not (fact.dry_run and fact.dry_outranks)
     ]
     free = max(0, permitted(station) - others_of(facts).running)
     return frozenset(row[-1] for row in sorted(candidates)[:free])
@@ -199,7 +211,8 @@ def _bound_starts(
     return result
 
 
-def _faulty(fact: Facts) -> bool:
+def faulty(fact: Facts) -> bool:
+    """Whether the pump reports a fault."""
     return (good_value(fact.feedback, FAULT) or 0.0) != 0.0
 
 

@@ -66,7 +66,7 @@ from tests.simulation.database import (
     FakeWriter,
     PlanKind,
 )
-from tests.simulation.fakes import FakeEpochStore, FakeLatchStore, FakeModeStore
+from tests.simulation.fakes import FakeEpochStore, FakeLatchStore, FakeModeStore, FakeTimerStore
 from tests.simulation.inspector import Inspector
 from tests.simulation.wires import Port, WireServer
 
@@ -113,6 +113,7 @@ class SimSite:
         self.latches = FakeLatchStore()
         self.epochs = FakeEpochStore()
         self.modes = FakeModeStore()
+        self.timers = FakeTimerStore()
         self.memory = RootMemory()
         self.topology = FakeTopologyStore()
         self.spool = FakeSpool()
@@ -216,7 +217,7 @@ class SimSite:
                 fresh_left[decision.pump_id] = left
                 return issued
 
-        return Deciding(ports, start, self.latches)
+        return Deciding(ports, start, self.latches, self.timers)
 
     # ----------------------------------------------------------------- its life
 
