@@ -120,13 +120,13 @@ class TimerStore(Protocol):
         """Make it durable (fsync of file and folder) and return: before a start is published.
 
         Raises:
-            DeviceError: the disk refused; what was stored before stays.
+            DeviceError: the disk refused, or somebody of a newer epoch has written; what was stored before stays.
 
         """
         ...
 
-    def seen(self, station_id: str, pumps: Mapping[str, Instant]) -> None:
-        """Note, not durably, until when what is stored was known to hold (cheap: called every second)."""
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
+        """Note, not durably, until when what `epoch` stored was known to hold (cheap: called every second)."""
         ...
 
 

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from actors.vocabulary import Instant
-from actors.vocabulary.durable import StationMemory
+from actors.vocabulary import DeviceError, Instant
+from actors.vocabulary.durable import Epoch, StationMemory
 from actors.vocabulary.ids import checked_id
 from storage.files import FILE_MODE, ensure_folder, read_struct, refused, write_whole
 
 
 class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    epoch: Epoch
     pumps: dict[str, Instant]
 
 
@@ -40,20 +41,26 @@ class TimerFolder:
         seen = read_struct(self._path(station_id, "seen"), _Seen)
         if memory is None or memory.station_id != station_id:
             return None, {}
-        return memory, {} if seen is None else seen.pumps
+        # What another epoch saw says nothing about what this one stored.
+        return memory, seen.pumps if seen is not None and seen.epoch == memory.epoch else {}
 
     def store(self, memory: StationMemory) -> None:
         """Make it durable before a start is published.
 
         Raises:
-            DeviceError: the disk refused; what was stored before stays.
+            DeviceError: the disk refused, or somebody of a newer epoch wrote since the machine started; what was
+                stored before stays.
             InvalidValueError: the station's id is none.
 
         """
-        write_whole(self._path(memory.station_id, "json"), msgspec.json.encode(memory) + b"\n")
+        path = self._path(memory.station_id, "json")
+        known = read_struct(path, StationMemory)
+        if known is not None and known.boot_id == memory.boot_id and known.epoch > memory.epoch:
+            raise DeviceError(f"{path}: epoch {known.epoch.counter} wrote after {memory.epoch.counter}")
+        write_whole(path, msgspec.json.encode(memory) + b"\n")
 
-    def seen(self, station_id: str, pumps: Mapping[str, Instant]) -> None:
-        """Note, not durably, until when what is stored was known to hold.
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
+        """Note, not durably, until when what `epoch` stored was known to hold.
 
         Raises:
             DeviceError: the disk refused.
@@ -61,7 +68,7 @@ class TimerFolder:
 
         """
         path = self._path(station_id, "seen")
-        content = msgspec.json.encode(_Seen(pumps=dict(pumps))) + b"\n"
+        content = msgspec.json.encode(_Seen(epoch=epoch, pumps=dict(pumps))) + b"\n"
         ensure_folder(self._folder)
         try:
             # In place: a rename or a truncation to nothing would make the file system write it out each second.

@@ -309,19 +309,22 @@ class SafetyActor:
 
     def _keep_memory(self) -> None:
         """Store what changed without a start of ours, or what the disk refused; note that the rest still holds."""
-        memory = memory_of(self._station_id, self._kernel)
+        memory = self._memory(self._kernel)
         changed = self._stored is None or not same(memory, self._stored)
         if (changed or not self._durable) and memory.pumps and not self._store(self._kernel):
             return
         try:
-            self._timer_store.seen(self._station_id, known_at(memory))
+            self._timer_store.seen(self._station_id, self._epoch, known_at(memory))
         except DeviceError as error:
             # Nothing is lost by it but the time until now: a successor takes what it does not know for just stopped.
             self._ports.log.warning("timers_not_seen", station=self._station_id, error=str(error))
 
+    def _memory(self, kernel: KernelState) -> StationMemory:
+        return memory_of(self._station_id, kernel, epoch=self._epoch, boot_id=self._intake.since.boot_id)
+
     def _store(self, kernel: KernelState) -> bool:
         """Make durable what must survive of this state; return whether it is."""
-        subject, memory = str(self._ports.address), memory_of(self._station_id, kernel)
+        subject, memory = str(self._ports.address), self._memory(kernel)
         try:
             self._timer_store.store(memory)
         except DeviceError as error:

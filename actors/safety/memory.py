@@ -9,13 +9,15 @@ import msgspec
 from actors.safety.timers import STARTS_KEPT
 from actors.safety.types import KernelState, PumpState, initial_state
 from actors.vocabulary import Instant
-from actors.vocabulary.durable import PumpMemory, StationMemory
+from actors.vocabulary.durable import Epoch, PumpMemory, StationMemory
 
 
-def memory_of(station_id: str, state: KernelState) -> StationMemory:
+def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str) -> StationMemory:
     """Return what of the kernel's state must survive. A pump of which nothing is known leaves nothing behind."""
     return StationMemory(
         station_id=station_id,
+        epoch=epoch,
+        boot_id=boot_id,
         pumps={
             pump_id: PumpMemory(timers=pump.timers, dry_run=pump.dry_run, high=pump.high)
             for pump_id, pump in state.pumps.items()
@@ -51,7 +53,7 @@ def restored(memory: StationMemory | None, seen: Mapping[str, Instant], *, now: 
 
 
 def same(one: StationMemory, other: StationMemory) -> bool:
-    """Whether two memories say the same, however recently each knew it."""
+    """Whether two memories of one epoch say the same, however recently each knew it."""
     return _settled(one) == _settled(other)
 
 
@@ -80,7 +82,7 @@ def _settled(memory: StationMemory) -> tuple[object, ...]:
         pump_id: (pump.timers.turning, pump.timers.since, pump.timers.starts[-1:], pump.dry_run, pump.high)
         for pump_id, pump in memory.pumps.items()
     }
-    return memory.duties, pumps
+    return memory.epoch, memory.duties, pumps
 
 
 def _rebased(then: Instant, now: Instant) -> Instant:

@@ -51,8 +51,14 @@ class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StationMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What of one station must survive every restart. `duties`: pump -> the pump that runs in its place."""
+    """What of one station must survive every restart. `duties`: pump -> the pump that runs in its place.
+
+    `epoch` and `boot_id` are those of the safety actor who wrote it: one that was replaced and goes on must not
+    overwrite its successor. Of another boot nobody goes on.
+    """
 
     station_id: str
+    epoch: Epoch
+    boot_id: str
     pumps: dict[str, PumpMemory] = msgspec.field(default_factory=dict)
     duties: dict[str, str] = msgspec.field(default_factory=dict)

@@ -173,15 +173,19 @@ class FakeTimerStore:
 
     def store(self, memory: StationMemory) -> None:
         """Keep it, or refuse like a disk."""
-        if self.refuses:
-            raise DeviceError("timers: no space left on device")
+        known = self.memories.get(memory.station_id)
+        if self.refuses or (
+            known is not None and known.boot_id == memory.boot_id and known.epoch > memory.epoch
+        ):
+            raise DeviceError("timers: no space left on device, or a newer epoch")
         self.memories[memory.station_id] = memory
 
-    def seen(self, station_id: str, pumps: Mapping[str, Instant]) -> None:
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
         """Keep the marks, or refuse like a disk."""
         if self.refuses:
             raise DeviceError("timers: no space left on device")
-        self.marks[station_id] = dict(pumps)
+        known = self.memories.get(station_id)
+        self.marks[station_id] = dict(pumps) if known is not None and known.epoch == epoch else {}
 
 
 class FakeClock:

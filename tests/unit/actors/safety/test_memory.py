@@ -8,12 +8,14 @@ from actors.safety.memory import known_at, memory_of, orders_a_start, restored, 
 from actors.safety.timers import advance, ordered
 from actors.safety.types import PumpState, initial_state
 from actors.vocabulary import Instant
-from actors.vocabulary.durable import MotorTimers, PumpMemory, StationMemory
+from actors.vocabulary.durable import Epoch, MotorTimers, PumpMemory, StationMemory
 from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
 
 RESTED = MotorTimers(turning=False, since=START.plus(-7200.0), known_at=START, starts=(START.plus(-60.0),))
 MEMORY = StationMemory(
     station_id="s",
+    epoch=Epoch(0, 7),
+    boot_id="boot",
     pumps={
         "a": PumpMemory(timers=RESTED, dry_run=True, high=False),
         "b": PumpMemory(timers=RESTED, high=True),
@@ -30,8 +32,10 @@ def test_what_is_kept_comes_back() -> None:
         "b": PumpState(timers=RESTED, high=True),
     }
     assert (state.duties, state.since) == ({"a": "b"}, START.plus(2.0))
-    assert memory_of("s", state) == MEMORY
-    assert same(memory_of("s", state), MEMORY)
+    assert memory_of("s", state, epoch=Epoch(0, 7), boot_id="boot") == MEMORY
+    assert same(memory_of("s", state, epoch=Epoch(0, 7), boot_id="boot"), MEMORY)
+    # A new incarnation writes it under its own epoch, so that its predecessor can no longer.
+    assert not same(memory_of("s", state, epoch=Epoch(0, 8), boot_id="boot"), MEMORY)
     assert restored(None, {}, now=START) == initial_state(START)
 
 
@@ -43,7 +47,7 @@ def test_it_survives_the_file() -> None:
 def test_a_pump_of_which_nothing_is_known_leaves_nothing() -> None:
     """SAF-7: absent is unknown, and unknown is just started and just stopped."""
     state = msgspec.structs.replace(initial_state(START), pumps={"a": PumpState()})
-    assert memory_of("s", state).pumps == {}
+    assert memory_of("s", state, epoch=Epoch(0, 7), boot_id="boot").pumps == {}
 
 
 def test_later_marks_bridge_a_restart_and_earlier_ones_say_nothing() -> None:
@@ -121,7 +125,10 @@ def test_dry_run_and_high_level_are_latches_that_survive() -> None:
     for level_m, dry_run, high, expected_hz in ((0.5, True, False, 0.0), (2.8, False, True, 20.0)):
         bench = Bench(station(pump(of=of)))
         memory = StationMemory(
-            station_id="s", pumps={"a": PumpMemory(timers=RESTED, dry_run=dry_run, high=high)}
+            station_id="s",
+            epoch=Epoch(0, 7),
+            boot_id="boot",
+            pumps={"a": PumpMemory(timers=RESTED, dry_run=dry_run, high=high)},
         )
         bench.state = restored(memory, {}, now=START.plus(-1.0))
         bench.measured_hz["a"] = 30.0 if dry_run else 0.0

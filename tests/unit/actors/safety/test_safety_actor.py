@@ -188,7 +188,7 @@ class FakeTimers:
         self.memory = memory
         self.stored.append(memory)
 
-    def seen(self, station_id: str, pumps: Mapping[str, Instant]) -> None:
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
         self._check()
         self.marks = dict(pumps)
 
@@ -672,7 +672,12 @@ def rested(at: Instant = START) -> FakeTimers:
     """A disk that remembers a pump which has stood for long."""
     timers = FakeTimers()
     stood = MotorTimers(turning=False, since=at.plus(-7200.0), known_at=at)
-    timers.memory = StationMemory(station_id="s", pumps={"a": PumpMemory(timers=stood, dry_run=False)})
+    timers.memory = StationMemory(
+        station_id="s",
+        epoch=Epoch(0, 7),
+        boot_id="boot",
+        pumps={"a": PumpMemory(timers=stood, dry_run=False)},
+    )
     return timers
 
 
