@@ -604,6 +604,7 @@ class TreeNode(msgspec.Struct, frozen=True, kw_only=True):
     mailbox_depth: int | None
     rss_mib: float | None
     lost_tells: int = 0
+    birth: str | None = None  # 'forked' from a warm process or started 'cold'; None: not known
 
 
 class TreeView(Message, frozen=True, kw_only=True):

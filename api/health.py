@@ -91,7 +91,8 @@ def judge(
         if isinstance(status, str):
             missing.append(f"{name}: {status}")
         elif not status.bound:
-            missing.append(f"{name} has no port yet")
+            why = next((node.last_error for node in nodes if node.address == name), "")
+            missing.append(f"{name} has no port yet" + (f" ({why})" if why else ""))
     if not silent and not any(node.role is Role.SAFETY for node in nodes):
         missing.append("no station is controlled yet")
     return Readiness(ready=not missing, missing=missing)

@@ -94,6 +94,12 @@ def _tree(nodes: Sequence[TreeNode]) -> Iterator[Metric]:
         _ACTOR,
         [(key, node.rss_mib * 1024 * 1024) for key, node in keyed if node.rss_mib is not None],
     )
+    yield _gauge(
+        "calejo_actor_forked",
+        "1 when the process was forked from a warm one, 0 when it was started cold",
+        _ACTOR,
+        [(key, node.birth == "forked") for key, node in keyed if node.birth is not None],
+    )
 
 
 def _wire(endpoints: dict[str, EndpointStatus | str]) -> Iterator[Metric]:

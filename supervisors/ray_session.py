@@ -37,6 +37,7 @@ from ray._private import services  # noqa: E402
 
 from actors.vocabulary import Address, Settings, UnavailableError  # noqa: E402
 from supervisors import logging  # noqa: E402
+from supervisors.forking.service import RUN_STATE, ForkedWorkers, prepared  # noqa: E402
 from supervisors.owned_folder import OwnedFolder  # noqa: E402
 from supervisors.process import SystemClock, alive, descendants  # noqa: E402
 from supervisors.ray_directory import RayDirectory  # noqa: E402
@@ -46,6 +47,7 @@ from supervisors.ray_worker import WorkerSetup  # noqa: E402
 NAMESPACE: Final = "calejo"
 FOREGROUND: Final = Address("/foreground")  # the name of this process's log
 MAKE_DEFAULT: Final = "supervisors.roles:make"
+CODE_PATH: Final = str(Path(__file__).resolve().parent.parent)
 _OBJECT_STORE_BYTES: Final = 80 * 1024 * 1024  # messages are small and travel inline; this is Ray's minimum
 _VITAL: Final = frozenset({"gcs_server", "raylet"})
 _SHUTDOWN_PATIENCE_S: Final = 3.0
@@ -64,9 +66,11 @@ class RaySession:
         setup: WorkerSetup,
         folder: OwnedFolder | None = None,
         servers: Mapping[int, str] = MappingProxyType({}),
+        forking: ForkedWorkers | None = None,
     ) -> None:
         self.setup = setup
         self.servers = servers
+        self.forking = forking
         self._folder = folder
 
     @property
@@ -103,11 +107,15 @@ class RaySession:
 
         """
         ours = _family(self.servers)
+        if self.forking is not None:
+            ours += self.forking.workers()
         # With its control store gone Ray waits a minute for it; what it started is ended below in any case.
         ending = threading.Thread(target=ray.shutdown, name="ray shutdown", daemon=True)
         ending.start()
         ending.join(_SHUTDOWN_PATIENCE_S)
         _end(ours, patience_s=_LEFT_BEHIND_PATIENCE_S)
+        if self.forking is not None:
+            self.forking.stop()
         if self._folder is not None:
             self._folder.remove()
         return not ending.is_alive()
@@ -137,27 +145,37 @@ class _InItsOwnSession(services.ConsolePopen):
     """
 
     started: ClassVar[dict[int, str]] = {}
+    forking: ClassVar[ForkedWorkers | None] = None
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "start_new_session": True})
-        self.started[self.pid] = Path(str(self.args[0] if isinstance(self.args, list) else self.args)).name
+    def __init__(self, command: list[str], **options: Any) -> None:
+        name = Path(command[0]).name
+        forking = self.forking if name == "raylet" else None
+        if forking is not None:
+            command = forking.routed(command)
+        super().__init__(command, **{**options, "start_new_session": True})
+        self.started[self.pid] = name
+        if forking is not None:
+            forking.raylet_started(self.pid, options["env"])
 
 
 @contextlib.contextmanager
-def _surroundings(work_dir: Path, code_path: str) -> Iterator[dict[int, str]]:
+def surroundings(work_dir: Path, forking: ForkedWorkers | None) -> Iterator[dict[int, str]]:
     """Start Ray from an empty folder, with our packages on every worker's path; yield the servers it starts.
+
+    Its workers are forked where `forking` is not None.
 
     Workers put the folder of the starter first on their path and would import whatever lies there; so it is empty.
     """
     before = Path.cwd()
     old_path = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (code_path, old_path)))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (CODE_PATH, old_path)))
     os.chdir(work_dir)
     popen, take_signal = services.ConsolePopen, ray._private.utils.set_sigterm_handler  # noqa: SLF001
     vars(services)["ConsolePopen"] = _InItsOwnSession
     # Ray would end this process on SIGTERM, wherever it is; its signals belong to whoever started the session.
     vars(ray._private.utils)["set_sigterm_handler"] = lambda _handler: None  # noqa: SLF001
     _InItsOwnSession.started.clear()
+    _InItsOwnSession.forking = forking
     try:
         yield _InItsOwnSession.started
     finally:
@@ -188,7 +206,6 @@ def connect(
     setup = WorkerSetup(
         namespace=namespace, run_id=uuid4().hex, make=make, data_dir=data_dir, log=settings.log
     )
-    code_path = str(Path(__file__).resolve().parent.parent)
     # Short: Ray aborts when a socket's path in it is longer than 107 bytes.
     folder = OwnedFolder.make(Path("/tmp"), prefix="calejo-")  # noqa: S108  made with mkdtemp
     work_dir = folder.path / "empty"
@@ -196,8 +213,9 @@ def connect(
     logging.configure(settings.log, data_dir=data_dir, address=FOREGROUND)
     vars(ray._private.worker)["print_to_stdstream"] = _log_what_the_raylet_says  # noqa: SLF001  no setting for it
     servers: dict[int, str] = {}
+    forking = None if address is not None else _forking(settings, folder.path)
     try:
-        with _surroundings(work_dir, code_path) as started:
+        with surroundings(work_dir, forking) as started:
             try:
                 if address is None:
                     ray.init(
@@ -218,6 +236,9 @@ def connect(
     except BaseException as error:
         # Whatever ended it, a stop asked for included: nothing half started stays behind.
         _end(_family(servers), patience_s=0.0)
+        if forking is not None:
+            _end(forking.workers(), patience_s=0.0)
+            forking.stop()
         folder.remove()
         if isinstance(error, RuntimeError | ConnectionError | ValueError | OSError):
             raise UnavailableError(f"Ray does not start: {error}") from error
@@ -225,4 +246,15 @@ def connect(
     if address is not None:
         folder.remove()
         return RaySession(setup)
-    return RaySession(setup, folder, servers)
+    return RaySession(setup, folder, servers, forking)
+
+
+def _forking(settings: Settings, folder: Path) -> ForkedWorkers | None:
+    return prepared(
+        folder / "f",
+        wanted=settings.runtime.forked_workers,
+        code_path=CODE_PATH,
+        data_dir=Path(settings.data_dir),
+        state=RUN_STATE,
+        log=logging.LoguruLog(FOREGROUND, "foreground"),
+    )

@@ -14,6 +14,7 @@ from loguru import logger
 from actors.vocabulary.settings import LogSettings
 from supervisors import logging
 from supervisors.envelope import Answer, Deadline
+from supervisors.forking import birth
 from supervisors.host import Host, Surroundings
 from supervisors.process import SystemClock, rss_mib
 from supervisors.ray_directory import RayDirectory
@@ -48,6 +49,7 @@ class Shell:
     async def __init__(self, setup: WorkerSetup, order: StartOrder) -> None:  # type: ignore[misc]  # Ray awaits it
         from supervisors.ray_runtime import RayRuntime  # noqa: PLC0415  the runtime starts shells: a true circle
 
+        birth.worker()
         logging.configure(setup.log, data_dir=setup.data_dir, address=order.start.address)
         clock = SystemClock()
         directory = RayDirectory(setup.namespace, clock)
@@ -92,7 +94,7 @@ class Shell:
 
     async def ping(self) -> HostStats:
         """Answer through the actor's mailbox."""
-        return await self._host.ping()
+        return msgspec.structs.replace(await self._host.ping(), birth=birth.how())
 
     async def joined(self) -> str:
         """Return the reason when the actor ends by itself; when the process dies, the call fails."""

@@ -29,6 +29,8 @@ class HostStats(msgspec.Struct, frozen=True, kw_only=True):
     coalesced: int
     handled: int
     lost_tells: int
+    # 'forked' or 'cold' (supervisors/forking); None where processes are not started by Ray.
+    birth: str | None = None
     # Whose tree it belongs to: its data directory, and `settings_mark` of the settings it was started with.
     data_dir: str = ""
     settings_mark: str = ""

@@ -37,6 +37,7 @@ from supervisors import restart
 from supervisors.announcements import Announcements
 from supervisors.child_news import event_of, news
 from supervisors.configuring import Configuring
+from supervisors.forking import birth
 from supervisors.found import find, is_orphan
 from supervisors.host import Later
 from supervisors.lives import Lives
@@ -400,6 +401,7 @@ class Supervisor:
             last_error="",
             mailbox_depth=None,
             rss_mib=rss_mib,
+            birth=birth.how(),
         )
 
     # ------------------------------------------------------------------ the end

@@ -37,6 +37,7 @@ def child_row(spec: ChildSpec, child: Child, stats: HostStats | None) -> TreeNod
         mailbox_depth=alive.mailbox_depth if alive else None,
         rss_mib=alive.rss_mib if alive else None,
         lost_tells=alive.lost_tells + alive.refused if alive else 0,
+        birth=alive.birth if alive else None,
     )
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from ops.ports import free_ports
 from supervisors.process import alive, descendants
 
 T = TypeVar("T")
@@ -25,15 +25,6 @@ CALEJO = str(Path(sys.executable).with_name("calejo"))
 READY_WITHIN_S = 120.0
 # The command line's own start on a loaded machine; not a figure that anything is judged by.
 COMMAND_TIMEOUT_S = 30.0
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that were free a moment ago, all different."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 def until(

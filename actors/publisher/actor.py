@@ -39,7 +39,7 @@ from actors.runtime import Ports
 from actors.safety.latch import EMERGENCY_STOP
 from actors.start import WorkerStart
 from actors.stores import EpochStore, LatchStore
-from actors.vocabulary import Instant, SiteConfig, WriteRefusal
+from actors.vocabulary import CalejoError, Instant, SiteConfig, WriteRefusal
 from actors.vocabulary.ids import watchdog_address
 from protocols.endpoint import ClientWrite, EndpointServer
 from protocols.points import Point, PointValue
@@ -84,6 +84,7 @@ class PublisherActor:
         self._display = Display(start.site)
         self._board = feedback.Board()
         self._points: dict[str, Point] = {}
+        self._serving = False
         self._refusals = Refusals()
         self._latencies = LatencyBook()
         self._image_stale_at_ns = 0
@@ -158,6 +159,16 @@ class PublisherActor:
 
     async def _configure(self, site: SiteConfig) -> None:
         points = {point.path: point for point in self._map_points(site)}
+        # Until the server serves the new points, a read must not make us publish paths that it does not know. Writes,
+        # a stop above all, are judged meanwhile by the points that were served till now.
+        self._serving = False
+        try:
+            await self._server.configure(tuple(points.values()))
+        except CalejoError:
+            # The server keeps what it served: a wire that stands still would show neither a lapse nor a stop.
+            self._serving = bool(self._points)
+            raise
+        self._points, self._serving = points, True
         self._site = self._traffic.site = site
         self._gates = {
             station.station_id: (
@@ -168,10 +179,6 @@ class PublisherActor:
         }
         self._board = feedback.restricted(self._board, site)
         self._display = Display(site)
-        # Until the server serves the new points, a read must not make us publish paths that it does not know.
-        self._points = {}
-        await self._server.configure(tuple(points.values()))
-        self._points = points
         self._publish(self._ports.clock.now())
 
     # ----------------------------------------------------------------- setpoints
@@ -211,7 +218,7 @@ class PublisherActor:
 
     def _publish(self, now: Instant) -> None:
         """Show everything as it is now; only what changed goes to the server, all of it at once."""
-        if not self._points:
+        if not self._serving:
             return
         self._gates, changed = self._display.update(
             self._gates,
@@ -246,7 +253,8 @@ class PublisherActor:
             record_id=self._next_id(now),
             peer=peer,
             protocol=self._protocol,
-            stamp=self._desk.next_stamp(now),
+            # No number from the disk: a stop must not wait for one that hangs.
+            stamp=stops.stamp_without_disk(self._desk.latches, now),
             at=now,
         )
         self._traffic.apply((stop,), announce=True, record=True, source=peer)

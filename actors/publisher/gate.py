@@ -55,7 +55,8 @@ class PumpGate(msgspec.Struct, frozen=True, kw_only=True):
 
     `lease_end_ns` belongs to `last`. `lapsed` stays set until enough fresh setpoints have come; `fresh` counts
     them since `fresh_since_ns`. `applied_hz` is what the wire last showed together with remote_enabled 1 (0 if it
-    showed none), since `applied_at_ns`; the last four are kept by `image`.
+    showed none), since `applied_at_ns`, in `enabled_epoch` (None if it showed none); the last five are kept by
+    `image`.
     """
 
     last: Setpoint | None = None
@@ -71,6 +72,7 @@ class PumpGate(msgspec.Struct, frozen=True, kw_only=True):
     refused: dict[str, int] = msgspec.field(default_factory=dict)
     applied_hz: float = 0.0
     applied_at_ns: int | None = None
+    enabled_epoch: Epoch | None = None
     inhibit_seen_ns: int | None = None
     release_id: int | None = None
 

@@ -11,7 +11,7 @@ import msgspec
 
 from actors.publisher.gate import PumpGate, advance, alive
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, LatchSet
-from actors.safety.limits import final_check, resolve_hz
+from actors.safety.limits import final_check, is_finite_number, problems, resolve_hz
 from actors.vocabulary import Instant, Mode, PumpConfig, Quality, Reason
 
 _NS_PER_S: Final = 1_000_000_000
@@ -81,9 +81,11 @@ def image(
     out_of_service = bool(latches.covering(site_id, pump.station_id, pump.pump_id, OUT_OF_SERVICE))
     latched = stopped or out_of_service
     living = alive(gate, now=now)
-    wish = _wish(gate, living=living, now=now)
+    wish = _under_new_limits(_wish(gate, living=living, now=now), gate, pump)
+    # An emergency setpoint goes on from what we apply; where nothing is claimed, that is nothing.
+    last_hz = gate.applied_hz if wish.enabled else 0.0
     checked = final_check(
-        wish.value_hz, pump, stopped=stopped, out_of_service=out_of_service, last_hz=gate.applied_hz
+        wish.value_hz, pump, stopped=stopped, out_of_service=out_of_service, last_hz=last_hz
     )
     shown = _Wish(value_hz=checked.value_hz, enabled=wish.enabled, quality=wish.quality, reason=wish.reason)
     if pump.limits is None or checked.refusal in {Reason.FINAL_CHECK, Reason.NOT_COMMISSIONED}:
@@ -91,6 +93,7 @@ def image(
         reason = checked.refusal or Reason.NOT_COMMISSIONED
         shown = _Wish(value_hz=0.0, enabled=False, quality=Quality.BAD, reason=reason)
     failsafe = shown.reason in FAILSAFE_REASONS or gate.lapsed
+    gate = _after_succession(gate, enabled=shown.enabled)
     gate, shown = _after_inhibit(gate, shown, pump, latched=latched, now=now)
     # The chain may know of a stop that has not reached us; without a lease only the latch can be believed.
     inhibited = latched or (living and gate.last is not None and gate.last.run_inhibit)
@@ -118,10 +121,12 @@ def image(
     )
     # Under run_inhibit a pump that is not enabled stands still, so the next value counts as a start.
     applied_hz = shown.value_hz if shown.enabled else 0.0
-    changed = applied_hz != gate.applied_hz or gate.applied_at_ns is None
+    # Nor does the time under it count for a ramp: the value that an emergency setpoint left goes on from the clear.
+    changed = applied_hz != gate.applied_hz or gate.applied_at_ns is None or inhibited
     return picture, msgspec.structs.replace(
         gate,
         applied_hz=applied_hz,
+        enabled_epoch=gate.last.epoch if shown.enabled and gate.last is not None else None,
         applied_at_ns=now.boot_ns if changed else gate.applied_at_ns,
         release_id=release_id,
     )
@@ -164,6 +169,33 @@ def _wish(gate: PumpGate, *, living: bool, now: Instant) -> _Wish:
         quality=Quality.BAD,
         reason=Reason.RECOVERING if recovering else Reason.LEASE_EXPIRED,
     )
+
+
+def _under_new_limits(wish: _Wish, gate: PumpGate, pump: PumpConfig) -> _Wish:
+    """Bring a value that was decided under other limits to the edge of the band in force.
+
+    New limits reach the chain and the gates one after the other. What is outside the band for that moment is nobody's
+    bug, and letting go of a running pump would be a bump.
+    """
+    limits = pump.limits
+    if limits is None or gate.last is None or gate.last.limits_version == limits.version or problems(limits):
+        return wish
+    if not is_finite_number(wish.value_hz) or wish.value_hz <= 0.0:
+        return wish
+    edge_hz = min(max(wish.value_hz, limits.hard_min_speed_hz), limits.hard_max_speed_hz)
+    return msgspec.structs.replace(wish, value_hz=edge_hz)
+
+
+def _after_succession(gate: PumpGate, *, enabled: bool) -> PumpGate:
+    """Let a successor's first value be caught up with like one after a clear (SAF-2.10, SAF-10).
+
+    It goes on from the measured speed, which is far above what was shown when the pump is still running down.
+    """
+    last, newest_ns = gate.last, gate.newest_origin_ns
+    if not enabled or last is None or newest_ns is None or gate.enabled_epoch in {None, last.epoch}:
+        return gate
+    seen_ns = newest_ns - 1 if gate.inhibit_seen_ns is None else gate.inhibit_seen_ns
+    return msgspec.structs.replace(gate, inhibit_seen_ns=seen_ns)
 
 
 def _after_inhibit(

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from actors.plan.conditions import ConditionBook
-from actors.publisher.stops import STOP_POINT, changes, stamp_without_disk, subject_of
+from actors.publisher.stops import STOP_POINT, changes, subject_of
 from actors.safety.latch import EMERGENCY_STOP, LatchSet
 from actors.stores import JoinedLatchStore, LatchStore
-from actors.vocabulary import DeviceError, Instant, RefusedError, Severity
+from actors.vocabulary import DeviceError, RefusedError, Severity
 from actors.vocabulary.records import StopEventRecord
 
 
@@ -119,13 +119,6 @@ class StopDesk:
             return ()
         self._fingerprint = fingerprint
         return records
-
-    def next_stamp(self, now: Instant) -> int:
-        """Return the stamp of a new stop, whatever the disk says: the merge meets the same disk and alarms."""
-        try:
-            return self._store.next_stamp()
-        except DeviceError:
-            return stamp_without_disk(self.latches, now)
 
     def hold_alarms(self, *, answer_due: bool) -> None:
         """Hold an alarm for each active emergency stop and none beside them, and one for latches that may lack some.

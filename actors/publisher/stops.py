@@ -68,7 +68,10 @@ def other_endpoints(site_id: str, own: Address) -> tuple[Address, ...]:
 
 
 def stamp_without_disk(latches: LatchSet, at: Instant) -> int:
-    """Return a stamp above all that is known here, for a stop that must not wait for a disk that refuses."""
+    """Return a stamp above all that is known here, for a stop that must not wait for the disk.
+
+    One too low, for a clear that has not come here yet, only keeps that clear from releasing while this stop holds.
+    """
     known = [stamp for record in latches.records for stamp in (record.set_stamp, record.release or 0)]
     return max([at.utc_ns // 1_000_000_000, *(stamp + 1 for stamp in known)])
 

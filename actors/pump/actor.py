@@ -319,6 +319,7 @@ class PumpActor:
             now=now,
             applied_hz=self._applied_hz(now),
             expiry_s=self._control.manual_expiry_s,
+            min_hz=self._min_hz(),
         )
         if ordered is self._mode:
             return Done(note="already carried out")
@@ -329,6 +330,10 @@ class PumpActor:
             self._conditions.clear(condition, self._pump_id)
         self._ports.log.info("mode_set", pump=self._pump_id, mode=ordered.mode.name, by=message.by)
         return Done(note=f"{ordered.command.value} by {message.by}")
+
+    def _min_hz(self) -> float:
+        limits = None if self._pump is None else self._pump.limits
+        return 0.0 if limits is None else limits.hard_min_speed_hz
 
     def _applied_hz(self, now: Instant) -> float | None:
         """Return what this pump itself is driven with, whoever does its duty."""

@@ -18,9 +18,13 @@ UNHEARD_S: Final = (
 
 
 class PlanKnowledge(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest word of the plan actor. `heard`: it answered at all; `database_answered_at` None: it never read."""
+    """The newest word of the plan actor. `heard`: it answered at all; `database_answered_at` None: it never read.
+
+    `former` is the row that was in force before `current` and ran out: a wall clock that is set back needs it again.
+    """
 
     heard: bool = False
+    former: PlanRow | None = None
     current: PlanRow | None = None
     following: PlanRow | None = None
     database_answered_at: Instant | None = None
@@ -52,12 +56,23 @@ def learn(known: PlanKnowledge, news: PlanIntervals) -> PlanKnowledge:
         return msgspec.structs.replace(known, heard=True)
     return PlanKnowledge(
         heard=True,
+        former=_former(known, news.current),
         current=news.current,
         following=news.following,
         database_answered_at=news.database_answered_at,
         optimiser_heartbeat_age_s=news.optimiser_heartbeat_age_s,
         sent_at=news.sent_at,
     )
+
+
+def _former(known: PlanKnowledge, current: PlanRow | None) -> PlanRow | None:
+    """Return the row that ended where `current` begins or before; one that was withdrawn is none."""
+    before = known.current
+    if current is None or before is None:
+        return None
+    if current == before:
+        return known.former
+    return before if before.interval_end <= current.interval_start else None
 
 
 def must_wait(known: PlanKnowledge, *, now: Instant, started_at: Instant) -> bool:
@@ -70,7 +85,7 @@ def coverage(known: PlanKnowledge, *, now: Instant, control: ControlSettings) ->
 
     A silent database matters only once coverage has ended: known plans are carried out without it.
     """
-    plan = governing((known.current, known.following), now.utc)
+    plan = governing((known.current, known.following), now.utc) or governing((known.former,), now.utc)
     if plan is None:
         return _uncovered(known, now=now, control=control)
     age_s = known.optimiser_heartbeat_age_s

@@ -86,15 +86,22 @@ class ModeState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def order(
-    state: ModeState, message: SetMode, *, now: Instant, applied_hz: float | None, expiry_s: float
+    state: ModeState,
+    message: SetMode,
+    *,
+    now: Instant,
+    applied_hz: float | None,
+    expiry_s: float,
+    min_hz: float = 0.0,
 ) -> ModeState:
     """Return the state after an operator's command; the same state object if the command was carried out before.
 
     MANUAL without a value takes over the applied speed, so that nothing moves. `expiry_s` holds when the command
-    names none.
+    names none. Below the pump's `min_hz` it would stand still and yet be meant to run, so that the expiry of the
+    command could start it: such a value is refused.
 
     Raises:
-        InvalidValueError: the value is not 0..100 Hz, or the expiry not above 0 and at most 7 days.
+        InvalidValueError: the value is neither 0 nor `min_hz`..100 Hz, or the expiry not above 0 and at most 7 days.
         RefusedError: the mode is not the operator's to set, or there is no applied speed to take over.
 
     """
@@ -106,7 +113,7 @@ def order(
             command = TRANSITIONS[state.command, Event.ORDER_AUTO]
             return ModeState(command=command, by=message.by, set_at=now, commands=commands)
         case Mode.MANUAL:
-            hz = _checked_hz(message, applied_hz)
+            hz = _checked_hz(message, applied_hz, min_hz)
             lasts_s = _checked_expiry(message, expiry_s)
             event = Event.ORDER_STOP if hz == 0.0 else Event.ORDER_RUN
             return ModeState(
@@ -208,17 +215,22 @@ def _set_at(state: ModeState) -> Instant:
     return state.set_at
 
 
-def _checked_hz(message: SetMode, applied_hz: float | None) -> float:
+def _checked_hz(message: SetMode, applied_hz: float | None, min_hz: float) -> float:
     hz = message.setpoint_hz
     if hz is None:
         if applied_hz is None:
             raise RefusedError(
                 f"pump {message.pump_id}: no applied speed is known to take over; give setpoint_hz"
             )
-        return min(max(applied_hz, 0.0), MANUAL_HZ_MAX)
+        return 0.0 if applied_hz < min_hz else min(max(applied_hz, 0.0), MANUAL_HZ_MAX)
     if not math.isfinite(hz) or not 0.0 <= hz <= MANUAL_HZ_MAX:
         text = f"pump {message.pump_id}: setpoint_hz is {hz!r}, expected 0..{MANUAL_HZ_MAX:g} Hz"
         raise InvalidValueError(text)
+    if 0.0 < hz < min_hz:
+        text = (
+            f"pump {message.pump_id}: setpoint_hz is {hz!r}, expected 0 or {min_hz:g}..{MANUAL_HZ_MAX:g} Hz"
+        )
+        raise InvalidValueError(f"{text}: below its minimum the pump stands still")
     return hz
 
 

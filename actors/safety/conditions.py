@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from actors.feedback import HIGH_FLOAT, LEVEL, LOCAL_OVERRIDE, RUNNING, SPEED, arrived, good_value
+from actors.publisher.gate import FRESH_NEEDED, LAPSE_WAIT_S, LAPSE_WINDOW_S, LAPSES_PATIENT
 from actors.safety import failsafe as failsafe_law
 from actors.safety import hand_back as claims
 from actors.safety import timers as timer_law
@@ -24,9 +25,6 @@ from actors.vocabulary import (
 )
 
 _INVALID_TICKS_SHOWN: Final = failsafe_law.INVALID_TICKS_MAX + 1
-
-FRESH_AFTER_LAPSE: Final = 3
-"""So many fresh setpoints a gate wants after a lapse; until then the pump is the local controller's."""
 
 
 class _StationLevel(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,10 +116,30 @@ def _seeded(was: PumpState, entry: PumpInput, *, now: Instant) -> PumpState:
 
 
 def _after_lapse(was: PumpState, round_input: RoundInput, *, now: Instant) -> PumpState:
-    """Notice that the gates have let the pump go, since no newer tick was decided within the lease (SAF-9)."""
-    if was.origin is None or now.seconds_since(was.origin) <= round_input.control.setpoint_lease_s:
+    """Notice that the gates have let the pump go, since no newer tick was decided within the lease (SAF-9).
+
+    Until they trust the chain again the pump is the local controller's; how long that takes is the gates' own law.
+    """
+    lease_s = round_input.control.setpoint_lease_s
+    if was.origin is None or now.seconds_since(was.origin) <= lease_s:
         return was
-    return msgspec.structs.replace(was, fresh_left=FRESH_AFTER_LAPSE)
+    lapses = was.lapses
+    if not was.fresh_left:
+        lapsed_at = was.origin.plus(lease_s)
+        recent = [at for at in lapses if lapsed_at.seconds_since(at) <= LAPSE_WINDOW_S]
+        lapses = (*recent, lapsed_at)[-LAPSES_PATIENT:]
+    return msgspec.structs.replace(was, fresh_left=FRESH_NEEDED, fresh_since=None, lapses=lapses)
+
+
+def trusted_again(was: PumpState, *, ticked: bool, now: Instant) -> PumpState:
+    """Count the fresh decisions after a lapse as the gates do, the wait after too many lapses included (SAF-9)."""
+    if was.fresh_left == 0 or not ticked:
+        return was
+    since = was.fresh_since or now
+    waits = len(was.lapses) >= LAPSES_PATIENT and now.seconds_since(since) < LAPSE_WAIT_S
+    return msgspec.structs.replace(
+        was, fresh_left=max(1 if waits else 0, was.fresh_left - 1), fresh_since=since
+    )
 
 
 def _running(entry: PumpInput) -> bool | None:
@@ -334,6 +352,7 @@ def _facts(
     period_s = round_input.control.period_s
     elapsed_s = 0.0 if was.decided_at is None else now.seconds_since(was.decided_at)
     hold_s = round_input.control.failsafe_recovery_hold_s
+    ticked = entry.proposal is not None and entry.proposal.origin != was.origin
     return Facts(
         config=entry.config,
         limits=limits,
@@ -353,11 +372,11 @@ def _facts(
         elapsed_s=min(max(elapsed_s, 0.0), period_s),
         cap_hold=was.cap_stopped_at is not None and now.seconds_since(was.cap_stopped_at) < hold_s,
         high_level=level.high,
-        dry_outranks=round_input.station.dry_run_outranks_high_level,
         start_refused=_start_refused(was, limits, round_input, now=now),
         run_s=timer_law.run_s(was.timers, now=now),
         soft_stop_hz_per_s=_soft_stop_hz_per_s(round_input),
-        ticked=entry.proposal is not None and entry.proposal.origin != was.origin,
+        ticked=ticked,
+        unseen=trusted_again(was, ticked=ticked, now=now).fresh_left > 0,
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from actors.messages import TrailStep
 from actors.safety import rotation, rules, station_pass, timers
-from actors.safety.conditions import observe
+from actors.safety.conditions import observe, trusted_again
 from actors.safety.failsafe import mode_of
 from actors.safety.limits import final_check
 from actors.safety.types import (
@@ -220,10 +220,8 @@ def _told(trail: tuple[TrailStep, ...], fact: Facts) -> tuple[TrailStep, ...]:
 def _after(fact: Facts, work: Work, *, target_hz: float, now: Instant) -> PumpState:
     """Remember the decision. What we do not claim is remembered as measured, not as shown."""
     assert fact.proposal is not None
-    origin, fresh_left = fact.proposal.origin, fact.state.fresh_left
-    if origin != fact.state.origin:
-        fresh_left = max(0, fresh_left - 1)
-    was = msgspec.structs.replace(fact.state, decided_at=now, origin=origin, fresh_left=fresh_left)
+    trusted = trusted_again(fact.state, ticked=fact.ticked, now=now)
+    was = msgspec.structs.replace(trusted, decided_at=now, origin=fact.proposal.origin)
     if not fact.enabled:
         return was
     starts = was.output_hz <= 0.0 < work.value_hz

@@ -65,10 +65,13 @@ def base_work(facts: Facts, proposal: Proposal) -> Work:
 
 
 def emergency_stop(work: Work, facts: Facts) -> Work:
-    """Rule 1: min(last applied, emergency_stop_setpoint_hz), never starting a pump that does not run."""
+    """Rule 1: min(last applied, emergency_stop_setpoint_hz), never starting a pump that does not run.
+
+    Nor does a stop keep one running that is wished to stop: 0 is always inside the band (SAF-2).
+    """
     if not facts.stopped:
         return work
-    runs_under_us = facts.enabled and facts.running is True and not facts.image
+    runs_under_us = facts.enabled and facts.running is True and not facts.image and work.value_hz > 0.0
     ceiling_hz = stop_value_hz(facts.config, last_hz=facts.state.output_hz) if runs_under_us else 0.0
     work = _changed(work, Rule.EMERGENCY_STOP, ceiling_hz, "a stop covers this pump", Reason.EMERGENCY_STOP)
     return msgspec.structs.replace(work, stopped_by=Rule.EMERGENCY_STOP)
@@ -118,9 +121,9 @@ def high_level(work: Work, facts: Facts) -> Work:
 
 def failsafe(work: Work, facts: Facts) -> Work:
     """Rule 5: the pump's strategy while in failsafe (the image always is: it is for when the chain is
-    gone).
+    gone). An operator's 0 is no plan that can be stale: it is never turned into a start (CTL-7).
     """
-    if not _free(work, facts) or work.reason is Reason.HELD_STOPPED:
+    if not _free(work, facts) or _stopped_by_operator(work):
         return work
     reason = Reason.LEASE_EXPIRED if facts.image else facts.state.failsafe.reason
     if reason is None:
@@ -259,7 +262,7 @@ def rate(work: Work, facts: Facts) -> Work:
     if facts.state.output_hz <= 0.0 < work.value_hz and not facts.ticked and not work.high:
         # A gate shows no start before a newer tick either (EST-2): started here, our ramp would run ahead of it.
         return _changed(work, Rule.RATE, 0.0, "no start before the next tick", Reason.HELD_STOPPED)
-    if facts.state.output_hz <= 0.0 < work.value_hz and facts.state.fresh_left > 1:
+    if facts.state.output_hz <= 0.0 < work.value_hz and facts.unseen:
         # The gates let nothing through yet: a start that nobody sees would count, and leave our ramp ahead of theirs.
         return _changed(work, Rule.RATE, 0.0, "no start before the gates trust us", Reason.HELD_STOPPED)
     soft = facts.soft_stop_hz_per_s if not work.cut and not facts.high_level else None
@@ -412,6 +415,11 @@ def _stop(work: Work, rule: Rule, why: str, reason: Reason) -> Work:
 def _free(work: Work, facts: Facts) -> bool:
     """Whether rules below 4 may choose a value: nothing higher holds, and the pump is ours."""
     return work.stopped_by is None and not work.high and (facts.enabled or facts.image)
+
+
+def _stopped_by_operator(work: Work) -> bool:
+    """Whether the wish is an operator's 0, in force or run out."""
+    return work.value_hz == 0.0 and work.reason in {Reason.MANUAL, Reason.HELD_STOPPED}
 
 
 def _caps(work: Work, facts: Facts) -> bool:

@@ -42,7 +42,7 @@ def choose_for_high_level(facts: Mapping[str, Facts], station: StationConfig) ->
 
     `facts` are in wire order. A pump with a fault that does not run comes last: it would waste the place. Of
     those that stand, a rested one comes before one that rule 6 would not start; if it is needed, it starts all
-    the same (SAF-2.6).
+    the same (SAF-2.6). One at its dry-run level answers only where the station lets the high level outrank that.
     """
     candidates = [
         (
@@ -57,7 +57,7 @@ def choose_for_high_level(facts: Mapping[str, Facts], station: StationConfig) ->
         if fact.enabled
         and not fact.stopped
         and not fact.out_of_service
-        and not (fact.dry_run and fact.dry_outranks)
+        and not (fact.dry_run and station.dry_run_outranks_high_level)
     ]
     free = max(0, permitted(station) - others_of(facts).running)
     return frozenset(row[-1] for row in sorted(candidates)[:free])

@@ -77,7 +77,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     proposals in a row, each `counted_sequence` once. `cap_stopped_at`: when a power or flow cap stopped it.
     `timers`: its starts, run and rest; None: nothing is known.
     `origin`: the tick of the last decision; `fresh_left`: fresh decisions that a gate still waits for after
-    a lapse.
+    a lapse, the first of which was made at `fresh_since`; `lapses`: when the last leases ran out.
     """
 
     seeded: bool = False
@@ -95,6 +95,8 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     timers: MotorTimers | None = None
     origin: Instant | None = None
     fresh_left: int = 0
+    fresh_since: Instant | None = None
+    lapses: tuple[Instant, ...] = ()
 
 
 class KernelState(msgspec.Struct, frozen=True, kw_only=True):
@@ -165,8 +167,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `limits` None: not commissioned. `image`: the rules are asked what to show when the lease runs out.
     `ticked`: the proposal is newer than the one decided last.
     `high_level`: the station's emergency high level holds; `high_chosen`: this pump answers it.
-    `dry_outranks`: rule 3 stands above rule 4 (the one swap a station may configure).
     `start_refused`: why rule 6 forbids a start now; `run_s`: for how long the pump has been turning.
+    `unseen`: after a lapse the gates will not show this decision yet.
     `soft_stop_hz_per_s`: how fast a normal stop comes down at most.
     """
 
@@ -190,10 +192,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     ticked: bool = True
     high_level: bool = False
     high_chosen: bool = False
-    dry_outranks: bool = True
     start_refused: str = ""
     run_s: float | None = None
     soft_stop_hz_per_s: float | None = None
+    unseen: bool = False
     image: bool = False
 
 

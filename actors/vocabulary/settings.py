@@ -82,6 +82,12 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     retention_files: int = 5
 
 
+class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How processes are run."""
+
+    forked_workers: bool = True
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration of one `calejo run`."""
 
@@ -91,4 +97,5 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
     log: LogSettings = LogSettings()
+    runtime: RuntimeSettings = RuntimeSettings()
     sites: dict[str, SiteSettings] = msgspec.field(default_factory=dict)

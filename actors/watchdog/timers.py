@@ -39,13 +39,17 @@ class Watch(StrEnum):
 
 
 class TimerSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One kind of timer (times in s). `from_start`: watched before it was ever good."""
+    """One kind of timer (times in s).
+
+    `from_start`: watched before it was ever good; `first_limit_s`: how long that may take, if longer than the limit.
+    """
 
     limit_s: float
     return_hold_s: float
     severity: Severity
     text: str
     from_start: bool = True
+    first_limit_s: float = 0.0
 
 
 def specs(control: ControlSettings) -> dict[Watch, TimerSpec]:
@@ -88,7 +92,12 @@ def specs(control: ControlSettings) -> dict[Watch, TimerSpec]:
         ),
         # The judgement waits plc_heartbeat_s itself; two statuses more decide.
         Watch.PLC_HEARTBEAT: TimerSpec(
-            limit_s=2.0, return_hold_s=5.0, severity=Severity.HIGH, text="the PLC's heartbeat stands still"
+            limit_s=2.0,
+            return_hold_s=5.0,
+            severity=Severity.HIGH,
+            text="the PLC's heartbeat stands still",
+            # At a start of ours the PLC has yet to connect: no alarm for every pump each time.
+            first_limit_s=control.plc_heartbeat_s + 2.0,
         ),
         # Watched once a client has written it.
         Watch.SCADA_HEARTBEAT: TimerSpec(
@@ -191,7 +200,8 @@ def judge(
 
 
 def _judge_one(state: TimerState, spec: TimerSpec, *, now: Instant) -> TimerState:
-    good = now.seconds_since(state.good_at or state.since) <= spec.limit_s
+    limit_s = spec.limit_s if state.good_at else max(spec.limit_s, spec.first_limit_s)
+    good = now.seconds_since(state.good_at or state.since) <= limit_s
     if not good:
         return msgspec.structs.replace(state, lost_at=state.lost_at or now, good_since=None)
     if state.lost_at is None:

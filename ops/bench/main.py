@@ -22,7 +22,7 @@ from ops.bench.bytecode import refusal, uncompiled
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 
 KILLS_DEFAULT: Final = 3
-_WINDOW_S_MAX: Final = 600.0
+_WINDOW_S_MAX: Final = 7200.0
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -43,6 +43,8 @@ def command(arguments: argparse.Namespace) -> int:
     from ops.bench.measure import Bench
     from ops.bench.report import tables
 
+    if arguments.pumps:
+        return _many(arguments, json_file)
     with _ended_like_ctrl_c(), _work_dir(arguments.data_dir) as work_dir:
         bench = Bench(
             work_dir,
@@ -52,6 +54,31 @@ def command(arguments: argparse.Namespace) -> int:
         )
         report = bench.run()
     print(tables(report), flush=True)
+    _write(report, json_file)
+    return FAILED if report.shortfalls else DONE
+
+
+def _many(arguments: argparse.Namespace, json_file: Path | None) -> int:
+    """Run `--pumps N` alone, forked, for `--seconds`."""
+    from ops.bench import many
+    from ops.bench.measure import joined
+
+    left: list[str] = []
+    with _ended_like_ctrl_c(), _work_dir(arguments.data_dir) as work_dir:
+        report = many.run(
+            work_dir,
+            count=min(arguments.pumps, many.PUMPS_MAX),
+            seconds=min(arguments.seconds, _WINDOW_S_MAX),
+            forked=not arguments.cold,
+            joined=joined,
+            left=left,
+        )
+    print("\n".join((many.shown(report), *(f"left behind and killed: {line}" for line in left))), flush=True)
+    _write(report, json_file)
+    return FAILED if left else DONE
+
+
+def _write(report: msgspec.Struct, json_file: Path | None) -> None:
     encoded = msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
     if json_file is None:
         print(f"\n{encoded.decode()}", end="", flush=True)
@@ -60,7 +87,6 @@ def command(arguments: argparse.Namespace) -> int:
             json_file.write_bytes(encoded)
         except OSError as error:
             raise ExitError(FAILED, f"--json {json_file}: not written ({error.strerror})") from error
-    return FAILED if report.shortfalls else DONE
 
 
 @contextmanager

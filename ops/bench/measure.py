@@ -14,12 +14,23 @@ from typing import Final
 
 from actors.publisher.latency import summary_of
 from actors.vocabulary import Address, Settings, UnavailableError
+from actors.vocabulary.settings import RuntimeSettings
 from ops.bench.bare import Crowd
 from ops.bench.machine import facts
 from ops.bench.processes import Memory, command_line, memory, processor_s, used_s
 from ops.bench.program import Program, running, undisturbed
 from ops.bench.recovery import RESOLUTION_S, Killer, Recovered, label_of, status_of, targets_of
-from ops.bench.report import BARE, Latency, Report, Start, beside_bare, memory_of, recoveries_of
+from ops.bench.report import (
+    BARE,
+    Births,
+    Latency,
+    Report,
+    Start,
+    beside_bare,
+    beside_cold,
+    memory_of,
+    recoveries_of,
+)
 from ops.cli.exits import FAILED, ExitError
 from ops.rundir import RunFile
 from supervisors.process import SystemClock, descendants
@@ -29,6 +40,9 @@ from supervisors.spec import Intensity
 
 RATES_HZ: Final = (1.0, 10.0)
 _SETTLE_S: Final = 5.0
+_IDLE_S: Final = 20.0
+# At the quick rate nothing is learnt from a long look; a long one at 1 Hz shows how memory grows.
+_QUICK_S_MAX: Final = 60.0
 _ENDPOINTS: Final = ("modbus", "opcua")
 
 
@@ -37,7 +51,7 @@ def _say(line: str) -> None:
 
 
 @contextmanager
-def _ray(data_dir: Path, *, address: str | None, namespace: str) -> Iterator[None]:
+def joined(data_dir: Path, *, address: str | None, namespace: str, forked: bool = False) -> Iterator[None]:
     """Join the Ray at `address`, or start one; leave it or end it.
 
     Raises:
@@ -47,7 +61,8 @@ def _ray(data_dir: Path, *, address: str | None, namespace: str) -> Iterator[Non
     session = None
     try:
         with undisturbed():
-            session = connect(Settings(data_dir=str(data_dir)), address=address, namespace=namespace)
+            settings = Settings(data_dir=str(data_dir), runtime=RuntimeSettings(forked_workers=forked))
+            session = connect(settings, address=address, namespace=namespace)
         yield
     except UnavailableError as error:
         raise ExitError(FAILED, f"bench: {error}") from error
@@ -75,6 +90,8 @@ class Bench:
         self._bare_recoveries: list[float] = []
         self._pumps_of_stations: list[int] = []
         self._processes = 0
+        self._births = {True: Births(), False: Births()}
+        self._forked = True
 
     def run(self) -> Report:
         """Measure everything.
@@ -86,7 +103,10 @@ class Bench:
         machine = facts()
         for hz in RATES_HZ:
             self._demo(hz, with_kills=hz == RATES_HZ[0])
+        self._forked = False
+        self._demo(RATES_HZ[0], with_kills=True)
         self._bare()
+        self._bare_forked()
         self._shortfalls += [f"left behind and killed: {line}" for line in self._left]
         return Report(
             machine=machine,
@@ -97,21 +117,30 @@ class Bench:
             recoveries=recoveries_of(self._recovered, self._bare_recoveries),
             memory=memory_of(self._memory, self._bare_memory),
             shortfalls=tuple(self._shortfalls),
+            births=beside_cold(self._births[True], self._births[False], seconds=self._seconds),
         )
 
     # ------------------------------------------------------------------ the demo
 
     def _demo(self, hz: float, *, with_kills: bool) -> None:
-        data_dir = self._work_dir / f"{hz:g}-hz"
-        environment = {"CALEJO_CONTROL__PERIOD_S": f"{1.0 / hz:g}"}
-        _say(f"starting the demo, its pumps at {hz:g} Hz")
+        how = "forked" if self._forked else "cold"
+        data_dir = self._work_dir / f"{hz:g}-hz-{how}"
+        environment = {
+            "CALEJO_CONTROL__PERIOD_S": f"{1.0 / hz:g}",
+            "CALEJO_RUNTIME__FORKED_WORKERS": str(self._forked).lower(),
+        }
+        _say(f"starting the demo, its pumps at {hz:g} Hz, its processes {how}")
         with running(
             data_dir, config=self._config, environment=environment, left_behind=self._left
         ) as program:
             ready_s = program.wait_ready()
             nodes = program.get("/api/v1/tree")
             self._processes = sum(node["kind"] == "process" for node in nodes)
-            what = f"Calejo's demo at {hz:g} Hz, command to ready"
+            if any(node["birth"] not in {how, None} for node in nodes):
+                self._shortfalls.append(f"not every process was started {how} at {hz:g} Hz")
+            if hz == RATES_HZ[0]:
+                self._births[self._forked].start_s = ready_s
+            what = f"Calejo's demo at {hz:g} Hz, {how}, command to ready"
             self._starts.append(Start(what=what, processes=self._processes, took_s=ready_s))
             program.family.look()
             asyncio.run(self._joined(program, hz, with_kills=with_kills))
@@ -119,27 +148,45 @@ class Bench:
     async def _joined(self, program: Program, hz: float, *, with_kills: bool) -> None:
         """Measure as another client of the run's own Ray."""
         run = program.run_file()
-        with _ray(program.data_dir, address=run.ray_address, namespace=run.namespace):
+        with joined(program.data_dir, address=run.ray_address, namespace=run.namespace):
             directory = RayDirectory(run.namespace, SystemClock())
             await program.wait_settled()
+            births = self._births[self._forked]
+            if with_kills:
+                births.memory_begin = self._weighed(program)
             await self._latency(program, directory, hz)
             if with_kills:
-                self._weigh(program)
+                births.memory_end = self._weighed(program)
+                if self._forked:
+                    self._memory = births.memory_end
                 await self._kill(program, directory, run)
 
     async def _latency(self, program: Program, directory: RayDirectory, hz: float) -> None:
         await asyncio.sleep(_SETTLE_S)
+        seconds = self._seconds if hz == RATES_HZ[0] else min(self._seconds, _QUICK_S_MAX)
         nodes = await asyncio.to_thread(program.get, "/api/v1/tree")
         pumps = Counter(node["address"].split("/")[4] for node in nodes if node["role"] == "pump")
         self._pumps_of_stations = list(pumps.values())
-        _say(f"measuring {pumps.total()} pumps at {hz:g} Hz for {self._seconds:g} s")
+        _say(f"measuring {pumps.total()} pumps at {hz:g} Hz for {seconds:g} s")
         # The plant is no part of Calejo.
         family = [pid for pid in program.family.look() if "ops.demo" not in command_line(pid)]
         before = {pid: processor_s(pid) for pid in family}
         began_s = time.monotonic()
-        await asyncio.sleep(self._seconds)
+        await asyncio.sleep(seconds)
         took_s = time.monotonic() - began_s
         cores_used = used_s(before, family) / took_s
+        if hz == RATES_HZ[0]:
+            self._births[self._forked].note_processor(
+                [
+                    (label_of(node["role"], node["address"]), node["pid"])
+                    for node in nodes
+                    if node["pid"] in before
+                ],
+                lambda pid: used_s(before, [pid]) / took_s,
+                cores_used,
+            )
+        if not self._forked:
+            return  # beside bare Ray stands what users run
         for node in nodes:
             if node["role"] not in _ENDPOINTS:
                 continue
@@ -157,8 +204,8 @@ class Bench:
                 )
             )
 
-    def _weigh(self, program: Program) -> None:
-        """Note the memory of every process of the run, by what it is."""
+    def _weighed(self, program: Program) -> list[tuple[str, Memory]]:
+        """Return the memory of every process of the run, by what it is."""
         nodes = program.get("/api/v1/tree")
         labels = {
             node["pid"]: label_of(node["role"], node["address"]) for node in nodes if node["pid"] is not None
@@ -168,10 +215,8 @@ class Bench:
         for pid in program.family.look():
             if pid not in named and "ops.demo" not in command_line(pid):
                 others[pid] = "Ray's own processes"
-        for pid, label in (*named.items(), *others.items()):
-            found = memory(pid)
-            if found is not None:
-                self._memory.append((label, found))
+        everybody = (*named.items(), *others.items())
+        return [(label, found) for pid, label in everybody if (found := memory(pid)) is not None]
 
     # ------------------------------------------------------------------ kills
 
@@ -206,7 +251,9 @@ class Bench:
                     f"killed {label} {target.address}: answers after {recovered.answers_s:.2f} s"
                     + ("" if recovered.serves_s is None else f", serves after {recovered.serves_s:.2f} s")
                 )
-                self._recovered.append(recovered)
+                self._births[self._forked].recovered.append(recovered)
+                if self._forked:
+                    self._recovered.append(recovered)
                 program.family.look()
 
     # ------------------------------------------------------------------ bare Ray
@@ -214,12 +261,13 @@ class Bench:
     def _bare(self) -> None:
         _say(f"starting {self._processes} bare Ray actors")
         began_s = time.monotonic()
-        with _ray(self._work_dir, address=None, namespace="bare"):
+        with joined(self._work_dir, address=None, namespace="bare"):
             asyncio.run(self._bare_figures(time.monotonic() - began_s))
 
     async def _bare_figures(self, init_s: float) -> None:
         crowd = Crowd(self._processes)
         took_s = await crowd.start()
+        self._births[False].bare_idle = await _idle(crowd.pids)
         self._starts.append(
             Start(
                 what=f"{BARE}, ray.init and as many actors",
@@ -247,3 +295,31 @@ class Bench:
         self._bare_memory = [found for pid in crowd.pids if (found := memory(pid)) is not None]
         _say("killing a bare Ray actor")
         self._bare_recoveries = await crowd.recoveries(max(5, self._kills))
+
+    def _bare_forked(self) -> None:
+        """Measure the same bare actors once more, forked: what forking saves without anything of ours."""
+        _say(f"starting {self._processes} bare Ray actors, forked")
+        births = self._births[True]
+        began_s = time.monotonic()
+        with joined(self._work_dir, address=None, namespace="bare-forked", forked=True):
+            init_s = time.monotonic() - began_s
+
+            async def figures() -> None:
+                crowd = Crowd(self._processes)
+                births.bare_start_s = init_s + await crowd.start()
+                births.bare_idle = await _idle(crowd.pids)
+                births.bare_memory = [found for pid in crowd.pids if (found := memory(pid)) is not None]
+                births.bare_recoveries = await crowd.recoveries(max(5, self._kills))
+
+            asyncio.run(figures())
+        cold = self._births[False]
+        cold.bare_start_s = self._starts[-1].took_s
+        cold.bare_memory, cold.bare_recoveries = self._bare_memory, self._bare_recoveries
+
+
+async def _idle(pids: list[int]) -> float:
+    """Return the processor time that each of these uses while nothing happens (cores, mean)."""
+    before = {pid: processor_s(pid) for pid in pids}
+    began_s = time.monotonic()
+    await asyncio.sleep(_IDLE_S)
+    return used_s(before, pids) / (time.monotonic() - began_s) / len(pids)

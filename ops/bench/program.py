@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from typing import Any, Final, TypeVar
 from ops.bench.processes import Family
 from ops.cli.client import call
 from ops.cli.exits import FAILED, ExitError
+from ops.ports import free_ports
 from ops.rundir import RunFile, find_run
 
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class Program:
         self.data_dir = data_dir
         self.family = Family(process.pid)
         self.ready_s: float | None = None
+        self.modbus_port = 0
         self._base = base
         self._began_s = began_s
         self._lines: list[str] = []
@@ -154,13 +155,6 @@ def _name_of(pid: int) -> str:
     return command_line(pid)[:80].strip()
 
 
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that were free a moment ago, all different."""
-    with contextlib.ExitStack() as held:
-        servers = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [server.getsockname()[1] for server in servers]
-
-
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
     """Let Ctrl-C and SIGTERM wait for what must not be left half done.
@@ -186,16 +180,21 @@ def undisturbed() -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(
-    data_dir: Path, *, config: Path | None, environment: Mapping[str, str], left_behind: list[str]
+    data_dir: Path,
+    *,
+    config: Path | None,
+    environment: Mapping[str, str],
+    left_behind: list[str],
+    demo: bool = True,
 ) -> Iterator[Program]:
-    """Start `calejo run --demo` and end it, whatever happens; who did not end is added to `left_behind`."""
+    """Start `calejo run` (`--demo`) and end it, whatever happens; who did not end is added to `left_behind`."""
     opcua, modbus, rest, health = free_ports(4)
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("CALEJO_")}
     inherited.pop("PYTHONDONTWRITEBYTECODE", None)
     began_s = time.monotonic()
     process = subprocess.Popen(
         [
-            sys.executable, "-m", "ops.cli.main", "run", "--demo", "--data-dir", str(data_dir),
+            sys.executable, "-m", "ops.cli.main", "run", *(("--demo",) if demo else ()), "--data-dir", str(data_dir),
             *(() if config is None else ("--config", str(config.resolve()))),
             "--opcua-port", str(opcua), "--modbus-port", str(modbus),
             "--rest-port", str(rest), "--health-port", str(health),
@@ -206,6 +205,7 @@ def running(
         start_new_session=True,  # our Ctrl-C is not its: it is told to stop below
     )  # fmt: skip
     program = Program(process, data_dir, f"http://127.0.0.1:{rest}", began_s)
+    program.modbus_port = modbus
     try:
         yield program
     finally:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean, median
 from typing import TypeVar
 
@@ -71,6 +72,37 @@ class RoleMemory(msgspec.Struct, frozen=True, kw_only=True):
     ratio_private: float | None = None
 
 
+class Beside(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure with processes forked and the same with processes started cold; None: not measured."""
+
+    what: str
+    unit: str
+    forked: float | None
+    cold: float | None
+
+
+class Births(msgspec.Struct, kw_only=True):
+    """What one way of starting processes showed, collected while the bench runs."""
+
+    start_s: float | None = None
+    memory_begin: list[tuple[str, Memory]] = msgspec.field(default_factory=list)
+    memory_end: list[tuple[str, Memory]] = msgspec.field(default_factory=list)
+    recovered: list[Recovered] = msgspec.field(default_factory=list)
+    processor: list[tuple[str, float]] = msgspec.field(default_factory=list)
+    cores_used: float | None = None
+    bare_start_s: float | None = None
+    bare_idle: float | None = None
+    bare_memory: list[Memory] = msgspec.field(default_factory=list)
+    bare_recoveries: list[float] = msgspec.field(default_factory=list)
+
+    def note_processor(
+        self, labelled: Iterable[tuple[str, int]], used: Callable[[int], float], cores_used: float
+    ) -> None:
+        """Take what each process used at 1 Hz (cores), and all together."""
+        self.processor = [(label, used(pid)) for label, pid in labelled]
+        self.cores_used = cores_used
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All of one run. `shortfalls`: what could not be measured or was not as it should be, a line each."""
 
@@ -82,6 +114,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     recoveries: tuple[Recovery, ...]
     memory: tuple[RoleMemory, ...]
     shortfalls: tuple[str, ...]
+    births: tuple[Beside, ...] = ()
 
 
 BARE = "bare Ray"
@@ -152,6 +185,59 @@ def memory_of(seen: Sequence[tuple[str, Memory]], bare: Sequence[Memory]) -> tup
     )
 
 
+def beside_cold(forked: Births, cold: Births, *, seconds: float) -> tuple[Beside, ...]:
+    """Return every figure that both ways have, one beside the other; percentiles by nearest rank."""
+    rows: list[tuple[str, str, float | None, float | None]] = [
+        ("demo, command to ready", "s", forked.start_s, cold.start_s),
+        ("demo at 1 Hz, everything", "cores", forked.cores_used, cold.cores_used),
+    ]
+    labels = _in_order(label for label, _ in (*forked.memory_end, *cold.memory_end))
+    for label in labels:
+        for when, begin in (("settled", True), (f"after {seconds:g} s at 1 Hz", False)):
+            values = [
+                _mean(
+                    memory.private_mib
+                    for other, memory in (births.memory_begin if begin else births.memory_end)
+                    if other == label
+                )
+                for births in (forked, cold)
+            ]
+            rows.append((f"{label}, private, {when}", "MiB", values[0], values[1]))
+    for label in _in_order(label for label, _ in (*forked.processor, *cold.processor)):
+        used = [
+            _mean(100.0 * share for other, share in births.processor if other == label)
+            for births in (forked, cold)
+        ]
+        rows.append((f"{label}, at 1 Hz", "% core", used[0], used[1]))
+    for label in _in_order(each.label for each in (*forked.recovered, *cold.recovered)):
+        took = [
+            [each.answers_s for each in births.recovered if each.label == label] for births in (forked, cold)
+        ]
+        rows.append((f"{label}, kill to answer, p50", "ms", _rank(took[0], 0.5), _rank(took[1], 0.5)))
+        rows.append((f"{label}, kill to answer, worst", "ms", _rank(took[0], 1.0), _rank(took[1], 1.0)))
+    idle = [None if births.bare_idle is None else 100.0 * births.bare_idle for births in (forked, cold)]
+    bare = [_mean(each.private_mib for each in births.bare_memory) for births in (forked, cold)]
+    back = [_rank(births.bare_recoveries, 0.5) for births in (forked, cold)]
+    rows += [
+        (f"as many {BARE} actors, with ray.init", "s", forked.bare_start_s, cold.bare_start_s),
+        (f"{BARE} actor, private", "MiB", bare[0], bare[1]),
+        (f"{BARE} actor, idle", "% core", idle[0], idle[1]),
+        (f"{BARE} actor, kill to answer, p50", "ms", back[0], back[1]),
+    ]
+    return tuple(Beside(what=what, unit=unit, forked=one, cold=other) for what, unit, one, other in rows)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return fmean(listed) if listed else None
+
+
+def _rank(seconds: Sequence[float], share: float) -> float | None:
+    """Return a percentile by nearest rank in ms, None of nothing."""
+    ordered = sorted(seconds)
+    return 1000.0 * ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else None
+
+
 def _in_order(items: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(items))
 
@@ -212,6 +298,17 @@ def tables(report: Report) -> str:
             ],
         ),
     ]
+    if report.births:
+        parts.append(
+            _table(
+                "Processes forked beside processes started cold",
+                ("what", "unit", "forked", "cold", "forked / cold"),
+                [
+                    (each.what, each.unit, _figure(each.forked), _figure(each.cold), _ratio(_share(each)))
+                    for each in report.births
+                ],
+            )
+        )
     if report.shortfalls:
         parts.append("Fell short:\n" + "\n".join(f"  {line}" for line in report.shortfalls))
     return "\n\n".join(parts)
@@ -231,6 +328,14 @@ def _latency_row(each: Latency) -> tuple[object, ...]:
 
 def _s(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.2f}"
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}" if value < 10.0 else f"{value:.1f}"  # noqa: PLR2004
+
+
+def _share(each: Beside) -> float | None:
+    return each.forked / each.cold if each.forked is not None and each.cold else None
 
 
 def _ratio(ratio: float | None) -> str:

@@ -87,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_mode(commands, common, data)
     _add_views(commands, common, data)
     _add_config(commands, common, data)
+    _add_node(commands, common, data)
     return parser
 
 
@@ -117,6 +118,14 @@ def _add_run(
         "--json", type=Path, default=None, metavar="FILE", help="write the figures there as well"
     )
     bench.add_argument("--seconds", type=duration_s, default=20.0, help="how long each rate is measured")
+    bench.add_argument(
+        "--pumps",
+        type=int,
+        default=0,
+        metavar="N",
+        help="only this: so many pumps at 1 Hz for --seconds (to 500)",
+    )
+    bench.add_argument("--cold", action="store_true", help="with --pumps: processes started cold, not forked")
     bench.add_argument(
         "--kills",
         type=int,
@@ -222,6 +231,28 @@ def _add_config(
     database = commands.add_parser("db", help="the database's schema").add_subparsers(required=True)
     upgrade = database.add_parser("upgrade", parents=[common, data], help="bring it to this version")
     upgrade.set_defaults(command="ops.cli.config:db_upgrade")
+
+
+def _add_node(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    data: argparse.ArgumentParser,
+) -> None:
+    node = commands.add_parser("node", help="this machine as a node of a Ray cluster").add_subparsers(
+        required=True
+    )
+    start = node.add_parser("start", parents=[common], help="join a cluster, in the foreground")
+    start.set_defaults(command="ops.cli.node:start")
+    start.add_argument("--address", required=True, metavar="HOST:PORT", help="the cluster's control store")
+    start.add_argument(
+        "ray", nargs="*", metavar="-- RAY-OPTION", help="options for `ray start` (after a lone --)"
+    )
+    for name, text in (
+        ("reload", "start processes with the code that is on disk now; those that run keep theirs"),
+        ("status", "how this machine's processes are started"),
+    ):
+        verb = node.add_parser(name, parents=[common, data], help=text)
+        verb.set_defaults(command=f"ops.cli.node:{name}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -33,6 +33,7 @@ def tree(arguments: argparse.Namespace) -> int:
         "restarts",
         "mailbox_depth",
         "rss_mib",
+        "birth",
         "last_error",
     )
     show(rows, columns, form=arguments.format)

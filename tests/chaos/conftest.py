@@ -33,8 +33,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
         "--demo",
         environment={"CALEJO_CONTROL__FAILSAFE_RECOVERY_HOLD_S": str(RECOVERY_HOLD_S)},
     )
-    program.start().wait_ready()
     try:
+        program.start().wait_ready()
         truth_of(program).end("optimiser")
         sql_of(program).insert_moving_plans(lasts_s=PLANS_LAST_S)
         yield program
@@ -49,8 +49,8 @@ def second(demo: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     data_dir = tmp_path_factory.mktemp("second") / "data"
     full_wells(data_dir / "demo", level_m=FULL_M)
     program = Program(data_dir, "--demo", environment=demo.environment)
-    program.start().wait_ready()
     try:
+        program.start().wait_ready()
         truth_of(program).end("optimiser")
         sql_of(program).insert_moving_plans(lasts_s=PLANS_LAST_S)
         yield program

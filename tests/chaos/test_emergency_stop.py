@@ -8,7 +8,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ import pytest
 from tests.chaos.conftest import all_enabled
 from tests.chaos.figures import keep
 from tests.chaos.opcua_log import OpcUaLog
+from tests.chaos.sql import sql_of
 from tests.chaos.test_kills import HANG_BACK_WITHIN_S, judge
 from tests.chaos.wire_log import WireLog
 from tests.program import Program, until
@@ -69,14 +70,26 @@ def clear(demo: Program, scope: str, scope_id: str | None) -> None:
     demo.command("estop", "clear", "--scope", scope, *subject, "--reason", "test over")
 
 
-def running_pump(wire: WireLog, *, station_id: str | None = None) -> str:
-    """Return a pump that is commanded to run right now."""
+def unhindered(program: Program) -> list[str]:
+    """Return the pumps that follow a speed or power, at stations where no pump waits for another's place."""
+    return [
+        row[0]
+        for row in sql_of(program).run(
+            "SELECT pump_id FROM pumps JOIN pump_stations AS s USING (station_id)"
+            " WHERE control_type != 'LEVEL_CONTROLLED' AND s.max_pumps_running >="
+            " (SELECT count(*) FROM pumps AS other WHERE other.station_id = s.station_id)"
+        )
+    ]
+
+
+def running_pump(wire: WireLog, *, among: Collection[str] | None = None) -> str:
+    """Return a pump that is commanded to run right now, one of `among` if given."""
 
     def found() -> str | None:
         for place in wire.places:
             latest = wire.latest(place.pump_id)
             runs = latest is not None and latest.enabled and latest.setpoint_hz > 0 and not latest.inhibit
-            if runs and station_id in {None, place.station_id}:
+            if runs and (among is None or place.pump_id in among):
                 return place.pump_id
         return None
 
@@ -105,7 +118,7 @@ def ramps_from_zero(wire: WireLog, pump_id: str, since_s: float) -> None:
 
 def test_by_command_line(demo: Program, wire: WireLog, opcua: OpcUaLog) -> None:
     """EST-1, EST-2, EST-6: `calejo estop set` for a pump; both wires within 1 s; the clear ramps from 0."""
-    pump_id = running_pump(wire)
+    pump_id = running_pump(wire, among=unhindered(demo))
     began = time.monotonic()
     done = demo.command(
         "estop", "set", "--scope", "pump", "--id", pump_id, "--reason", "drill", "--format", "json"
@@ -142,7 +155,7 @@ def test_by_rest_for_a_station(demo: Program, wire: WireLog, opcua: OpcUaLog) ->
         "by": "test",
     }
     body["stop_id"] = "11111111-1111-4111-8111-111111111111"
-    running_pump(wire, station_id=station["station_id"])
+    running_pump(wire, among=station["pumps"])
     began = time.monotonic()
     demo.request("POST", "/api/v1/emergency-stops", body)
     took_s = stopped_on_both(wire, opcua, station["pumps"], began)

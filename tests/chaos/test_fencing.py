@@ -20,6 +20,7 @@ from actors.vocabulary import CalejoError, Role, Settings
 from actors.vocabulary.ids import STORAGE, endpoint_address, site_address
 from actors.vocabulary.settings import SETPOINT_LEASE_S, PortSettings
 from ops.demo.catalogue import demo_site
+from ops.ports import free_ports
 from storage.schema import upgrade
 from storage.urls import sqlite_url
 from supervisors.ray_session import RaySession
@@ -30,7 +31,7 @@ from tests.chaos.sql import Sql
 from tests.chaos.test_kills import HANG_BACK_WITHIN_S, IN_FLIGHT_S
 from tests.chaos.truth import plant_at, utc_now
 from tests.chaos.wire_log import RATE_HZ_MIN, Place, WireLog, heartbeats, lapses
-from tests.program import free_ports, until
+from tests.program import until
 from tests.shared_ray import beside
 
 pytestmark = [pytest.mark.chaos, pytest.mark.ray, pytest.mark.timeout(180)]

@@ -224,6 +224,10 @@ class FakeSpool:
         gone = set(positions)
         self._waiting = deque(entry for entry in self._waiting if entry[0] not in gone)
 
+    def positions(self) -> frozenset[int]:
+        """Return the positions of what waits."""
+        return frozenset(position for position, _ in self._waiting)
+
     def size(self) -> tuple[int, int]:
         """Return how many wait, and a byte for each."""
         return len(self._waiting), len(self._waiting)

@@ -149,8 +149,14 @@ async def _recovered(site: SimSite, well: Callable[[], bool]) -> None:
         if not all_running() and well():
             ill = {address: state for address, state in states.items() if state != "running"}
             site.inspector.note("recovery", f"not running: {ill}")
+        # New records come all the time: what waits now is to be written, whatever else has come by then.
+        waiting = site.spool.positions()
         await _until(
-            site, lambda: not site.spool.size()[0], within_s=WRITTEN_S, well=well, what="all is written"
+            site,
+            lambda: waiting.isdisjoint(site.spool.positions()),
+            within_s=WRITTEN_S,
+            well=well,
+            what="all is written",
         )
     finally:
         retrying.cancel()

@@ -78,6 +78,7 @@ from actors.vocabulary.ids import API, ROOT
 from actors.vocabulary.records import PlanRow, StopEventRecord
 from actors.vocabulary.settings import ApiSettings
 from api.actor import ApiActor
+from ops.ports import free_ports
 from tests.unit.protocols.plants import north
 
 R = TypeVar("R")
@@ -584,14 +585,6 @@ async def _cancel_all() -> None:
     for task in others:
         task.cancel()
     await asyncio.gather(*others, return_exceptions=True)
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
 
 
 def until(condition: Callable[[], object], *, within_s: float = 10.0) -> None:

@@ -23,9 +23,9 @@ def api(tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
-def node(address: str, role: Role, state: str = "running") -> TreeNode:
+def node(address: str, role: Role, state: str = "running", last_error: str = "") -> TreeNode:
     return TreeNode(
-        address=address, role=role, kind="process", state=state, pid=1, node_id="n", restarts=2, last_error="",
+        address=address, role=role, kind="process", state=state, pid=1, node_id="n", restarts=2, last_error=last_error,
         mailbox_depth=None, rss_mib=None, lost_tells=5,
     )  # fmt: skip
 
@@ -55,6 +55,7 @@ def test_a_living_process_says_so_and_is_ready_when_everything_serves(api: Serve
 
 @pytest.mark.parametrize("address", [ROOT, DISCOVERY, MODBUS])
 @pytest.mark.parametrize("how", ["dead", "deaf"])
+@pytest.mark.usefixtures("impatient")
 def test_what_is_missing_is_named_in_time(api: Served, address: str, how: str) -> None:
     """API-3: 503 with the part that does not answer, within what a probe waits."""
     getattr(api.tree, how).add(address)
@@ -77,6 +78,15 @@ def test_judgement() -> None:
     assert judge((safety, node("/x", Role.PUMP, "quarantined")), {}, []).ready
     assert judge((safety, node("/x", Role.PUMP, "starting")), {}, []).missing == ["/x is starting"]
     assert not judge((), {}, []).ready
+
+
+def test_why_an_endpoint_has_no_port(api: Served) -> None:
+    """API-3, SUP-7: the operator reads that the port is taken, not only that it is missing."""
+    api.tree.ports[OPCUA] = ""
+    nodes = (node(SAFETY_1, Role.SAFETY), node(OPCUA, Role.OPCUA, last_error="port 4840 is taken"))
+    api.tree.odd[ROOT] = TreeView(nodes=nodes)
+    missing = api.get("/health/ready", port=api.health).json()["missing"]
+    assert missing == [f"{OPCUA} has no port yet (port 4840 is taken)"]
 
 
 def test_a_quarantined_site_is_not_waited_for(api: Served) -> None:

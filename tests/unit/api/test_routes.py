@@ -159,6 +159,7 @@ def test_openapi_describes_every_resource(api: Served) -> None:
     ],
 )
 @pytest.mark.parametrize("how", ["dead", "deaf", "odd"])
+@pytest.mark.usefixtures("impatient")
 def test_what_only_one_actor_knows_is_503_without_it(api: Served, path: str, address: str, how: str) -> None:
     """API-1: the part that is down is named, at once or within its deadline; nothing hangs."""
     if how == "odd":

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors.start import WorkerStart
 from actors.vocabulary import Address, InvalidValueError, Role, Settings
+from supervisors import restart
 from supervisors.restart import (
     TRANSITIONS,
     Adopted,
@@ -264,18 +265,19 @@ def test_incarnations_go_on_over_a_removal() -> None:
     assert play.state.former == {}
 
 
-def test_only_so_many_removed_addresses_are_remembered() -> None:
+def test_only_so_many_removed_addresses_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """SUP-2: names that come and go for ever fill no memory; the longest gone is forgotten first."""
+    monkeypatch.setattr(restart, "_FORMER_MAX", 100)
     play = Play(group(child(A)))
     play.run(Begin())
     for batch in range(3):
-        play.tree = group(*(child(Address(f"/g/{batch}-{number}")) for number in range(2000)))
+        play.tree = group(*(child(Address(f"/g/{batch}-{number}")) for number in range(50)))
         play.run(Reshaped())
     play.tree = group(child(B))
     play.run(Reshaped())
-    assert len(play.state.former) == 4096
+    assert len(play.state.former) == 100
     assert A not in play.state.former
-    assert Address("/g/2-1999") in play.state.former
+    assert Address("/g/2-49") in play.state.former
 
 
 def test_a_retry_that_would_start_nobody_says_why() -> None:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from ops.ports import free_ports
 from supervisors.process import descendants
-from tests.program import CALEJO, free_ports, until
+from tests.program import CALEJO, until
 
 _PATIENCE_S = 60.0
 

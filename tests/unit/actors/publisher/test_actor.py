@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
@@ -31,6 +31,7 @@ from actors.vocabulary import (
     DeviceError,
     FailsafeStrategy,
     Instant,
+    InvalidValueError,
     Mode,
     PumpConfig,
     Quality,
@@ -46,7 +47,7 @@ from actors.vocabulary import (
 )
 from actors.vocabulary.ids import ALARM, endpoint_address
 from actors.vocabulary.records import AuditRecord, StopEventRecord
-from protocols.points import site_points
+from protocols.points import Point, site_points
 from tests.simulation.fakes import FakeClock, FakeEndpointServer, FakeEpochStore, FakeLatchStore, FakePorts
 
 LIMITS = SafetyLimits(version=1, hard_min_speed_hz=20.0, hard_max_speed_hz=50.0, max_rate_hz_per_s=2.0)
@@ -348,6 +349,79 @@ def test_a_coil_written_again_is_the_same_stop_and_zero_clears_nothing() -> None
         assert len(bench.latches.held.records) == 1
         assert len(await bench.records(AuditRecord)) == 1
         assert bench.show("emergency_stop", "run_inhibit") == [True, True]
+
+    play(story)
+
+
+def test_a_stop_waits_for_no_disk() -> None:
+    """EST-1, EST-2: the wire shows it before the latch folder is asked for anything: its disk may hang for minutes."""
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        await bench.decide(1)
+        seen: list[tuple[str, list[Any]]] = []
+
+        def asked(what: str, then: Callable[..., Any]) -> Callable[..., Any]:
+            def call(*given: Any) -> Any:
+                seen.append((what, bench.show("setpoint", "run_inhibit")))
+                return then(*given)
+
+            return call
+
+        for name in ("next_stamp", "merge"):
+            setattr(bench.latches, name, asked(name, getattr(bench.latches, name)))
+        assert await bench.server.write({"/north/s1/p1/emergency_stop": True}) == [None]
+        assert seen == [("merge", [0.0, True])]
+        (stop,) = bench.latches.held.active()
+        assert stop.set_stamp >= bench.clock.now().utc_ns // 10**9
+
+    play(story)
+
+
+def test_a_stop_during_a_reconfiguration_is_taken() -> None:
+    """EST-1, EST-4, DAT-4: while the server builds its new points a stop is not refused, and is shown right after."""
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        await bench.decide(1)
+        configure = bench.server.configure
+        answers: list[Any] = []
+
+        async def slow(points: Sequence[Point]) -> None:
+            writes = {"/north/s1/p1/emergency_stop": True, "/north/s2/q1/running": True}
+            answers.append(await bench.server.write(writes, all_or_nothing=False))
+            await configure(points)
+
+        bench.server.configure = slow  # type: ignore[method-assign]
+        await bench.actor.handle(Configure(site=SITE.only("s1")))
+        assert answers == [[None, None]]
+        assert bench.ports.told_to(SAFETY, StopsChanged)
+        assert bench.show("setpoint", "run_inhibit", "emergency_stop") == [0.0, True, True]
+        # What was written to the station that went meanwhile is forgotten with it.
+        await bench.tick("flush")
+
+    play(story)
+
+
+def test_a_map_that_the_server_refuses_leaves_the_old_one_alive() -> None:
+    """EST-1, SAF-9, DAT-4: a configuration that cannot be served freezes no wire: stops and lapses are shown."""
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        await bench.decide(1)
+
+        async def refuse(points: Sequence[Point]) -> None:
+            raise InvalidValueError("two points share an address")
+
+        bench.server.configure = refuse  # type: ignore[method-assign]
+        with pytest.raises(InvalidValueError):
+            await bench.actor.handle(Configure(site=SITE.only("s1")))
+        await bench.decide(2, hz=36.0)
+        assert bench.show("setpoint", "remote_enabled") == [36.0, True]
+        assert await bench.server.write({"/north/s1/p1/emergency_stop": True}) == [None]
+        assert bench.show("setpoint", "run_inhibit") == [0.0, True]
+        await bench.tick(after_s=11.0)
+        assert bench.show("remote_enabled", "run_inhibit") == [False, True]
 
     play(story)
 

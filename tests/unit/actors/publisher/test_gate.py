@@ -372,6 +372,62 @@ def test_a_value_outside_the_band_is_not_shown(hz: float) -> None:
     assert (picture.quality, picture.reason) == (Quality.BAD, Reason.FINAL_CHECK)
 
 
+@pytest.mark.parametrize(
+    ("band_hz", "edge_hz"), [((20.0, 40.0), 40.0), ((47.0, 50.0), 47.0), ((20.0, 60.0), 45.0)]
+)
+def test_new_limits_that_arrive_before_the_next_decision_let_go_of_no_pump(
+    band_hz: tuple[float, float], edge_hz: float
+) -> None:
+    """SAF-8, SAF-2.9: a value decided under other limits is shown at the edge of the band in force, still enabled."""
+    bench = Bench()
+    bench.tick(hz=45.0)
+    assert bench.look().setpoint_hz == 45.0
+    low, high = band_hz
+    changed = msgspec.structs.replace(LIMITS, version=2, hard_min_speed_hz=low, hard_max_speed_hz=high)
+    bench.config = pump_config(limits=changed)
+    picture = bench.after(0.1).look()
+    assert (picture.setpoint_hz, picture.remote_enabled) == (edge_hz, True)
+    # The latch outranks it, and what was decided under the very limits in force has no such excuse.
+    bench.latches = LatchSet.of([stop_record()])
+    assert bench.look().setpoint_hz == 0.0
+    bench = Bench(config=pump_config(limits=changed))
+    bench.sequence += 1
+    bench.offer(
+        msgspec.structs.replace(setpoint(sequence=1, origin=bench.now, hz=high + 1.0), limits_version=2)
+    )
+    assert (bench.look().remote_enabled, bench.look().reason) == (False, Reason.FINAL_CHECK)
+
+
+def test_a_successors_first_value_is_caught_up_with() -> None:
+    """SAF-2.10, SAF-10: stopped, the safety actor replaced while the pump runs down: no step from 0 into the band."""
+    bench = Bench()
+    bench.tick(hz=0.0)
+    bench.look()
+    bench.after(0.5)
+    shown: list[float] = []
+    for tenth in range(200):
+        if tenth % 10 == 0:
+            bench.tick(hz=min(38.0 + 0.2 * tenth, 40.0), counter=8)
+        shown.append(bench.look().setpoint_hz)
+        bench.after(0.1)
+    assert shown[0] == 20.0
+    assert shown[-1] == 40.0
+    assert all(later - earlier <= 0.2 + 0.011 for earlier, later in pairwise(shown))
+
+
+def test_a_successor_that_goes_on_where_its_predecessor_was_is_shown_as_it_is() -> None:
+    """SAF-10: bumpless: neither at the same value, nor below it, nor where nothing was claimed before."""
+    for before_hz, enabled, first_hz in ((35.0, True, 35.0), (35.0, True, 33.5), (0.0, False, 40.0)):
+        bench = Bench()
+        bench.tick(hz=before_hz, enabled=enabled)
+        bench.look()
+        shown = []
+        for step in range(3):
+            bench.after(1.0).tick(hz=first_hz + step, counter=8)
+            shown.append(bench.look().setpoint_hz)
+        assert shown == [first_hz, first_hz + 1.0, first_hz + 2.0]
+
+
 def test_a_failsafe_image_outside_the_band_is_not_shown() -> None:
     """SAF-8: the image left behind passes the same check."""
     bench = Bench()
@@ -443,6 +499,22 @@ def test_a_lapse_under_a_stop_does_not_run_the_failsafe_image() -> None:
     assert picture.setpoint_hz == 0.0
 
 
+def test_an_emergency_setpoint_is_not_shown_where_nothing_is_claimed() -> None:
+    """SAF-2.1, SAF-9: lapsed or handed back under a stop, the very next picture is 0, not the emergency value."""
+    for handed_back in (False, True):
+        bench = Bench(config=pump_config(emergency_hz=25.0))
+        bench.tick(hz=35.0)
+        bench.look()
+        bench.latches = LatchSet.of([stop_record()])
+        assert bench.look().setpoint_hz == 25.0
+        if handed_back:
+            bench.after(1.0).tick(hz=30.0, enabled=False)
+        else:
+            bench.after(10.0)
+        picture = bench.look()
+        assert (picture.setpoint_hz, picture.remote_enabled, picture.run_inhibit) == (0.0, False, True)
+
+
 def test_out_of_service_is_zero() -> None:
     """SAF-2.2, CTL-7: latched like a stop, shown as such."""
     bench = Bench(config=pump_config(emergency_hz=22.0))
@@ -480,6 +552,23 @@ def test_clearing_never_starts_at_once_even_if_the_chain_slept_through_it() -> N
     steps = [later - earlier for earlier, later in pairwise(shown[1:])]
     assert all(0.0 <= step <= 0.2 + 0.011 for step in steps)
     assert len(steps) >= 74
+
+
+def test_the_time_under_a_stop_is_no_time_for_a_ramp() -> None:
+    """EST-2, CTL-3: a pump that an emergency setpoint left running ramps on from its clear, not from before."""
+    bench = Bench(config=pump_config(emergency_hz=25.0))
+    bench.tick(hz=35.0)
+    bench.look()
+    record = stop_record()
+    bench.latches = LatchSet.of([record])
+    bench.tick(hz=25.0, inhibit=True)
+    for _ in range(20):
+        assert bench.look().setpoint_hz == 25.0
+        bench.after(0.1)
+    bench.latches = LatchSet.of([cleared(record, by="op", at=T0.utc, reason="ok", release=FLOOR + 20)])
+    bench.after(0.1).tick(hz=27.0)
+    assert bench.look().setpoint_hz <= 25.0 + 2.0 * 0.2 + 0.011
+    assert bench.after(1.0).look().setpoint_hz == 27.0
 
 
 def test_two_ramps_after_a_clear_do_not_add_up() -> None:

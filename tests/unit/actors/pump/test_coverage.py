@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import PlanIntervals
-from actors.pump.coverage import PlanKnowledge, coverage, first_beat_after_s, learn, must_wait
+from actors.pump.coverage import Coverage, PlanKnowledge, coverage, first_beat_after_s, learn, must_wait
 from actors.vocabulary import Reason
 from tests.unit.actors.pump.parts import CONTROL, instant, plan
 
@@ -72,6 +72,21 @@ def test_a_restarted_plan_actor_takes_no_plan_away() -> None:
     assert learn(known, told(9, current=None)) is known
     withdrawn = learn(known, told(30, current=None, following=None))
     assert coverage(withdrawn, now=instant(31), control=CONTROL).failsafe is Reason.FAILSAFE_PLAN_EXPIRED
+
+
+def test_a_wall_clock_that_is_set_back_across_a_boundary_takes_no_plan_away() -> None:
+    """WDG-1, CTL-1: the row that has just run out holds again until the clock is past it; a withdrawn one does not."""
+    crossed = learn(learn(PlanKnowledge(), told(0)), told(100, current=plan(2, 100, 200), following=None))
+    again = learn(crossed, told(105, current=plan(2, 100, 200), following=None))
+    for known in (crossed, again):
+        assert coverage(known, now=instant(99), control=CONTROL) == Coverage(
+            plan=plan(1, 0, 100), failsafe=None
+        )
+        assert coverage(known, now=instant(101), control=CONTROL).plan == plan(2, 100, 200)
+    replaced = learn(learn(PlanKnowledge(), told(0)), told(50, current=plan(3, 60, 200), following=None))
+    withdrawn = learn(crossed, told(150, current=None, following=None))
+    for known in (replaced, withdrawn):
+        assert coverage(known, now=instant(59), control=CONTROL).failsafe is Reason.FAILSAFE_PLAN_EXPIRED
 
 
 def test_a_pump_waits_ten_seconds_to_hear_of_its_plan() -> None:

@@ -109,6 +109,39 @@ def test_an_absurd_value_is_refused(hz: float) -> None:
         ordered(ModeState(), command(Mode.MANUAL, hz))
 
 
+@pytest.mark.parametrize("hz", [0.01, 19.99])
+def test_a_speed_below_the_minimum_is_refused(hz: float) -> None:
+    """CTL-7: it would be a stop that expires into a start; 0 and the minimum itself are understood."""
+    with pytest.raises(InvalidValueError, match=r"pump p-1: setpoint_hz is .*, expected 0 or 20\.\.100 Hz"):
+        order(
+            ModeState(), command(Mode.MANUAL, hz), now=instant(0), applied_hz=33.0, expiry_s=60.0, min_hz=20.0
+        )
+
+
+@pytest.mark.parametrize(
+    ("hz", "applied_hz", "expected"),
+    [
+        (20.0, 33.0, Command.MANUAL_RUN),
+        (0.0, 33.0, Command.MANUAL_STOP),
+        (None, 20.0, Command.MANUAL_RUN),
+        (None, 19.0, Command.MANUAL_STOP),
+    ],
+)
+def test_what_a_speed_at_the_edge_of_the_band_means(
+    hz: float | None, applied_hz: float, expected: Command
+) -> None:
+    """CTL-7: also what is taken over from a pump that is running down is a stop, never a start to come."""
+    state = order(
+        ModeState(),
+        command(Mode.MANUAL, hz),
+        now=instant(0),
+        applied_hz=applied_hz,
+        expiry_s=60.0,
+        min_hz=20.0,
+    )
+    assert state.command is expected
+
+
 @pytest.mark.parametrize("for_s", [0.0, -1.0, math.nan, math.inf, EXPIRY_S_MAX + 1])
 def test_every_manual_ends(for_s: float) -> None:
     """CTL-7: an operator's value has an expiry, a sane one."""

@@ -95,9 +95,7 @@ def _check_claim(round_input: RoundInput, decision: Decision) -> None:
 
 
 def _check_dry_run(round_input: RoundInput, decision: Decision) -> None:
-    """SAF-2.3: at a good level at or below dry run there is 0, unless a declared float contradicts or the station has
-    rule 4 above rule 3.
-    """
+    """SAF-2.3: at a good level at or below dry run there is 0, unless a float or a swapped rule 4 contradicts."""
     entry = round_input.pumps[decision.pump_id]
     limits, level = entry.config.limits, entry.feedback["wet_well_level_m"]
     if (

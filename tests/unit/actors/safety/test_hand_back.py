@@ -240,6 +240,34 @@ def test_after_a_lapse_of_the_lease_the_output_follows_the_pump_until_the_gate_c
     assert [decision.setpoint_hz for decision in shown] == [44.0, 44.0, 44.0, 43.0]
 
 
+def test_after_the_third_lapse_the_output_follows_the_pump_as_long_as_the_gates_wait() -> None:
+    """SAF-9, WDG-2: the gates trust the chain 60 s later: its value then is one step from the pump, not the plan's."""
+    bench = Bench(station(pump(of=limits())), start_hz={"a": 35.0})
+    for _ in range(3):
+        for _ in range(4):
+            bench.tick({"a": {"plan_hz": 35.0, "speed_hz": 45.0}}, period_s=1.0)
+        for _ in range(12):
+            bench.tick({"a": {"speed_hz": 45.0}}, period_s=1.0, deciding=frozenset())
+    shown = [
+        bench.tick({"a": {"plan_hz": 35.0, "speed_hz": 45.0}}, period_s=1.0)["a"].setpoint_hz
+        for _ in range(62)
+    ]
+    assert set(shown[:61]) == {44.0}
+    assert shown[61] == 43.0
+
+
+def test_a_lapse_under_way_is_one_lapse_and_old_ones_are_forgotten() -> None:
+    """SAF-9: a recovery that begins anew is no further lapse; three in more than ten minutes do not wait."""
+    bench = Bench(station(pump(of=limits())), start_hz={"a": 45.0})
+    bench.tick({"a": {"plan_hz": 35.0, "speed_hz": 45.0}}, period_s=1.0)
+    for fresh, pause_s in ((2, 12), (2, 12), (4, 650), (4, 12)):
+        for _ in range(pause_s):
+            bench.tick({"a": {"speed_hz": 45.0}}, period_s=1.0, deciding=frozenset())
+        for _ in range(fresh):
+            bench.tick({"a": {"plan_hz": 35.0, "speed_hz": 45.0}}, period_s=1.0)
+    assert bench.decisions["a"].setpoint_hz == 43.0
+
+
 def test_without_a_proposal_there_is_no_decision() -> None:
     """SAF-9: nothing is decided without a tick to decide on."""
     bench = Bench(station(pump(of=limits())), start_hz={"a": 35.0})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -760,3 +761,38 @@ def test_a_level_that_is_not_good_hands_back_in_either_order(swapped: bool) -> N
           1      -40      1       35 |       50.00  high_level               1
         """,
     )
+
+
+def test_a_stop_keeps_no_pump_running_that_is_to_stop() -> None:
+    """SAF-2.1: only 4, 6 and soft_stop may hold a pump running: under a stop, too, a wish of 0 is 0."""
+    table = """
+        t_s  plan_hz  mode    stop | setpoint_hz  reason
+          0       35  AUTO       0 |       35.00  plan
+          1       35  AUTO       1 |       25.00  emergency_stop
+          2        0  {mode:6}     1 |        0.00  emergency_stop
+          3       35  AUTO       1 |        0.00  emergency_stop
+    """
+    for mode in ("AUTO", "MANUAL"):
+        play(station(pump(of=limits(), emergency_stop_setpoint_hz=25.0)), table.format(mode=mode))
+
+
+def test_an_operators_0_is_never_started_by_failsafe() -> None:
+    """CTL-7, WDG-2: a failed plan actor or the hold after bad proposals starts no pump that an operator stopped."""
+    play(
+        limits(high_m=3.0),
+        """
+        t_s  level_m  plan_hz  mode    failsafe                   | setpoint_hz  reason      image_hz
+          0      1.0        0  MANUAL  -                          |        0.00  manual             0
+          1      1.0        0  MANUAL  FAILSAFE_CHILD_QUARANTINED |        0.00  manual             0
+         90      1.0        0  MANUAL  FAILSAFE_CHILD_QUARANTINED |        0.00  manual             0
+         91      3.0        0  MANUAL  FAILSAFE_CHILD_QUARANTINED |       20.00  high_level        50
+        """,
+    )
+    bench = Bench(station(pump(of=limits())), start_hz={"a": 22.0})
+    for _ in range(6):
+        bench.tick({"a": {"plan_hz": math.nan}}, period_s=1.0)
+    assert bench.decisions["a"].reason is Reason.FAILSAFE_INVALID_PROPOSAL
+    for _ in range(20):
+        bench.tick({"a": {"plan_hz": 0.0, "mode": "MANUAL"}}, period_s=1.0)
+    decided = bench.decisions["a"]
+    assert (decided.setpoint_hz, decided.reason) == (0.0, Reason.MANUAL)

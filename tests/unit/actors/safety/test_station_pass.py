@@ -182,3 +182,17 @@ def test_a_round_of_one_pump_does_not_stop_the_station() -> None:
     first, second = shown[-1]
     assert first.setpoint_hz == 30.0
     assert (second.setpoint_hz, second.reason) == (0.0, Reason.MAX_RUNNING)
+
+
+def test_the_only_swap_lets_the_high_level_run_a_pump_at_its_dry_run_level() -> None:
+    """SAF-2: 3 against 4 swapped: of two sensors that disagree the high one wins for every permitted pump."""
+    both = limits(rate_hz_per_s=100.0, high_m=3.0, high_reset_m=2.5, dry_run_m=0.4, dry_run_reset_m=0.6)
+    table = """
+        t_s  a.level_m  b.level_m  a.plan_hz  b.plan_hz | a.setpoint_hz  b.setpoint_hz
+          0        1.0        1.0         35          0 |         35.00           0.00
+          1        0.2        3.2         35          0 |  {a_hz}          20.00
+          2        0.2        3.2         35          0 |  {a_hz}          50.00
+    """
+    pumps = (pump("a", both), pump("b", both))
+    play(station(*pumps), table.format(a_hz=" 0.00"))
+    play(station(*pumps, dry_run_outranks_high_level=False), table.format(a_hz="50.00"))

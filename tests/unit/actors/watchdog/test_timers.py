@@ -92,6 +92,13 @@ def test_what_was_never_good_rings_only_where_it_is_owed(watch: Watch, subject: 
     assert ((watch, subject) in lost) is spec.from_start
 
 
+def test_a_plc_that_has_yet_to_connect_is_no_alarm() -> None:
+    """WDG-1: at a start a pump's first heartbeat may take as long as one may stand still; then it is missing."""
+    desk, key = Desk(), (Watch.PLC_HEARTBEAT, "p1")
+    assert key not in desk.lost(CONTROL.plc_heartbeat_s + 2.0)
+    assert key in desk.lost(0.01)
+
+
 def test_a_relapse_during_the_hold_starts_it_anew() -> None:
     """WDG-1: on/off chatter does not return the alarm."""
     desk, key = Desk(), (Watch.CHAIN_SILENT, "s1")

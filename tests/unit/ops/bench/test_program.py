@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ops.bench.program import free_ports, running, undisturbed
+from ops.bench.program import running, undisturbed
 from ops.cli.exits import FAILED, ExitError
+from ops.ports import free_ports
 
 
 def test_ports_are_free_and_all_different() -> None:

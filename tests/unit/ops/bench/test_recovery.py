@@ -7,8 +7,8 @@ import socket
 from typing import Any
 
 from ops.bench.bare import boot_ns
-from ops.bench.program import free_ports
 from ops.bench.recovery import Killer, label_of, targets_of
+from ops.ports import free_ports
 from ops.rundir import RunFile
 from supervisors.process import SystemClock
 from supervisors.ray_directory import RayDirectory

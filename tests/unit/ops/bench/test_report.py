@@ -11,11 +11,13 @@ from ops.bench.processes import Memory
 from ops.bench.recovery import Recovered
 from ops.bench.report import (
     BARE,
+    Births,
     Latency,
     Machine,
     Report,
     Start,
     beside_bare,
+    beside_cold,
     memory_of,
     recoveries_of,
     tables,
@@ -123,3 +125,36 @@ def test_a_table_is_aligned() -> None:
     block = tables(report).split("\n\n")[1].splitlines()
     assert len({len(line) for line in block[1:]}) == 1
     assert "Fell short" not in tables(report)
+
+
+def test_forked_stands_beside_cold_and_nothing_is_made_up() -> None:
+    """OPS-5: a figure that one side lacks is a dash; percentiles are samples that were seen."""
+    forked = Births(
+        start_s=7.5,
+        memory_begin=[("pump", Memory(private_mib=16, rss_mib=80))],
+        memory_end=[
+            ("pump", Memory(private_mib=17, rss_mib=80)),
+            ("pump", Memory(private_mib=19, rss_mib=80)),
+        ],
+        recovered=[killed("pump", each) for each in (0.05, 0.09, 0.07)],
+        bare_idle=0.004,
+    )
+    forked.note_processor([("pump", 1), ("pump", 2)], lambda pid: 0.005 * pid, 0.3)
+    cold = Births(start_s=15.0, recovered=[killed("pump", 0.4)])
+    rows = {each.what: each for each in beside_cold(forked, cold, seconds=20)}
+    assert (rows["demo, command to ready"].forked, rows["demo, command to ready"].cold) == (7.5, 15.0)
+    assert rows["pump, private, settled"].forked == 16
+    assert (
+        rows["pump, private, after 20 s at 1 Hz"].forked,
+        rows["pump, private, after 20 s at 1 Hz"].cold,
+    ) == (18, None)
+    assert rows["pump, kill to answer, p50"].forked == pytest.approx(70)
+    assert rows["pump, kill to answer, worst"].forked == pytest.approx(90)
+    assert rows["pump, at 1 Hz"].forked == pytest.approx(0.75)
+    report = Report(
+        machine=MACHINE, seconds_per_rate=20, recovery_resolution_s=0.005, starts=(), latencies=(), recoveries=(),
+        memory=(), shortfalls=(), births=tuple(rows.values()),
+    )  # fmt: skip
+    lines = {line.split("  ")[0]: line.split() for line in tables(report).splitlines()}
+    assert lines["demo, command to ready"][-4:] == ["s", "7.50", "15.0", "0.5"]
+    assert lines["pump, at 1 Hz"][-2:] == ["-", "-"]

@@ -102,6 +102,8 @@ def test_mode_set(api: Served, data: Path, capsys: Capsys) -> None:
     assert (api.tree.modes["p1"].setpoint_hz, api.tree.modes["p1"].expires_after_s) == (31.5, 900.0)
     answer = run(capsys, "mode", "set", "p1", "OUT_OF_SERVICE", "--format", "json", "--data-dir", data).json()
     assert (answer["mode"], answer["note"]) == ("OUT_OF_SERVICE", "durable")
+    assert "AUTO" in run(capsys, "mode", "set", "p1", "MANUAL", "--data-dir", data).line(4)
+    assert run(capsys, "mode", "set", "p1", "AUTO", "--data-dir", data).code == 0
     assert run(capsys, "mode", "set", "p1", "MANUAL", "--data-dir", data).code == 0
     assert api.tree.modes["p1"].setpoint_hz is None
     assert run(capsys, "mode", "set", "nobody", "AUTO", "--data-dir", data).code == 4

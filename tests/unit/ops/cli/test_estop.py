@@ -55,6 +55,12 @@ def api(data: Path, tmp_path: Path) -> Iterator[Served]:
         folder.release()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less for an API that will not answer, where that wait is not what is proved."""
+    monkeypatch.setattr("ops.cli.estop._LATE_ANSWER_S", 0.1)
+
+
 def test_rest_comes_first_and_names_every_endpoint_and_pump(api: Served, data: Path, capsys: Capsys) -> None:
     """EST-1: by REST, with what each endpoint published and each controller echoed."""
     ran = run(capsys, *SET, "--data-dir", data)
@@ -224,6 +230,7 @@ def test_an_api_that_fails_is_no_obstacle(api: Served, data: Path, capsys: Capsy
     assert len(latches(data).load()) == 1
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("scope", "coils"),
     [
@@ -266,6 +273,7 @@ def two_sites(data: Path, *, holder: str | None) -> None:
     spoil_latches(data)
 
 
+@pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     ("holder", "pump", "served"),
     [
@@ -297,6 +305,7 @@ def test_a_coil_is_written_only_to_the_site_that_has_the_ports(
         assert "not served by any endpoint" in ran.line(1)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_system_stop_that_reaches_one_site_only_fails(data: Path, capsys: Capsys) -> None:
     """EST-1: what no endpoint serves was not stopped, and exit 0 would say that it was."""
     two_sites(data, holder="south")
@@ -325,6 +334,7 @@ def test_a_site_with_its_own_ports_is_written_there(data: Path) -> None:
     assert (len(at_own), len(at_common)) == (2, 2)
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_coil_that_refuses_is_said_and_fails(data: Path, capsys: Capsys) -> None:
     """EST-1: nothing worked: NOT STOPPED, exit 1."""
     save_plant(data)
@@ -338,6 +348,7 @@ def test_a_coil_that_refuses_is_said_and_fails(data: Path, capsys: Capsys) -> No
     assert "refused" in line
 
 
+@pytest.mark.usefixtures("impatient")
 def test_no_way_at_all_fails_loudly(data: Path, capsys: Capsys) -> None:
     """EST-1: neither API, nor disk, nor a map of the coils."""
     spoil_latches(data)

@@ -1,0 +1,123 @@
+"""`calejo node start|reload|status`: this machine as a node of a Ray cluster, and how its processes are started."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from actors.vocabulary import Address, DeviceError
+from ops.cli.exits import DONE, FAILED, NOT_RUNNING, ExitError
+from ops.cli.output import show
+from ops.cli.settings_of import data_dir_of, settings_of
+
+_COLUMNS = ("of", "template", "forked", "cold", "refused", "reloads", "templates_lost", "why")
+_NODE = Address("/node")  # the name of this process's log
+
+
+def start(arguments: argparse.Namespace) -> int:
+    """Join the cluster and stay until SIGINT or SIGTERM; its workers on this machine are forked.
+
+    Does what `ray start --address … --block` does, by the same function: Ray's token (`RAY_AUTH_TOKEN` or
+    `RAY_AUTH_TOKEN_PATH`), TLS (`RAY_USE_TLS` and its files) and every other variable of Ray's count as there.
+
+    Raises:
+        ExitError: (1) the data directory cannot be written, or Ray does not start.
+
+    """
+    settings = settings_of(arguments)
+    from supervisors import logging, ray_session
+    from supervisors.forking.service import NODE_STATE, prepared
+    from supervisors.owned_folder import OwnedFolder
+
+    try:
+        Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o750)
+        logging.configure(settings.log, data_dir=settings.data_dir, address=_NODE)
+    except (OSError, DeviceError) as error:
+        raise ExitError(FAILED, f"data directory {settings.data_dir}: {error}") from error
+    folder = OwnedFolder.make(Path("/tmp"), prefix="calejo-")  # noqa: S108  made with mkdtemp, short for its socket
+    work_dir = folder.path / "empty"
+    work_dir.mkdir()
+    forking = prepared(
+        folder.path / "f",
+        wanted=settings.runtime.forked_workers,
+        code_path=ray_session.CODE_PATH,
+        data_dir=Path(settings.data_dir),
+        state=NODE_STATE,
+        log=logging.LoguruLog(_NODE, "node"),
+    )
+    how = "forked" if forking is not None else "started cold (the log says why)"
+    print(f"joining Ray at {arguments.address}; processes on this machine are {how}", flush=True)
+    former = signal.signal(signal.SIGTERM, _leave)
+    try:
+        with ray_session.surroundings(work_dir, forking):
+            _ray_start(["--address", arguments.address, *arguments.ray])
+    finally:
+        if forking is not None:
+            forking.stop()
+        folder.remove()
+        signal.signal(signal.SIGTERM, former)
+    return DONE
+
+
+def _leave(*_: object) -> None:
+    """Unwind; Ray ends the node's processes when this one exits."""
+    sys.exit(DONE)
+
+
+def _ray_start(options: list[str]) -> None:
+    import click
+    from ray.scripts.scripts import start as ray_start
+
+    try:
+        ray_start.main(["--block", *options], prog_name="ray start", standalone_mode=False)
+    except click.ClickException as error:
+        raise ExitError(FAILED, f"ray start: {error.format_message()}") from error
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise ExitError(FAILED, f"ray start: {error}") from error
+
+
+def reload(arguments: argparse.Namespace) -> int:
+    """Replace the processes that workers are forked from by ones with the code on disk.
+
+    Raises:
+        ExitError: (3) nothing runs here that forks, (1) the new code cannot be loaded; the old one serves on.
+
+    """
+    from supervisors.forking.protocol import RELOAD
+
+    return _ask(arguments, RELOAD)
+
+
+def status(arguments: argparse.Namespace) -> int:
+    """Print how many processes were forked, how many started cold and why.
+
+    Raises:
+        ExitError: (3) nothing runs here that forks.
+
+    """
+    from supervisors.forking.protocol import STATUS
+
+    return _ask(arguments, STATUS)
+
+
+def _ask(arguments: argparse.Namespace, kind: int) -> int:
+    from supervisors.forking.service import NODE_STATE, ask, states_of
+
+    data_dir = data_dir_of(arguments)
+    rows: list[dict[str, Any]] = []
+    for name, state in states_of(data_dir).items():
+        try:
+            said = ask(state, kind)
+        except OSError:
+            continue  # of a run that was killed: it is as good as not there
+        rows.append({"of": "node" if name == NODE_STATE else "run", "why": "", **said})
+    if not rows:
+        raise ExitError(NOT_RUNNING, f"nothing that forks processes runs with {data_dir}")
+    show(rows, _COLUMNS, form=arguments.format)
+    failed = [row["why"] for row in rows if row["why"]]
+    if failed:
+        print(f"calejo: not reloaded, the former code serves on: {failed[0]}", file=sys.stderr)
+    return FAILED if failed else DONE
