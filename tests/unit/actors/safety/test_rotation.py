@@ -207,3 +207,13 @@ def test_at_high_level_nothing_rotates() -> None:
         150        3         35          0 |         50.00  high_level           0.00
         """,
     )
+
+
+def test_no_duty_moves_to_a_pump_whose_start_no_disk_takes() -> None:
+    """SAF-7: the first stops after its maximum run; nobody is started in its place without a trace."""
+    bench = of("a", "b")
+    run(bench, 99, **PLAN)
+    for _ in range(5):
+        bench.tick(PLAN, period_s=1.0, durable=False)
+    assert bench.state.duties == {}
+    assert values(bench)["b"] == 0.0

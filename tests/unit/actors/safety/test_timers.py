@@ -394,3 +394,21 @@ def test_instants_of_another_boot_are_too_long_ago_to_go_on_from() -> None:
     other = Instant("other", START.boot_ns, START.utc_ns)
     timers = msgspec.structs.replace(known(turning=False), known_at=other)
     assert follow(timers, False, at_s=0.0).since == START
+
+
+def test_a_pump_that_the_disk_cost_us_is_not_taken_back_before_the_disk_is_well() -> None:
+    """SAF-7, CTL-7: its own controller may have started it long ago: taken back and stopped it would be lost again."""
+    bench = bench_of(pump(of=limits(min_rest_s=5.0)))
+    with_timers(bench, a=known(turning=False))
+    bench.tick({"a": {"plan_hz": 0.0}}, durable=False)
+    assert bench.decisions["a"].remote_enabled, "who wishes for nothing loses nothing"
+    for second in range(200):
+        speed_hz = 30.0 if second > 3 else 0.0
+        told = {"a": {"plan_hz": 35.0, "speed_hz": speed_hz}}
+        decided = bench.tick(told, period_s=1.0, durable=False)["a"]
+        assert (decided.remote_enabled, decided.reason) == (False, Reason.HANDED_BACK_STORAGE)
+    shown = [
+        bench.tick({"a": {"plan_hz": 35.0, "speed_hz": 30.0}}, period_s=1.0)["a"].remote_enabled
+        for _ in range(61)
+    ]
+    assert shown == [False] * 60 + [True]
