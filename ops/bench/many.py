@@ -59,6 +59,8 @@ _SETTLED_WITHIN_S: Final = 600.0
 _LOOK_S: Final = 2.0
 _ANSWER_S: Final = 5.0
 _HEARTBEATS: Final = 65_536
+# More heartbeats than twice the periods and these are no accepted setpoints.
+_LEAP: Final = 10
 
 
 class RoleCost(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,8 @@ class Many(msgspec.Struct, frozen=True, kw_only=True):
     lapses: int
     proposal_to_wire: LatencySummary | None
     roles: tuple[RoleCost, ...]
+    # Processes that were started in the other way: a run that was to be forked may have fallen back.
+    otherwise: int = 0
 
 
 def site_of(count: int) -> SiteConfig:
@@ -120,13 +124,17 @@ def site_of(count: int) -> SiteConfig:
 
 
 def missed_of(before: Sequence[Any], after: Sequence[Any], *, periods: int) -> list[int]:
-    """Return for each pump how many of the periods brought no newly accepted setpoint (heartbeats wrap at 16 bits)."""
-    former = {pump.pump_id: pump.heartbeat for pump in before}
-    return [
-        max(0, periods - (pump.heartbeat - former[pump.pump_id]) % _HEARTBEATS)
-        for pump in after
-        if pump.pump_id in former
-    ]
+    """Return for each pump how many of the periods brought no newly accepted setpoint (heartbeats wrap at 16 bits).
+
+    A pump that has gone, or whose heartbeat has leapt (its endpoint began anew), has missed them all.
+    """
+    latter = {pump.pump_id: pump.heartbeat for pump in after}
+    return [_missed(pump.heartbeat, latter.get(pump.pump_id), periods) for pump in before]
+
+
+def _missed(first: int, last: int | None, periods: int) -> int:
+    beats = 0 if last is None else (last - first) % _HEARTBEATS
+    return periods if beats > 2 * periods + _LEAP else max(0, periods - beats)
 
 
 def seed(data_dir: Path, site: SiteConfig, *, now: datetime) -> None:
@@ -301,6 +309,7 @@ async def measure(
         lapses=sum(pump.lapses for pump in last.pumps) - sum(pump.lapses for pump in first.pumps),
         proposal_to_wire=last.proposal_to_wire,
         roles=tuple(roles),
+        otherwise=sum(node["birth"] not in {"forked" if forked else "cold", None} for node in nodes),
     )
 
 
@@ -346,8 +355,9 @@ def shown(many: Many) -> str:
     figures = "-" if wire is None else f"p50 {wire.p50_ms:.0f}, p99 {wire.p99_ms:.0f}, max {wire.max_ms:.0f}"
     share = 100.0 * many.missed / many.expected if many.expected else 0.0
     how = "forked" if many.forked else "cold"
+    but = f" but {many.otherwise}" if many.otherwise else ""
     lines = [
-        f"{many.pumps} pumps at 1 Hz for {many.seconds:.0f} s, {many.processes} processes {how}",
+        f"{many.pumps} pumps at 1 Hz for {many.seconds:.0f} s, {many.processes} processes {how}{but}",
         f"  ready after {many.ready_s:.0f} s, all claimed {many.settled_s:.0f} s later",
         f"  cores used {many.cores_used:.2f}; proposal to wire (ms) {figures}",
         f"  periods missed {many.missed} of {many.expected} ({share:.2f} %), worst pump {many.worst_pump_missed}",

@@ -14,11 +14,13 @@ from ops.cli.output import show
 from ops.cli.settings_of import data_dir_of, settings_of
 
 _COLUMNS = ("of", "template", "forked", "cold", "refused", "reloads", "templates_lost", "why")
+# One that is ignored (nohup) stays so.
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _NODE = Address("/node")  # the name of this process's log
 
 
 def start(arguments: argparse.Namespace) -> int:
-    """Join the cluster and stay until SIGINT or SIGTERM; its workers on this machine are forked.
+    """Join the cluster and stay until SIGINT, SIGTERM or SIGHUP; its workers on this machine are forked.
 
     Does what `ray start --address … --block` does, by the same function: Ray's token (`RAY_AUTH_TOKEN` or
     `RAY_AUTH_TOKEN_PATH`), TLS (`RAY_USE_TLS` and its files) and every other variable of Ray's count as there.
@@ -50,7 +52,7 @@ def start(arguments: argparse.Namespace) -> int:
     )
     how = "forked" if forking is not None else "started cold (the log says why)"
     print(f"joining Ray at {arguments.address}; processes on this machine are {how}", flush=True)
-    former = signal.signal(signal.SIGTERM, _leave)
+    former = {each: signal.signal(each, _leave) for each in _ENDS if signal.getsignal(each) != signal.SIG_IGN}
     try:
         with ray_session.surroundings(work_dir, forking):
             _ray_start(["--address", arguments.address, *arguments.ray])
@@ -58,7 +60,8 @@ def start(arguments: argparse.Namespace) -> int:
         if forking is not None:
             forking.stop()
         folder.remove()
-        signal.signal(signal.SIGTERM, former)
+        for each, handler in former.items():
+            signal.signal(each, handler)
     return DONE
 
 
@@ -104,6 +107,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def _ask(arguments: argparse.Namespace, kind: int) -> int:
+    from supervisors.forking.protocol import RELOAD
     from supervisors.forking.service import NODE_STATE, ask, states_of
 
     data_dir = data_dir_of(arguments)
@@ -113,11 +117,12 @@ def _ask(arguments: argparse.Namespace, kind: int) -> int:
             said = ask(state, kind)
         except OSError:
             continue  # of a run that was killed: it is as good as not there
-        rows.append({"of": "node" if name == NODE_STATE else "run", "why": "", **said})
+        why = said.get("why") or said["off"]
+        rows.append({"of": "node" if name == NODE_STATE else "run", **said, "why": why})
     if not rows:
         raise ExitError(NOT_RUNNING, f"nothing that forks processes runs with {data_dir}")
     show(rows, _COLUMNS, form=arguments.format)
-    failed = [row["why"] for row in rows if row["why"]]
+    failed = [row["why"] for row in rows if row["why"]] if kind == RELOAD else []
     if failed:
         print(f"calejo: not reloaded, the former code serves on: {failed[0]}", file=sys.stderr)
     return FAILED if failed else DONE

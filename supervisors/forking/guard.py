@@ -35,13 +35,14 @@ DETAILS: Final = (
         "The raylet finds the starting worker by the id, and takes over the pid of whoever registers with it.",
     ),
     Detail(
-        "raylet: the first argument is setup_worker.py when there is a runtime environment, else default_worker.py",
-        "The launcher has only the latter forked.",
-        "A runtime environment may bring other modules, variables and interpreters than the template has.",
+        "raylet: only with a runtime environment it adds --serialized-runtime-env-context=",
+        "Without one it drops setup_worker.py and --language=, but looks for it right behind the interpreter, where we"
+        " are: the launcher drops both.",
+        "Only then is a worker forked: a runtime environment may bring other modules, variables and interpreters.",
     ),
     Detail(
         "ray/_private/workers/default_worker.py",
-        "Its source is executed in the forked process as __main__.",
+        "Its source is executed in the forked process as __main__; what is registered with atexit runs at its end.",
         "It has no function to call; everything stands under `if __name__ == '__main__'`.",
     ),
     Detail(

@@ -14,13 +14,14 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any, Final
 
 from supervisors.forking import linux
+from supervisors.forking.loaded import Template
+from supervisors.forking.peer import STANDARD, Peer
 from supervisors.forking.protocol import (
     COLD_MARK,
     FORK,
@@ -30,6 +31,7 @@ from supervisors.forking.protocol import (
     PEERS_MAX,
     RELOAD,
     REQUEST_WITHIN_S,
+    WAIT_MARK,
     WARM_WAIT_S,
     MalformedError,
     Request,
@@ -38,87 +40,30 @@ from supervisors.forking.protocol import (
     head_of,
     unfit,
 )
-from supervisors.forking.wire import ClosedError, Wire
+from supervisors.forking.wire import ClosedError
 
-_STANDARD: Final = 3
 _CHUNK: Final = 65_536
 _HEALTH_PERIOD_S: Final = 5.0
+# So often its owner hears from a host that does not hang.
+ALIVE_PERIOD_S: Final = 5.0
 _LOAD_WITHIN_S: Final = 60.0
 # A template that fails again and again is tried more and more rarely; one that lived so long starts afresh.
 _RETRY_S: Final = 0.2
 _RETRY_S_MAX: Final = 60.0
 _PROVEN_S: Final = 60.0
 _REASONS_MAX: Final = 32
+# Launchers that may wait for the first template. The raylet starts as many at a time as it has actors to start.
+_PARKED_MAX: Final = 448
+_DESCRIPTORS_WANTED: Final = 4096
+assert _DESCRIPTORS_WANTED >= 2 * (_PARKED_MAX + PEERS_MAX) * (STANDARD + 1), (
+    "each brings its own and a connection"
+)
+_LEAVES_WITHIN_S: Final = 1.0
 
 
 def retry_s(failures: int) -> float:
     """Return how long to wait before the next template after so many that failed in a row (s)."""
     return min(_RETRY_S_MAX, _RETRY_S * 2.0 ** min(failures, 16))
-
-
-class Peer:
-    """One connection that is being read."""
-
-    def __init__(self, connection: socket.socket, *, until_s: float) -> None:
-        self.connection = connection
-        self.until_s = until_s
-        self.data = b""
-        self.descriptors: list[int] = []
-
-    def read(self) -> bool:
-        """Read what is there; return whether there may be more to come.
-
-        Raises:
-            MalformedError: more descriptors than a worker has.
-
-        """
-        room = socket.CMSG_LEN(_STANDARD * 4)
-        data, ancillary, flags, _ = self.connection.recvmsg(_CHUNK, room, socket.MSG_CMSG_CLOEXEC)
-        for level, kind, raw in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                whole = raw[: len(raw) - len(raw) % 4]
-                self.descriptors += [
-                    int.from_bytes(whole[at : at + 4], sys.byteorder) for at in range(0, len(whole), 4)
-                ]
-        if flags & socket.MSG_CTRUNC or len(self.descriptors) > _STANDARD:
-            raise MalformedError("too many descriptors")
-        self.data += data
-        return bool(data)
-
-    def close(self) -> None:
-        """Let go of the connection and of what came over it."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors = []
-        self.connection.close()
-
-
-class Template:
-    """The process that forks, as its host sees it."""
-
-    def __init__(self, *, command: list[str], environment: dict[str, str], log: Path) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs, log.open("ab") as out:
-            self.process = subprocess.Popen(
-                [*command, str(theirs.fileno()), str(os.getpid())],
-                pass_fds=[theirs.fileno()],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-            )
-        self.pidfd = os.pidfd_open(self.process.pid)
-        self.wire = Wire(ours)
-        self.began_s = time.monotonic()
-        self.ready: dict[str, Any] | None = None
-
-    def end(self) -> None:
-        """End it, whatever it does."""
-        linux.kill(self.pidfd)
-        with contextlib.suppress(ChildProcessError):
-            self.process.wait()
-        os.close(self.pidfd)
-        self.wire.close()
 
 
 class Host:
@@ -135,11 +80,13 @@ class Host:
         self._peers: dict[int, Peer] = {}
         self._parked: list[tuple[Request, Peer, float]] = []
         self._raylet: int | None = None
+        self._said_s = time.monotonic()
         self._environment: dict[str, str] = {}
         self._template: Template | None = None
         self._loading: Template | None = None
         self._asked_reload: list[socket.socket] = []
-        self._was_ready = False
+        # Once they ran, nobody waits for a template: what is to be started now is a process that is missing.
+        self._was_ready = bool(told.get("again"))
         self._failures = 0
         self._next_s = 0.0
         self._checked_s = 0.0
@@ -165,21 +112,30 @@ class Host:
 
     # ------------------------------------------------------------------ the loop
 
-    def run(self) -> None:
-        """Serve until the control connection closes or the node has ended."""
+    def run(self, told_to_end: socket.socket | None = None) -> bool:
+        """Serve; return True when owner or node have gone, False when there was something to read at `told_to_end`."""
+        stop = None if told_to_end is None else told_to_end.fileno()
         self._say("listening")
         self._obey()
         while True:
             poll = select.poll()
-            for descriptor in self._watched():
+            for descriptor in (*self._watched(), *([] if stop is None else [stop])):
                 poll.register(descriptor, select.POLLIN)
             now_s = time.monotonic()
             wait_s = max(0.0, min(self._wake_s(), now_s + _HEALTH_PERIOD_S) - now_s)
             happened = {descriptor for descriptor, _ in poll.poll(wait_s * 1000.0)}
             if self._raylet in happened or (self._control.fileno() in happened and not self._heard_control()):
-                return
+                return True
+            if stop in happened:
+                return self._owner_leaves()
             self._serve(happened)
             self._tend()
+
+    def _owner_leaves(self) -> bool:
+        """Return whether the signal came with its owner's death: the connection closes a moment before or after."""
+        poll = select.poll()
+        poll.register(self._control.fileno(), select.POLLIN)
+        return bool(poll.poll(_LEAVES_WITHIN_S * 1000.0)) and not self._heard_control()
 
     def _watched(self) -> list[int]:
         watched = [self._control.fileno(), self._listener.fileno(), *self._peers]
@@ -226,9 +182,16 @@ class Host:
     # ------------------------------------------------------------------ who started us
 
     def _say(self, event: str, **fields: object) -> None:
+        """Tell the owner, who may be stopped in its terminal: nobody waits for it, what it has no room for is lost."""
         line = json.dumps({"event": event, **fields}) + "\n"
-        with contextlib.suppress(OSError):  # it has gone: the next look at the connection ends us
-            self._control.sendall(line.encode())
+        with contextlib.suppress(OSError):  # or it has gone: the next look at the connection ends us
+            self._control.send(line.encode(), socket.MSG_DONTWAIT)
+
+    def _say_alive(self, now_s: float) -> None:
+        """Have the owner know that this process does not hang."""
+        if now_s >= self._said_s + ALIVE_PERIOD_S:
+            self._said_s = now_s
+            self._say("alive")
 
     def _heard_control(self) -> bool:
         try:
@@ -248,8 +211,10 @@ class Host:
         """Learn which raylet we serve, and load the template with the environment of its workers."""
         try:
             self._raylet = os.pidfd_open(told["raylet_pid"])
-        except OSError:
-            self._off = "the raylet has ended"
+        except OSError as error:
+            ended = isinstance(error, ProcessLookupError)
+            self._off = "the raylet has ended" if ended else f"the raylet cannot be watched: {error.strerror}"
+            self._say("off", why=self._off)
             return
         self._environment = told["environment"]
         self._load()
@@ -258,9 +223,14 @@ class Host:
 
     def _load(self) -> None:
         assert self._loading is None, "one at a time"
-        self._loading = Template(
-            command=self._told["template"], environment=self._environment, log=self._folder / "template.log"
-        )
+        try:
+            self._loading = Template(
+                command=self._told["template"],
+                environment=self._environment,
+                log=self._folder / "template.log",
+            )
+        except OSError as error:  # no memory, no room on the disk, the interpreter is being replaced
+            self._not_loaded(f"not started: {error}")
 
     def _heard_template(self, template: Template) -> None:
         try:
@@ -295,14 +265,20 @@ class Host:
         template.end()
         if template is self._loading:
             self._loading = None
-            self._answer_reload(why)
         else:
             self._template = None
-        self._templates_lost += 1
         proven = template.ready is not None and lived_s > _PROVEN_S
+        self._not_loaded(why, template=template.process.pid, proven=proven, reload=self._loading is None)
+
+    def _not_loaded(
+        self, why: str, *, template: int | None = None, proven: bool = False, reload: bool = True
+    ) -> None:
+        self._templates_lost += 1
         self._failures = 0 if proven else self._failures + 1
-        self._next_s = time.monotonic() + retry_s(self._failures - 1 if self._failures else 0)
-        self._say("template_lost", template=template.process.pid, why=why, log=self._last_words())
+        self._next_s = time.monotonic() + retry_s(max(0, self._failures - 1))
+        self._say("template_lost", template=template, why=why, log=self._last_words())
+        if reload:
+            self._answer_reload(why)
         if not self._was_ready:
             parked, self._parked = self._parked, []
             for _, peer, _ in parked:
@@ -318,6 +294,7 @@ class Host:
     def _tend(self) -> None:
         """Do what is due: peers that are late, a template that loads too long, is to be checked or started."""
         now_s = time.monotonic()
+        self._say_alive(now_s)
         for peer in [peer for peer in self._peers.values() if peer.until_s <= now_s]:
             self._refuse(peer, "too slow")
         for entry in [entry for entry in self._parked if entry[2] <= now_s]:
@@ -334,8 +311,8 @@ class Host:
 
     def _ask(
         self, template: Template, message: dict[str, Any], descriptors: tuple[int, ...], body: bytes = b""
-    ) -> bool:
-        """Ask the template and wait for its answer; one that does not answer is replaced."""
+    ) -> dict[str, Any] | None:
+        """Ask the template and return its answer; one that does not answer is replaced."""
         try:
             template.wire.send(message, body=body, descriptors=descriptors, within_s=FORK_WITHIN_S)
             said = template.wire.receive(within_s=FORK_WITHIN_S)
@@ -345,9 +322,9 @@ class Host:
             self._lost(template, "died")
         else:
             if "why" not in said:
-                return True
+                return said
             self._lost(template, said["why"])
-        return False
+        return None
 
     # ------------------------------------------------------------------ who asks
 
@@ -394,7 +371,7 @@ class Host:
     def _whole(self, kind: int, peer: Peer) -> None:
         if kind == FORK:
             try:
-                if len(peer.descriptors) != _STANDARD:
+                if len(peer.descriptors) != STANDARD:
                     raise MalformedError("not three descriptors")
                 request = decode(peer.data[HEAD.size :])
             except MalformedError as error:
@@ -402,14 +379,22 @@ class Host:
                 return
             self._fork(request, peer)
             return
-        peer.connection.setblocking(True)
-        if kind == RELOAD and not self._off and self._environment:
+        peer.connection.settimeout(REQUEST_WITHIN_S)
+        if kind == RELOAD and self._may_reload():
             self._asked_reload.append(peer.connection)
-            if self._loading is None:
-                self._load()
+            if (
+                self._loading is not None
+            ):  # begun before it was asked for: what it has read may be the former code
+                self._loading.end()
+                self._loading = None
+            self._load()
             return
+        why = {"why": self._off or "it serves no node yet, or is asked by too many"} if kind == RELOAD else {}
         with peer.connection as connection, contextlib.suppress(OSError):
-            connection.sendall(json.dumps(self._status()).encode())
+            connection.sendall(json.dumps({**self._status(), **why}).encode())
+
+    def _may_reload(self) -> bool:
+        return not self._off and bool(self._environment) and len(self._asked_reload) < PEERS_MAX
 
     def _answer_reload(self, why: str) -> None:
         asked, self._asked_reload = self._asked_reload, []
@@ -439,14 +424,21 @@ class Host:
         if self._template is None:
             if self._was_ready or self._failures:
                 self._start_cold(peer, "there is no template at the moment")
+            elif len(self._parked) >= _PARKED_MAX:
+                self._start_cold(peer, "too many wait for the template")
             else:
+                with contextlib.suppress(OSError):  # gone: the fork will find nobody
+                    peer.connection.send(HERE.pack(WAIT_MARK, 0))
                 self._parked.append((request, peer, time.monotonic() + WARM_WAIT_S))
             return
         descriptors = (*peer.descriptors, peer.connection.fileno())
-        if self._ask(self._template, {"do": "fork"}, descriptors, encode(request)):
-            self._forked += 1
-        else:
+        said = self._ask(self._template, {"do": "fork"}, descriptors, encode(request))
+        if said is None:
             self._count_cold("the template did not fork")
+        elif "cold" in said:
+            self._count_cold(said["cold"])
+        else:
+            self._forked += 1
         # The forked process has its own copies. Without one, the launcher reads the end and starts cold.
         peer.close()
 
@@ -473,12 +465,21 @@ class Host:
 
 
 def main() -> None:
-    """Run as `python -IS -c … CONTROL-DESCRIPTOR PARENT-PID`, told the rest over the control connection."""
+    """Run as `python -IS -c … CONTROL-DESCRIPTOR PARENT-PID`, told the rest over the control connection.
+
+    Exits with 0 when owner or node have gone, else with 1: its owner starts another.
+    """
     control = socket.socket(fileno=int(sys.argv[1]))
     parent = int(sys.argv[2])
-    signal.signal(signal.SIGTERM, _end)
+    # Whoever dies closes the connection and has the kernel send a signal a moment later: a handler that raised would
+    # break off the end that is under way.
+    told_to_end, handler = socket.socketpair()
+    handler.setblocking(False)
+    signal.set_wakeup_fd(handler.fileno())
+    signal.signal(signal.SIGTERM, _noted)
     linux.die_with_parent(parent, signal.SIGTERM)
     linux.adopt_orphans()
+    linux.many_descriptors(_DESCRIPTORS_WANTED)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # it ends with its owner, and in order
     data = b""
@@ -488,16 +489,22 @@ def main() -> None:
             return
         data += more
     told, _, rest = data.partition(b"\n")
-    host = Host(control, json.loads(told), heard=rest)
-    over = False
     try:
-        host.run()
-        over = True
-    finally:
-        host.close()
-        if over or os.getppid() != parent:
-            host.remove_folder()
+        host = Host(control, json.loads(told), heard=rest)
+        over = False
+        try:
+            over = host.run(told_to_end)
+        finally:
+            host.close()
+            if over:
+                host.remove_folder()
+    except Exception as error:
+        with contextlib.suppress(OSError):  # nobody reads what an uncaught error prints
+            said = {"event": "failed", "why": f"{type(error).__name__}: {error}"[:500]}
+            control.send(json.dumps(said).encode() + b"\n", socket.MSG_DONTWAIT)
+        raise
+    sys.exit(0 if over else 1)
 
 
-def _end(*_: object) -> None:
-    sys.exit(1)
+def _noted(*_: object) -> None:
+    """Let the loop see it."""

@@ -1,8 +1,8 @@
-"""The launcher: stands where the interpreter stood in the raylet's worker command, and has the worker forked.
+"""The launcher's work: stands where the interpreter stood in the raylet's worker command, and has the worker forked.
 
-Runs as `python -IS launcher …` with nothing but built-in modules and `protocol`: 6 ms. Whatever is not as it should
-be, it becomes the interpreter that it stands for: a cold start. It is never the forked process: that one speaks to
-it over the connection first (HERE) and goes on only when told (GO), so no worker is started twice or forgotten.
+Imports nothing but built-in modules and `protocol`: 6 ms. Whatever is not as it should be, it becomes the interpreter
+that it stands for: a cold start. It is never the forked process: that one speaks to it over the connection first (HERE)
+and goes on only when told (GO), so no worker is started twice or forgotten.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import os
 import sys
 
 from supervisors.forking.protocol import (
+    FIRST_WORD_WITHIN_S,
     FORK,
     GO,
     HERE,
     HERE_MARK,
     LAUNCH_WITHIN_S,
-    MalformedError,
+    WAIT_MARK,
     Request,
     encode,
     framed,
@@ -40,7 +41,7 @@ def launch(*, interpreter: str, socket_path: str, token: bytes) -> None:
         try:
             if _forked(arguments, socket_path, token):
                 return
-        except (OSError, MalformedError, ValueError):
+        except Exception:  # noqa: BLE001, S110  whatever it is
             pass  # the host tells why, where it knows; here is nobody to tell, and the cold start below is the answer
     os.execv(interpreter, [interpreter, *arguments])  # noqa: S606  the raylet's own command
 
@@ -58,23 +59,39 @@ def _forked(arguments: list[str], socket_path: str, token: bytes) -> bool:
     )
     frame = framed(token, FORK, encode(request))
     host = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)  # closed on exec, as every socket of Python's
-    host.settimeout(LAUNCH_WITHIN_S)
+    host.settimeout(FIRST_WORD_WITHIN_S)
     host.connect(socket_path)
+    if _owner(host) != os.getuid():
+        return False  # it would be told our environment, which holds secrets
     descriptors = b"".join(number.to_bytes(4, sys.byteorder) for number in _STANDARD)
     sent = host.sendmsg([frame], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, descriptors)])
     while sent < len(frame):
         sent += host.send(frame[sent:])
-    said = b""
-    while len(said) < HERE.size:
-        more = host.recv(HERE.size - len(said))
-        if not more:
-            return False
-        said += more
-    mark, _pid = HERE.unpack(said)
+    mark = _mark(host)
+    if mark == WAIT_MARK:
+        host.settimeout(LAUNCH_WITHIN_S)
+        mark = _mark(host)
     if mark != HERE_MARK:
         return False
     host.send(GO)
     return True
+
+
+def _mark(host: _socket.socket) -> bytes:
+    """Return what was said; b'' when the host let go."""
+    said = b""
+    while len(said) < HERE.size:
+        more = host.recv(HERE.size - len(said))
+        if not more:
+            return b""
+        said += more
+    return said[:1]
+
+
+def _owner(host: _socket.socket) -> int:
+    """Return who listens there, as the kernel knows it (unix(7), SO_PEERCRED): pid, user and group."""
+    raw = host.getsockopt(_socket.SOL_SOCKET, _socket.SO_PEERCRED, 12)
+    return int.from_bytes(raw[4:8], sys.byteorder)
 
 
 def _umask() -> int:

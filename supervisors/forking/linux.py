@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
+import select
 import signal
 import socket
 import struct
@@ -43,6 +45,31 @@ def peer(connection: socket.socket) -> tuple[int, int]:
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
     pid, uid, _ = _UCRED.unpack(raw)
     return pid, uid
+
+
+def as_limited_as(pid: int) -> None:
+    """Take over another process's resource limits and processors: Ray raises limits after our host has started.
+
+    Raises:
+        OSError: it has gone, or is not ours; ValueError: its limits are above what this process may have.
+
+    """
+    names = {name for name in dir(resource) if name.startswith("RLIMIT_")}
+    for limit in {getattr(resource, name) for name in names}:
+        theirs = resource.prlimit(pid, limit)
+        if theirs != resource.getrlimit(limit):
+            resource.setrlimit(limit, theirs)
+    processors = os.sched_getaffinity(pid)
+    if processors != os.sched_getaffinity(0):
+        os.sched_setaffinity(0, processors)
+
+
+def many_descriptors(count: int) -> None:
+    """Allow this process so many open descriptors, or as many as it may have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def few_arenas(count: int) -> None:
@@ -111,3 +138,10 @@ def kill(pidfd: int) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+def ended(pidfd: int, *, within_s: float) -> bool:
+    """Wait for the process to end; return whether it has."""
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(within_s * 1000.0))

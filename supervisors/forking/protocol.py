@@ -26,10 +26,14 @@ REQUEST_WITHIN_S: Final = 0.5
 PEERS_MAX: Final = 64
 # While the first template of a node still loads, workers wait for it: that is sooner than starting cold beside it.
 WARM_WAIT_S: Final = 8.0
-# What the launcher waits for the forked process to speak. Above WARM_WAIT_S: the host answers first.
+# What the launcher waits for the first word: longer than a host needs that has to give up a hanging template first,
+# much shorter than a pump can do without its process when the host itself hangs.
+FIRST_WORD_WITHIN_S: Final = 3.0
+# And for the forked process after it was told to wait. Above WARM_WAIT_S: the host answers first.
 LAUNCH_WITHIN_S: Final = 10.0
 # A template that has not forked within this has hung. Forking takes some 5 ms.
 FORK_WITHIN_S: Final = 1.0
+assert FIRST_WORD_WITHIN_S > 2.0 * FORK_WITHIN_S, "it may be told to send and to answer"
 assert LAUNCH_WITHIN_S > WARM_WAIT_S + FORK_WITHIN_S, "the host gives up before the launcher does"
 
 # What a request is for.
@@ -38,9 +42,11 @@ RELOAD: Final = 2
 STATUS: Final = 3
 KINDS: Final = (FORK, RELOAD, STATUS)
 
-# Answers on a launcher's connection: the forked process itself says HERE and its pid, and waits for GO.
+# Answers on a launcher's connection: the host says WAIT or COLD; the forked process itself says HERE and its pid, and
+# waits for GO.
 HERE: Final = Struct("!cI")
 HERE_MARK: Final = b"P"
+WAIT_MARK: Final = b"W"
 COLD_MARK: Final = b"C"
 GO: Final = b"G"
 

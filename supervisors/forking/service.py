@@ -6,11 +6,13 @@ Whatever goes wrong here ends in cold starts and one line in the log, never in a
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import secrets
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -22,7 +24,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from supervisors.forking import guard
-from supervisors.forking.host import retry_s
+from supervisors.forking.host import ALIVE_PERIOD_S, retry_s
 from supervisors.forking.protocol import RELOAD, STATUS, TOKEN_BYTES, framed
 from supervisors.forking.template import WORKER_SCRIPT
 from supervisors.process import descendants
@@ -35,13 +37,19 @@ _LISTENING_WITHIN_S: Final = 5.0
 _CHECK_WITHIN_S: Final = 5.0
 _STOP_WITHIN_S: Final = 5.0
 _PROVEN_S: Final = 60.0
-# The kernel's bounds for an interpreter line (older kernels: 127 bytes) and for a socket's path.
-_INTERPRETER_LINE_MAX: Final = 120
+# A host that has not said within this that it lives has hung. Its longest work, a template that hangs, takes 4 s.
+_SILENT_S: Final = 20.0
+_NODE_ENDED: Final = "its node has ended"
+_CHUNK: Final = 65_536
+assert _SILENT_S > 2.0 * ALIVE_PERIOD_S
+# The kernel's bound for a socket's path.
 _SOCKET_PATH_MAX: Final = 104
+_LAUNCHER: Final = str(Path(__file__).with_name("launcher.py"))
 # Ray's own name for "no job": JobID.nil() as the raylet writes it.
 NO_JOB: Final = "ffffffff"
 _TEMPLATE: Final = str(Path(__file__).with_name("template.py"))
-RELOAD_WITHIN_S: Final = 60.0
+# A little more than the host gives a template to load: the answer then says that it was too slow.
+RELOAD_WITHIN_S: Final = 65.0
 _ANSWER_BYTES_MAX: Final = 65_536
 
 
@@ -61,6 +69,19 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     socket: str
     token: str
 
+    def __post_init__(self) -> None:
+        """Refuse what is no token.
+
+        Raises:
+            ValueError: it is not in hexadecimal digits.
+
+        """
+        self.secret()
+
+    def secret(self) -> bytes:
+        """Return the token's bytes."""
+        return bytes.fromhex(self.token)
+
 
 class UnfitError(Exception):
     """Workers cannot be forked here; the text says why."""
@@ -75,13 +96,17 @@ class ForkedWorkers:
         self._log = log
         self._token = secrets.token_bytes(TOKEN_BYTES)
         self._socket_path = folder / "host"
-        self._launcher = folder / "launcher"
+        self._token_path = folder / "token"
+        self._command = [sys.executable, "-IS", _LAUNCHER, str(folder)]
         self._state_file: Path | None = None
         self._folder_lock: int | None = None
         self._node: bytes | None = None
         self._lock = threading.Lock()
         self._control: socket.socket | None = None
-        self._host: int | None = None
+        self._host: subprocess.Popen[bytes] | None = None
+        self._template: int | None = None
+        self._template_was_ready = False
+        self._last_words = ""
         self._listening = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="forked workers", daemon=True)
@@ -89,7 +114,7 @@ class ForkedWorkers:
     # ------------------------------------------------------------------ begin
 
     def prepare(self) -> None:
-        """Write the launcher, prove that it runs, start the host.
+        """Make the folder, prove that the launcher runs, start the host.
 
         Raises:
             UnfitError: workers will not be forked; nothing is left behind.
@@ -99,11 +124,9 @@ class ForkedWorkers:
         if reason:
             raise UnfitError(reason)
         try:
-            self._folder.mkdir(mode=0o700)
-            self._guard_folder()
-            self._write_launcher()
+            self._make_folder()
             checked = subprocess.run(
-                [self._launcher, "--check"],
+                [*self._command, "--check"],
                 capture_output=True,
                 text=True,
                 timeout=_CHECK_WITHIN_S,
@@ -122,33 +145,38 @@ class ForkedWorkers:
             raise UnfitError(f"the host does not listen within {_LISTENING_WITHIN_S:g} s")
 
     def _reason_of_paths(self) -> str:
-        line = f"#!{sys.executable} -IS"
-        if len(os.fsencode(line)) > _INTERPRETER_LINE_MAX or any(each.isspace() for each in sys.executable):
-            return f"the interpreter's path cannot stand in an interpreter line: {sys.executable}"
         if len(os.fsencode(self._socket_path)) > _SOCKET_PATH_MAX:
             return f"the path of a socket would be too long: {self._socket_path}"
-        if any(each.isspace() or each in "'\"\\" for each in str(self._launcher)):
-            return f"the launcher's path cannot stand in the raylet's command: {self._launcher}"
+        for path in self._command:
+            if any(each in "'\"\\" for each in path):
+                return f"a path cannot stand in the raylet's command: {path}"
         return ""
+
+    def _make_folder(self) -> None:
+        """Make it, owner-only, with the token in it; what is whole already stays.
+
+        The folder above it has to be ours: whoever could rename there could put another folder in this one's place.
+
+        Raises:
+            OSError: it cannot be made, or is not what we made.
+
+        """
+        _ours_alone(self._folder.parent)
+        with contextlib.suppress(FileExistsError):
+            self._folder.mkdir(mode=0o700)
+            self._guard_folder()
+        _ours_alone(self._folder)
+        token = self._token.hex().encode()
+        if _bytes_of(self._token_path) != token:  # none, or cut short by a full disk
+            self._token_path.unlink(missing_ok=True)
+            _write_private(self._token_path, token)
 
     def _guard_folder(self) -> None:
         """Hold a lock on it: whoever cleans up old files in /tmp leaves locked folders alone (tmpfiles.d(5))."""
-        self._folder_lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if self._folder_lock is not None:
+            os.close(self._folder_lock)
+        self._folder_lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
         fcntl.flock(self._folder_lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-
-    def _write_launcher(self) -> None:
-        """Write it readable by nobody else: it holds the token."""
-        text = (
-            f"#!{sys.executable} -IS\n"
-            "import sys\n"
-            f"sys.path.append({self._code_path!r})\n"
-            "from supervisors.forking.launch import launch\n"
-            f"launch(interpreter={sys.executable!r}, socket_path={str(self._socket_path)!r},"
-            f" token=bytes.fromhex({self._token.hex()!r}))\n"
-        )
-        descriptor = os.open(self._launcher, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o700)
-        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  (a descriptor with its mode)
-            file.write(text)
 
     def announce(self, data_dir: Path, name: str) -> None:
         """Let `calejo node reload` find the host (`name`: RUN_STATE or NODE_STATE).
@@ -158,23 +186,27 @@ class ForkedWorkers:
 
         """
         self._state_file = data_dir / name
-        state = State(socket=str(self._socket_path), token=self._token.hex())
         temporary = data_dir / f"{name}.{os.getpid()}"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123
-            file.write(msgspec.json.encode(state))
-        temporary.replace(self._state_file)
+        try:
+            temporary.unlink(missing_ok=True)
+            _write_private(temporary, msgspec.json.encode(self._state()))
+            temporary.replace(self._state_file)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _state(self) -> State:
+        return State(socket=str(self._socket_path), token=self._token.hex())
 
     # ------------------------------------------------------------------ the raylet
 
     def routed(self, command: Sequence[str]) -> list[str]:
         """Return the command of a raylet with our launcher in its worker command; any other command as it is."""
-        return [
-            _OPTION + str(self._launcher) + each.removeprefix(_OPTION + sys.executable)
-            if each.startswith(f"{_OPTION}{sys.executable} ")
-            else each
-            for each in command
-        ]
+        theirs = _OPTION + subprocess.list2cmdline([sys.executable]) + " "
+        ours = _OPTION + subprocess.list2cmdline(self._command) + " "
+        routed = [ours + each.removeprefix(theirs) if each.startswith(theirs) else each for each in command]
+        if routed == list(command):
+            self._log.warning("forked_workers_off", why="the raylet's command is another; workers start cold")
+        return routed
 
     def raylet_started(self, pid: int, environment: Mapping[str, str]) -> None:
         """Have the template loaded for the workers of that raylet."""
@@ -202,39 +234,57 @@ class ForkedWorkers:
         failures = 0
         while not self._stopping.is_set():
             began_s = time.monotonic()
-            why = self._one_host()
-            if self._stopping.is_set() or why == "node ended":
+            try:
+                why = self._one_host()
+            except Exception as error:  # noqa: BLE001  whatever it is, the next host may do better
+                why = f"{type(error).__name__}: {error}"
+            if self._stopping.is_set() or why == _NODE_ENDED:
                 return
             failures = 0 if time.monotonic() - began_s > _PROVEN_S else failures + 1
             self._log.warning("forking_host_lost", why=why)
             self._stopping.wait(retry_s(max(0, failures - 1)))
 
     def _one_host(self) -> str:
+        """Return why it ended."""
+        self._make_folder()
+        self._last_words = ""
         ours, theirs = socket.socketpair()
-        try:
+        with theirs:
             process = self._started(theirs)
-        except OSError as error:
-            ours.close()
-            return f"not started: {error}"
+        why = "an error of its owner's"
+        try:
+            why = self._served(process, ours)
         finally:
-            theirs.close()
+            with self._lock:
+                self._control = self._template = None
+            ours.close()  # it ends by this, if it can
+            if why:
+                process.kill()
+            status = process.wait()
+            with self._lock:
+                self._host = None
+        return why or (_NODE_ENDED if status == 0 else self._last_words or f"it ended with {status}")
+
+    def _served(self, process: subprocess.Popen[bytes], control: socket.socket) -> str:
+        """Return '' when the host has closed the connection, or why it is to be ended."""
         told = {
             "folder": str(self._folder),
             "socket": str(self._socket_path),
             "token": self._token.hex(),
             "template": [sys.executable, _TEMPLATE],
             "worker_script": str(WORKER_SCRIPT),
+            "again": self._template_was_ready,
         }
-        with ours:
-            with contextlib.suppress(OSError):
-                with self._lock:
-                    self._control, self._host = ours, process.pid
-                    ours.sendall(json.dumps(told).encode() + b"\n" + (self._node or b""))
-                self._hear(ours)
+        control.settimeout(_SILENT_S / 2.0)
+        try:
             with self._lock:
-                self._control = self._host = None
-        status = process.wait()
-        return "node ended" if status == 0 else f"it ended with {status}"
+                self._control, self._host = control, process
+                control.sendall(json.dumps(told).encode() + b"\n" + (self._node or b""))
+            return self._hear(control)
+        except TimeoutError:
+            return "it does not listen to its owner"
+        except OSError:  # it died before it had read everything
+            return ""
 
     def _started(self, control: socket.socket) -> subprocess.Popen[bytes]:
         start = f"import sys; sys.path.append({self._code_path!r}); from supervisors.forking.host import main; main()"
@@ -248,36 +298,56 @@ class ForkedWorkers:
             start_new_session=True,  # Ctrl-C is not for it: it ends after the workers that it forks
         )
 
-    def _hear(self, control: socket.socket) -> None:
-        with control.makefile("rb") as lines:
+    def _hear(self, control: socket.socket) -> str:
+        data = b""
+        silent = False
+        while True:
+            try:
+                more = control.recv(_CHUNK)
+            except TimeoutError:
+                if silent:
+                    return f"it has said nothing for {_SILENT_S:g} s"
+                silent = True  # not yet: after a pause of the whole machine both begin at the same moment
+                continue
+            if not more:
+                return ""
+            silent = False
+            *lines, data = (data + more).split(b"\n")
             for line in lines:
-                said = json.loads(line)
-                event = said.pop("event")
-                if event == "listening":
-                    self._listening.set()
-                elif event == "template_ready":
-                    self._log.info("forking_template_ready", **said)
-                else:
-                    self._log.warning(f"forking_{event}", **said)
+                self._heard(json.loads(line))
+            if lines and not (self._socket_path.exists() and self._token_path.exists()):
+                return f"somebody has emptied {self._folder}"
+
+    def _heard(self, said: dict[str, Any]) -> None:
+        match said.pop("event"):
+            case "listening":
+                self._listening.set()
+            case "alive":
+                pass
+            case "failed":
+                self._last_words = said["why"]
+            case "template_ready":
+                self._template = said["template"]
+                self._template_was_ready = True
+                self._log.info("forking_template_ready", **said)
+            case event:
+                self._log.warning(f"forking_{event}", **said)
 
     # ------------------------------------------------------------------ people
 
     def status(self) -> dict[str, Any]:
         """Return what the host says of itself (see `ask`)."""
-        return ask(State(socket=str(self._socket_path), token=self._token.hex()), STATUS)
+        return ask(self._state(), STATUS)
 
     def reload(self) -> dict[str, Any]:
         """Replace the template by one with the code that is on disk now (see `ask`)."""
-        return ask(State(socket=str(self._socket_path), token=self._token.hex()), RELOAD)
+        return ask(self._state(), RELOAD)
 
     def workers(self) -> list[int]:
         """Return the pids of the workers that host and templates forked: children of Ray's that it does not see."""
         with self._lock:
-            host = self._host
-        if host is None:
-            return []
-        direct = descendants(host)
-        return [pid for pid in direct if not _is_template(pid)]
+            host, template = self._host, self._template
+        return [] if host is None else [pid for pid in descendants(host.pid) if pid != template]
 
     def stop(self) -> None:
         """End host and template. Workers that they forked are not touched: end those first."""
@@ -288,7 +358,11 @@ class ForkedWorkers:
                     self._control.shutdown(socket.SHUT_RDWR)
         if self._thread.is_alive():
             self._thread.join(_STOP_WITHIN_S)
-        if self._state_file is not None:
+            with self._lock:
+                if self._host is not None:  # it hangs; its template ends with it
+                    self._host.kill()
+            self._thread.join(_STOP_WITHIN_S)
+        if self._state_file is not None and _state_in(self._state_file) == self._state():  # not a later one's
             self._state_file.unlink(missing_ok=True)
         self._remove_folder()
 
@@ -296,17 +370,37 @@ class ForkedWorkers:
         if self._folder_lock is not None:
             os.close(self._folder_lock)
             self._folder_lock = None
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # the host may be at the same work, or it is not ours
             for path in self._folder.iterdir():
                 path.unlink(missing_ok=True)
             self._folder.rmdir()
 
 
-def _is_template(pid: int) -> bool:
+def _ours_alone(path: Path) -> None:
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "is no folder of this user's alone", str(path))
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a new file that only its owner can read; never through a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with open(os.open(path, flags, 0o600), "wb") as file:  # noqa: PTH123  (a descriptor with its mode)
+        file.write(data)
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        return _TEMPLATE.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return path.read_bytes()
     except OSError:
-        return False
+        return b""
+
+
+def _state_in(path: Path) -> State | None:
+    try:
+        return msgspec.json.decode(_bytes_of(path), type=State)
+    except msgspec.DecodeError:
+        return None
 
 
 def prepared(
@@ -331,28 +425,28 @@ def prepared(
 
 def states_of(data_dir: Path) -> dict[str, State]:
     """Return where the hosts of this data directory's run and node listen, by file name."""
-    found = {}
-    for name in (RUN_STATE, NODE_STATE):
-        with contextlib.suppress(OSError, msgspec.DecodeError):
-            found[name] = msgspec.json.decode((data_dir / name).read_bytes(), type=State)
-    return found
+    found = {name: _state_in(data_dir / name) for name in (RUN_STATE, NODE_STATE)}
+    return {name: state for name, state in found.items() if state is not None}
 
 
 def ask(state: State, kind: int) -> dict[str, Any]:
     """Ask a host for its STATUS or a RELOAD. Blocks, a reload for some seconds.
 
     Raises:
-        OSError: nobody answers there.
+        OSError: nobody answers there, or not in whole sentences.
 
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(RELOAD_WITHIN_S)
         connection.connect(state.socket)
-        connection.sendall(framed(bytes.fromhex(state.token), kind))
+        connection.sendall(framed(state.secret(), kind))
         data = b""
         while len(data) < _ANSWER_BYTES_MAX and (more := connection.recv(_ANSWER_BYTES_MAX)):
             data += more
     if not data:
         raise ConnectionError("the host refused")
-    answer: dict[str, Any] = json.loads(data)
+    try:
+        answer: dict[str, Any] = json.loads(data)
+    except ValueError as error:
+        raise ConnectionError("the host ended while it answered") from error
     return answer

@@ -8,6 +8,8 @@ score, signals, environment), and then runs Ray's worker script as if it had bee
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import importlib.util
 import os
@@ -16,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import threading
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any, Final, NoReturn
@@ -65,7 +68,8 @@ def _random_sources() -> list[random.Random]:
 def main() -> None:
     """Load, say so, and fork until the host has gone."""
     number, parent = int(sys.argv[1]), int(sys.argv[2])
-    sys.path[0] = str(WORKER_SCRIPT.parent)
+    if not sys.flags.safe_path:  # PYTHONSAFEPATH: no script's folder is on the path then
+        sys.path[0] = str(WORKER_SCRIPT.parent)
     from supervisors.forking import guard, linux, preload  # noqa: PLC0415
     from supervisors.forking.wire import ClosedError, Wire  # noqa: PLC0415
 
@@ -118,12 +122,17 @@ def _serve(host: Any, code: CodeType, randoms: list[random.Random], number: int)
     message, body, descriptors = host.receive_all(within_s=None)
     if message["do"] == "fork":
         _one_thread()
-        pid = os.fork()
-        if pid == 0:
-            _be_a_worker(code, body, descriptors, randoms)
+        try:
+            pid = os.fork()
+        except OSError as error:  # no memory, too many processes: that is no fault of this one
+            answer: dict[str, Any] = {"cold": f"fork: {error.strerror}"}
+        else:
+            if pid == 0:
+                _be_a_worker(code, body, descriptors, randoms)
+            answer = {"pid": pid}
         for descriptor in descriptors:
             os.close(descriptor)
-        host.send({"pid": pid}, within_s=1.0)
+        host.send(answer, within_s=1.0)
         return
     more = _descriptors() - {0, 1, 2, number}
     if more:
@@ -141,41 +150,68 @@ def _be_a_worker(
     status = 1
     try:
         main_module = _born(body, descriptors, randoms)
+    except BaseException:  # noqa: BLE001  not told HERE: the launcher reads the end and starts cold
+        _tell(sys.exc_info()[1])
+        os._exit(1)
+    try:
         exec(code, main_module.__dict__)  # noqa: S102  Ray's own script, read from its own installation
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(bool(end.code))
-    except BaseException:  # noqa: BLE001  as the interpreter would
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001  as the interpreter would
+        _tell(error)
     finally:
         try:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            _end_as_the_interpreter_does()
         finally:
-            os._exit(status)
+            os._exit(status & 0xFF)
+
+
+def _tell(error: BaseException | None) -> None:
+    assert error is not None
+    with contextlib.suppress(Exception):  # nowhere to tell it
+        sys.excepthook(type(error), error, error.__traceback__)
+
+
+def _end_as_the_interpreter_does() -> None:
+    """Wait for its threads and call what is registered: Ray takes its leave of the raylet there (Py_FinalizeEx)."""
+    for end in (
+        vars(threading)["_shutdown"],
+        vars(atexit)["_run_exitfuncs"],
+        sys.stdout.flush,
+        sys.stderr.flush,
+    ):
+        try:
+            end()
+        except BaseException as error:  # noqa: BLE001  the interpreter too tells it and goes on
+            _tell(error)
 
 
 def _born(body: bytes, descriptors: list[int], randoms: list[random.Random]) -> ModuleType:
-    from supervisors.forking import birth  # noqa: PLC0415  loaded long before
+    """Become the worker. What can fail stands before the word to the launcher, which otherwise starts it cold."""
+    from supervisors.forking import birth, linux  # noqa: PLC0415  loaded long before
     from supervisors.forking.protocol import decode, signals_of  # noqa: PLC0415
 
     request = decode(body)
     _take_descriptors(descriptors)
+    launcher = socket.socket(fileno=_CONNECTION)
     if request.own_group:
         os.setpgid(0, 0)
     for each in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         if signal.getsignal(each) not in {signal.SIG_DFL, None} and each not in _PYTHONS_OWN:
             signal.signal(each, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, signals_of(request.signal_mask))
-    _wait_for_go()
     os.setpriority(os.PRIO_PROCESS, 0, request.nice)
     with open("/proc/self/oom_score_adj", "wb") as file:  # noqa: PTH123
         file.write(b"%d" % request.oom_score_adj)
+    linux.as_limited_as(linux.peer(launcher)[0])
     os.umask(request.umask)
     os.chdir(request.cwd)
     _environment(request.environment)
     for generator in randoms:
         generator.seed()
+    if "multiprocessing.process" in sys.modules:  # a key that the template drew at its import
+        sys.modules["multiprocessing.process"].current_process().authkey = os.urandom(32)
     birth.forked()
     sys.argv = [os.fsdecode(each) for each in request.argv]
     sys.stdin = sys.__stdin__ = open(0, closefd=False)  # type: ignore[misc]  # noqa: SIM115
@@ -185,6 +221,7 @@ def _born(body: bytes, descriptors: list[int], randoms: list[random.Random]) -> 
     main_module.__file__ = str(WORKER_SCRIPT)
     vars(main_module)["__builtins__"] = __builtins__
     sys.modules["__main__"] = main_module
+    _wait_for_go(launcher)
     return main_module
 
 
@@ -197,14 +234,16 @@ def _take_descriptors(descriptors: list[int]) -> None:
     high = [os.dup2(each, 100 + at, inheritable=False) for at, each in enumerate(descriptors)]
     for at, each in enumerate(high):
         os.dup2(each, at, inheritable=at < _CONNECTION)
-    os.closerange(_CONNECTION + 1, os.sysconf("SC_OPEN_MAX"))
+    for each in _descriptors() - {
+        *range(_CONNECTION + 1)
+    }:  # not all that there may be: that can be a billion
+        os.close(each)
 
 
-def _wait_for_go() -> None:
+def _wait_for_go(launcher: socket.socket) -> None:
     """Tell the launcher that this process lives; without its word there may be another worker of this id: end."""
     from supervisors.forking.protocol import GO, HERE, HERE_MARK  # noqa: PLC0415
 
-    launcher = socket.socket(fileno=_CONNECTION)
     try:
         launcher.send(HERE.pack(HERE_MARK, os.getpid()))
         poll = select.poll()

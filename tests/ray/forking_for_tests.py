@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import os
 import random
+import resource
 import signal
 import uuid
 from pathlib import Path
@@ -26,6 +28,12 @@ def sockets_of(pid: int) -> set[str]:
         if target.startswith(("socket:", "pipe:")):
             found.add(target)
     return found
+
+
+def limits_of(pid: int) -> dict[str, list[int]]:
+    """Return the soft and hard resource limits of a process."""
+    names = [name for name in dir(resource) if name.startswith("RLIMIT_")]
+    return {name: list(resource.prlimit(pid, getattr(resource, name))) for name in names}
 
 
 def threads_of(pid: int) -> int:
@@ -66,8 +74,14 @@ class Looker:
 
         return vars(actors.vocabulary).get("MARK")
 
+    async def leave_a_mark(self, path: str) -> None:
+        """End as Ray ends an actor; what is registered for the end of the interpreter makes a file."""
+        atexit.register(Path(path).touch)
+        ray.actor.exit_actor()  # type: ignore[no-untyped-call]
+
     async def draws(self) -> dict[str, object]:
         """Draw from every source of chance."""
+        import multiprocessing
         import secrets
         import ssl
         import tempfile
@@ -80,6 +94,7 @@ class Looker:
             "uuid": uuid.uuid4().hex,
             "secrets": secrets.token_hex(8),
             "openssl": ssl.RAND_bytes(8).hex(),
+            "multiprocessing": bytes(multiprocessing.current_process().authkey).hex(),
             "tempfile": next(tempfile._get_candidate_names()),  # type: ignore[attr-defined]
             "ray unique": UniqueID.from_random().hex(),
             "ray object": ObjectID.from_random().hex(),
@@ -98,6 +113,8 @@ class Looker:
             "oom": Path("/proc/self/oom_score_adj").read_text().strip(),
             "own group": os.getpgid(0) == os.getpid(),
             "umask": umask,
+            "limits": limits_of(os.getpid()),
+            "processors": sorted(os.sched_getaffinity(0)),
             "blocked": lines["SigBlk"].strip(),
             "ignored": lines["SigIgn"].strip(),
             "caught": lines["SigCgt"].strip(),

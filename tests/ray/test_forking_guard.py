@@ -14,6 +14,7 @@ import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -23,6 +24,7 @@ from supervisors.forking import guard
 from supervisors.forking.service import NO_JOB
 from supervisors.forking.template import WORKER_SCRIPT
 from supervisors.ray_session import RaySession
+from tests.ray.forking_for_tests import Looker
 
 pytestmark = pytest.mark.ray
 
@@ -77,11 +79,25 @@ def test_importing_ray_starts_nothing() -> None:
 
 
 def test_the_raylet_has_our_launcher_in_its_worker_command(ray_session: RaySession) -> None:
-    """SUP-8: and the real interpreter nowhere in it."""
+    """SUP-8: between the interpreter and setup_worker.py, which it drops in the raylet's place; no token in it."""
     node = vars(ray._private.worker)["_global_node"]
     pid = node.all_processes["raylet"][0].process.pid
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
     (option,) = [each for each in command if each.startswith("--python_worker_command=")]
     assert ray_session.temp_dir is not None
-    assert option.split()[0] == f"--python_worker_command={ray_session.temp_dir}/f/launcher"
-    assert sys.executable not in option.split()
+    launcher = str(Path(guard.__file__).with_name("launcher.py"))
+    folder = f"{ray_session.temp_dir}/f"
+    assert option.split()[:4] == [f"--python_worker_command={sys.executable}", "-IS", launcher, folder]
+    assert option.split()[4].endswith("/setup_worker.py")
+    assert (ray_session.temp_dir / "f" / "token").read_text() not in "".join(command)
+
+
+def test_a_runtime_environment_is_marked_as_we_know_it(ray_session: RaySession) -> None:
+    """SUP-8: --serialized-runtime-env-context= tells such a worker; it starts cold and has its environment."""
+    options: dict[str, Any] = {"num_cpus": 0, "runtime_env": {"env_vars": {"CALEJO_MARK": "1"}}}
+    remote: Any = ray.remote(**options)(Looker)
+    handle = remote.remote()
+    facts = ray.get(handle.facts.remote(), timeout=60)
+    assert facts["birth"] == "cold"
+    assert facts["environment"]["CALEJO_MARK"] == "1"
+    ray.kill(handle)

@@ -30,6 +30,9 @@ def test_missed_periods_are_those_without_a_newly_accepted_setpoint() -> None:
     before = [pump("a", 10), pump("b", 65_530), pump("c", 5)]
     after = [pump("a", 108), pump("b", 94), pump("c", 106), pump("new", 1)]
     assert missed_of(before, after, periods=100) == [2, 0, 0]
+    assert missed_of(before, [pump("a", 108), pump("b", 65_529)], periods=100) == [2, 100, 100], (
+        "leapt, and gone"
+    )
 
 
 def test_the_database_holds_every_pump_with_limits_and_a_plan(tmp_path: Path) -> None:

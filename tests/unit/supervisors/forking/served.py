@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from supervisors.forking.host import Host
-from supervisors.forking.protocol import FORK, HERE, STATUS, Request, encode, framed
+from supervisors.forking.protocol import FORK, HERE, RELOAD, STATUS, WAIT_MARK, Request, encode, framed
 
 ROOT = Path(__file__).parents[4]
 SCRIPT = "/ray/_private/workers/default_worker.py"
@@ -44,6 +44,11 @@ while True:
         os._exit(0)
     if how == "hangs":
         time.sleep(600)
+    if message["do"] == "fork" and how == "full":
+        for each in descriptors:
+            os.close(each)
+        wire.send({{"cold": "fork: Cannot allocate memory"}}, within_s=1.0)
+        continue
     if message["do"] == "fork":
         launcher = socket.socket(fileno=descriptors[3])
         launcher.send(HERE.pack(HERE_MARK, os.getpid()))
@@ -57,7 +62,7 @@ while True:
 class Served:
     """One host in a thread of the test's process."""
 
-    def __init__(self, folder: Path, how: str = "") -> None:
+    def __init__(self, folder: Path, how: str = "", *, again: bool = False) -> None:
         self.folder = folder
         self.path = folder / "host"
         self.token = secrets.token_bytes(32)
@@ -73,6 +78,7 @@ class Served:
             "token": self.token.hex(),
             "template": [sys.executable, str(template)],
             "worker_script": SCRIPT,
+            "again": again,
         }
         self.host = Host(theirs, told)
         self._theirs = theirs
@@ -123,7 +129,8 @@ class Served:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 socket.send_fds(connection, [frame], [null.fileno()] * descriptors)
             try:
-                return connection.recv(HERE.size)
+                said = connection.recv(HERE.size)
+                return connection.recv(HERE.size) if said[:1] == WAIT_MARK else said
             except ConnectionResetError:
                 return b""
 
@@ -131,8 +138,14 @@ class Served:
         return self.ask(framed(self.token, FORK, self.request(**changes)))
 
     def status(self) -> dict[str, Any]:
+        return self._asked(STATUS)
+
+    def reload(self) -> dict[str, Any]:
+        return self._asked(RELOAD)
+
+    def _asked(self, kind: int) -> dict[str, Any]:
         with self.connect() as connection:
-            connection.sendall(framed(self.token, STATUS))
+            connection.sendall(framed(self.token, kind))
             answer: dict[str, Any] = json.loads(connection.makefile("rb").read())
             return answer
 
@@ -147,8 +160,8 @@ class Served:
 
 
 @contextlib.contextmanager
-def served(folder: Path, how: str = "", *, node: bool = True) -> Iterator[Served]:
-    host = Served(folder / "f", how)
+def served(folder: Path, how: str = "", *, node: bool = True, again: bool = False) -> Iterator[Served]:
+    host = Served(folder / "f", how, again=again)
     try:
         if node:
             host.node()

@@ -5,8 +5,10 @@ Goal: nobody else has it fork, and its own launchers always get an answer.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -15,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from supervisors.forking import host as host_module
 from supervisors.forking import protocol
 from supervisors.forking.host import retry_s
+from supervisors.forking.loaded import LOG_BYTES_MAX
 from supervisors.forking.protocol import COLD_MARK, FORK, HEAD, HERE, HERE_MARK, framed
 from supervisors.process import alive
 from tests.unit.supervisors.forking.served import served
@@ -40,6 +44,14 @@ def test_a_launcher_with_the_token_has_a_worker_forked(tmp_path: Path) -> None:
         assert pid == host.status()["template"]
         assert host.status()["forked"] == 1
         assert host.status()["cold"] == {}
+
+
+def test_after_a_host_that_died_nobody_waits_for_a_template(tmp_path: Path) -> None:
+    """SUP-8: what is started then is a process that died: cold is sooner than a template that has to load first."""
+    with served(tmp_path, "slow", again=True) as host:
+        assert _mark(host.fork()) == COLD_MARK
+        host.until(lambda: host.status()["template"])
+        assert _mark(host.fork()) == HERE_MARK
 
 
 def test_the_socket_is_for_its_owner_alone(tmp_path: Path) -> None:
@@ -164,6 +176,92 @@ def test_a_template_that_hangs_is_killed_and_the_launcher_let_go(tmp_path: Path)
         assert host.fork() == b""
         host.until(lambda: not alive(pid))
         assert host.status()["cold"] == {"the template did not fork": 1}
+
+
+def test_a_machine_without_memory_costs_no_template(tmp_path: Path) -> None:
+    """SUP-8: a fork that the kernel refuses: cold, with its reason; the template is not to blame."""
+    with served(tmp_path, "full") as host:
+        assert host.fork() == b""
+        assert host.status()["cold"] == {"fork: Cannot allocate memory": 1}
+        assert host.status()["templates_lost"] == 0
+
+
+def test_a_template_that_cannot_be_started_is_tried_again(tmp_path: Path) -> None:
+    """SUP-8: no memory, no disk, an interpreter that is being replaced: the host lives, workers start cold."""
+    with served(tmp_path, node=False) as host:
+        command = host.host._told["template"]
+        host.host._told["template"] = ["/no/interpreter"]
+        before = _descriptors()
+        host.node()
+        host.until(lambda: host.event("template_lost"))
+        assert "not started" in (host.event("template_lost") or {})["why"]
+        host.until(lambda: _descriptors() == before + 1)  # the raylet's
+        assert _mark(host.fork()) == COLD_MARK
+        host.host._told["template"] = command
+        host.until(lambda: host.status()["template"])
+        assert _mark(host.fork()) == HERE_MARK
+
+
+def test_a_reload_never_brings_code_that_was_read_before(tmp_path: Path) -> None:
+    """SUP-8: asked for while a template loads: that one began before, another takes its place."""
+    with served(tmp_path, "slow") as host:
+        host.until(lambda: host.host._loading)
+        loading = host.host._loading
+        assert loading is not None
+        said = host.reload()
+        assert said["why"] == ""
+        assert said["reloads"] == 1
+        assert said["template"] not in {None, loading.process.pid}
+        assert not alive(loading.process.pid)
+        assert said["templates_lost"] == 0
+
+
+def test_a_reload_that_is_none_says_so(tmp_path: Path) -> None:
+    """SUP-8: a host without a node, or with one that has ended, has nothing to reload."""
+    with served(tmp_path, node=False) as host:
+        assert "serves no node" in host.reload()["why"]
+        ended = subprocess.Popen([sys.executable, "-c", ""])
+        ended.communicate()
+        host.node(ended.pid)
+        host.until(lambda: host.event("off"))
+        assert host.reload()["why"] == "the raylet has ended"
+        assert _mark(host.fork()) == COLD_MARK
+
+
+def test_what_waits_and_what_is_written_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SUP-8: launchers that wait for the first template; what templates print in months of failing."""
+    monkeypatch.setattr(host_module, "_PARKED_MAX", 0)
+    with served(tmp_path, node=False) as host:
+        log = host.folder / "template.log"
+        log.write_bytes(b"x" * (LOG_BYTES_MAX + 1))
+        assert _mark(host.fork()) == COLD_MARK
+        assert host.status()["cold"] == {"too many wait for the template": 1}
+        host.node()
+        host.until(lambda: host.status()["template"])
+        assert log.stat().st_size == 0
+
+
+def test_it_waits_for_no_owner_that_is_stopped(tmp_path: Path) -> None:
+    """SUP-8: Ctrl-Z on `calejo run`: its host serves on, however much there would be to tell."""
+    with served(tmp_path, node=False) as host:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            told = host.host._told | {"socket": str(tmp_path / "another")}
+            deaf = host_module.Host(theirs, told)
+            for _ in range(2_000):
+                deaf._say("refused", why="x" * 500)
+            deaf.close()
+            lines = ours.recv(1 << 22).splitlines()
+            assert 1 < len(lines) < 2_000
+            assert all(json.loads(line)["event"] == "refused" for line in lines), "no half a line"
+
+
+def test_it_tells_its_owner_that_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SUP-8: without a request and without a template."""
+    monkeypatch.setattr(host_module, "_HEALTH_PERIOD_S", 0.05)
+    monkeypatch.setattr(host_module, "ALIVE_PERIOD_S", 0.1)
+    with served(tmp_path, node=False) as host:
+        host.until(lambda: len([each for each in host.events if each["event"] == "alive"]) > 2)
 
 
 def test_it_ends_with_its_node_and_with_its_owner(tmp_path: Path) -> None:
