@@ -46,6 +46,7 @@ OURS: Final = (
     "storage.history",
     "storage.latches",
     "storage.modes",
+    "storage.timers",
     "storage.readers",
     "storage.spool",
     "storage.topology_file",
