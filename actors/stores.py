@@ -6,13 +6,14 @@ a coroutine that runs elsewhere, what is not a coroutine is a small local file.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from actors.vocabulary import Instant, InvalidRow, SiteConfig
 from actors.vocabulary.durable import Epoch, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
+from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
 from actors.vocabulary.records import (
     AlarmRecord,
     FeedbackRow,
@@ -184,4 +185,34 @@ class HistoryReader(Protocol):
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
         """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
+        ...
+
+
+class LimitsStore(Protocol):
+    """Limits with approval in the database (SAF-6). No control actor has one: whoever asks waits for the database."""
+
+    async def book(self, pump_id: str) -> LimitsBook:
+        """Return what is in force for a pump, its envelope and its open proposals; raise UnknownSubjectError."""
+        ...
+
+    async def change(
+        self, pump_id: str, decide: Callable[[LimitsBook], Outcome], *, proposal_id: str
+    ) -> Outcome:
+        """Have the pure `decide` judge the pump's book, and write what it says, all of it or nothing."""
+        ...
+
+    async def proposals(
+        self, *, pump_id: str | None = None, states: Collection[ProposalState] = ()
+    ) -> Sequence[LimitProposal]:
+        """Return proposals, the newest first, bounded."""
+        ...
+
+    async def proposal(self, proposal_id: str) -> LimitProposal | None:
+        """Return one proposal, or None."""
+        ...
+
+    async def history(
+        self, pump_id: str, *, before: int | None = None, version: int | None = None
+    ) -> Sequence[LimitVersion]:
+        """Return what ever stood in the limits table for a pump, the newest first, bounded."""
         ...

@@ -14,11 +14,12 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import LatchStore
-from actors.vocabulary import DeviceError, Severity, UnavailableError
+from actors.stores import LatchStore, LimitsStore
+from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
 from api.app import health_application, rest_application
+from api.limits import Limits
 from api.server import HttpServer, bind_loopback
 from api.service import Service
 from api.sources import Sources, TopologyMemory
@@ -32,13 +33,23 @@ _KEEP: Final = "keep"
 _KEEP_PERIOD_S: Final = 1.0
 _TOPOLOGY: Final = "topology"
 _TOPOLOGY_PERIOD_S: Final = 5.0
+_LIMITS: Final = "limits"
+_LIMITS_PERIOD_S: Final = 60.0
 
 
 class ApiActor:
-    """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another."""
+    """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
+
+    `limits` None: nothing of limits can be asked or changed here.
+    """
 
     def __init__(
-        self, ports: Ports, start: WorkerStart, latches: LatchStore, memory: TopologyMemory | None = None
+        self,
+        ports: Ports,
+        start: WorkerStart,
+        latches: LatchStore,
+        memory: TopologyMemory | None = None,
+        limits: LimitsStore | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
@@ -51,11 +62,13 @@ class ApiActor:
         self._service = Service(
             sources=self._sources,
             stops=self._stops,
+            limits=Limits(self._sources, limits, clock=ports.clock),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
         )
         self._servers: list[tuple[str, HttpServer]] = []
+        self._sweeping = False
 
     async def start(self) -> None:
         """Bind both ports and serve.
@@ -88,6 +101,7 @@ class ApiActor:
             log.info("serving", what=name, port=server.port)
         self._ports.timers.every(_KEEP_PERIOD_S, Tick(what=_KEEP))
         self._ports.timers.every(_TOPOLOGY_PERIOD_S, Tick(what=_TOPOLOGY), first_after_s=0.0)
+        self._ports.timers.every(_LIMITS_PERIOD_S, Tick(what=_LIMITS))
 
     async def stop(self) -> None:
         """Let running requests end, then free both ports."""
@@ -111,6 +125,12 @@ class ApiActor:
             except UnavailableError as error:
                 self._ports.log.info("topology_not_refreshed", error=str(error))
             return
+        if what == _LIMITS:
+            if not self._sweeping:
+                # Beside the mailbox: a database that is slow must not look like an API that hangs.
+                self._sweeping = True
+                self._ports.tasks.spawn(self._sweep_limits(), name="limits")
+            return
         now, subject = self._ports.clock.now(), str(self._ports.address)
         why = await self._stops.keep(now)
         if why:
@@ -119,6 +139,15 @@ class ApiActor:
             self._conditions.clear("latch_not_durable", subject)
         for news in self._conditions.news(now):
             self._ports.directory.ref(ALARM).tell(news)
+
+    async def _sweep_limits(self) -> None:
+        try:
+            if count := await self._service.limits.sweep():
+                self._ports.log.info("limit_proposals_closed", count=count)
+        except CalejoError as error:
+            self._ports.log.info("limit_proposals_not_swept", error=str(error))
+        finally:
+            self._sweeping = False
 
     def _record(self, records: Iterable[Record]) -> None:
         self._outbox.put(*records)

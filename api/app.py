@@ -16,6 +16,7 @@ from actors.runtime import Log
 from actors.vocabulary import CallerError, DeviceError, InvalidValueError, RefusedError, UnknownSubjectError
 from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
 from api.health import HEALTH_HANDLERS
+from api.limit_routes import LIMIT_HANDLERS
 from api.routes import HANDLERS
 from api.service import Service
 
@@ -31,7 +32,7 @@ AnyRequest = Request[Any, Any, Any]
 def rest_application(service: Service, *, version: str, log: Log) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=HANDLERS)],
+        route_handlers=[Router(path="/api/v1", route_handlers=[*HANDLERS, *LIMIT_HANDLERS])],
         openapi_config=OpenAPIConfig(
             title="Calejo",
             version=version,

@@ -26,7 +26,9 @@ from actors.vocabulary import (
     StationConfig,
 )
 from actors.vocabulary.ids import checked_id
-from api.guard import BODY_KEY
+from api.handling import peer_of as _peer
+from api.handling import service_of as _service
+from api.handling import strictly as _strictly
 from api.service import Service
 from api.sources import find_pump, find_station
 from api.stop_answers import ClearAnswer, EndpointAnswer, StopAnswer, StoppedPump, checked_text
@@ -359,27 +361,6 @@ async def discover(state: State) -> dict[str, Any]:
     }
 
 
-def _service(state: State) -> Service:
-    service = state["service"]
-    assert isinstance(service, Service)
-    return service
-
-
-def _strictly(request: Request[Any, Any, State], kind: type[msgspec.Struct]) -> None:
-    """Refuse a body that Litestar only understood by guessing, such as a speed sent as text or as `true`.
-
-    Raises:
-        InvalidValueError: a value has another type than the documented one.
-
-    """
-    scope: Any = request.scope
-    try:
-        msgspec.json.decode(scope[BODY_KEY], type=kind)
-    except msgspec.ValidationError as error:
-        expectation, _, where = str(error).partition(" - at `$")
-        raise InvalidValueError(f"{where.strip('`.') or 'body'}: {expectation}") from None
-
-
 async def _found(state: State, pump_id: str) -> tuple[Service, SiteConfig, StationConfig, PumpConfig]:
     service = _service(state)
     return service, *find_pump(await service.sources.topology(), checked_id(pump_id, place="pump_id"))
@@ -391,10 +372,6 @@ async def _around(
     return await asyncio.gather(
         service.sources.endpoints(site), _or_why(service.sources.station_decisions(station))
     )
-
-
-def _peer(request: Request[Any, Any, State]) -> str:
-    return "" if request.client is None else f"{request.client.host}:{request.client.port}"
 
 
 HANDLERS: Final = [

@@ -11,6 +11,7 @@ from actors.messages import SetMode
 from actors.runtime import Clock
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
+from api.limits import Limits
 from api.sources import Sources
 from api.stops import Stops
 
@@ -25,6 +26,7 @@ class Service:
         *,
         sources: Sources,
         stops: Stops,
+        limits: Limits,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
@@ -32,6 +34,7 @@ class Service:
         self.data_dir = data_dir
         self.sources = sources
         self.stops = stops
+        self.limits = limits
         self.clock = clock
         self._record = record
         self._done: dict[str, None] = {}

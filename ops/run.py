@@ -29,8 +29,8 @@ from ops.rundir import DataDirectory, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
 
 if TYPE_CHECKING:
-    from supervisors.ray_runtime import RayRuntime
-    from supervisors.ray_session import RaySession
+    from supervisors.on_ray.runtime import RayRuntime
+    from supervisors.on_ray.session import RaySession
     from supervisors.root_keeper import RootKeeper
 
 _STOP_BUDGET_S: Final = 6.0  # with the plant and Ray itself, all has to end within 15 s
@@ -129,7 +129,7 @@ def _with_ray(
     if stop.asked:
         return DONE, True
     # Ray costs a second to import and some to start: only when everything else is known to be good.
-    from supervisors.ray_session import NAMESPACE, connect
+    from supervisors.on_ray.session import NAMESPACE, connect
 
     tell.say("starting Ray" if address is None else f"joining Ray at {address}")
     try:

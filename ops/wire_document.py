@@ -25,7 +25,8 @@ _INTRODUCTION: Final = """\
 # The wire: what a PLC and a SCADA system read and write
 
 Made from the code by `python -m ops.wire_document`; a test holds the two together. The places of your own plant are
-printed by `calejo tags` (table or JSON): take addresses from there, never by hand from this page.
+printed by `calejo tags`, also as import files for SCADA systems ([commissioning.md](commissioning.md)): take addresses
+from there, never by hand from this page. `calejo plc st STATION` gives the controller's side as Structured Text.
 
 - Modbus TCP: one unit id per station (`pump_stations.modbus_unit_id`), zero-based addresses, most significant word
   first, value = raw x scale. A pump's registers begin at 100 + 50 x slot; its slot is given once and never reused.

@@ -327,6 +327,7 @@ def tags(site: SiteConfig) -> list[dict[str, Any]]:
             "point": point.point,
         }
         last = {"unit": point.unit or None, "access": point.access.value}
+        told = {"description": point.description}
         for place in point.places:
             modbus = {
                 "protocol": "modbus",
@@ -337,7 +338,7 @@ def tags(site: SiteConfig) -> list[dict[str, Any]]:
                 "type": "bool" if place.raw == "bit" else place.raw,
                 "scale": place.scale,
             }
-            rows.append({**common, **modbus, **last, "node_id": None})
+            rows.append({**common, **modbus, **last, "node_id": None, **told})
         opcua = {
             "protocol": "opcua",
             "unit_id": None,
@@ -347,5 +348,5 @@ def tags(site: SiteConfig) -> list[dict[str, Any]]:
             "type": _OPCUA_TYPES[point.type],
             "scale": 1.0,
         }
-        rows.append({**common, **opcua, **last, "node_id": point.node_id})
+        rows.append({**common, **opcua, **last, "node_id": point.node_id, **told})
     return rows

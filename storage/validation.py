@@ -20,6 +20,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
 )
+from actors.vocabulary.limits import LIMIT_KEYS, NEEDED_LIMITS, Tighter
 from storage.cells import (
     BadCellError,
     Row,
@@ -43,40 +44,7 @@ NEEDED_RATINGS: Final[Mapping[ControlType, tuple[str, ...]]] = {
     # The affinity law starts from a known point (CTL-2).
     ControlType.POWER_CONTROLLED: ("rated_power_kw", "rated_speed_hz"),
 }
-NEEDED_LIMITS: Final[Mapping[ControlType, tuple[str, ...]]] = {
-    ControlType.DIRECT_SPEED: (),
-    # SQLite stores NaN as NULL: without these, a level that was meant to be a limit would silently be none.
-    ControlType.LEVEL_CONTROLLED: (
-        "level_min_m",
-        "level_max_m",
-        "level_dry_run_m",
-        "level_dry_run_reset_m",
-        "level_emergency_high_m",
-        "level_emergency_high_reset_m",
-    ),
-    ControlType.POWER_CONTROLLED: ("max_power_kw",),
-}
-
-# In which direction a limit becomes wider than its envelope.
-_NOT_ABOVE: Final = (
-    "level_max_m",
-    "level_emergency_high_m",
-    "level_emergency_high_reset_m",
-    "max_power_kw",
-    "max_flow_m3h",
-    "max_rate_hz_per_s",
-    "max_starts_per_hour",
-    "max_run_s",
-)
-_NOT_BELOW: Final = (
-    "level_min_m",
-    "level_dry_run_m",
-    "level_dry_run_reset_m",
-    "min_flow_m3h",
-    "min_run_s",
-    "min_rest_s",
-)
-assert set(_NOT_ABOVE) | set(_NOT_BELOW) == set(LIMIT_COLUMNS)
+assert set(LIMIT_KEYS) == {"hard_min_speed_hz", "hard_max_speed_hz", *LIMIT_COLUMNS}
 
 
 def build(
@@ -192,7 +160,7 @@ def _pump(
             raise BadCellError(column, f"{control_type} needs a value")
     slot = whole(row, "wire_slot", low=0)
     assert slot is not None
-    limits, notes = _applied(pump_id, control_type, limits_of.get(pump_id, []), envelope_of.get(pump_id))
+    limits, notes = in_force(pump_id, control_type, limits_of.get(pump_id, []), envelope_of.get(pump_id))
     config = PumpConfig(
         pump_id=pump_id,
         station_id=identifier(row, "station_id"),
@@ -211,7 +179,7 @@ def _pump(
     return config, notes
 
 
-def _applied(
+def in_force(
     pump_id: str, control_type: ControlType, rows: Sequence[Row], envelope: Row | None
 ) -> tuple[SafetyLimits | None, list[InvalidRow]]:
     """Return the limits in force: the highest version that is approved and valid; and a note where there is none."""
@@ -252,12 +220,10 @@ def _limits(row: Row, control_type: ControlType, envelope: Row) -> SafetyLimits:
     if not low < high:
         raise BadCellError("hard_min_speed_hz", f"{low:g} Hz is not below hard_max_speed_hz {high:g} Hz")
     _ordered(values)
-    _inside("hard_min_speed_hz", low, "min_speed_hz", envelope, wider_when_above=False)
-    _inside("hard_max_speed_hz", high, "max_speed_hz", envelope, wider_when_above=True)
-    for column in _NOT_ABOVE:
-        _inside(column, values[column], column, envelope, wider_when_above=True)
-    for column in _NOT_BELOW:
-        _inside(column, values[column], column, envelope, wider_when_above=False)
+    speeds: dict[str, float | None] = {"hard_min_speed_hz": low, "hard_max_speed_hz": high}
+    for column, value in {**speeds, **values}.items():
+        key = LIMIT_KEYS[column]
+        _inside(column, value, key.bound, envelope, wider_when_above=key.tighter is Tighter.LOWER)
     starts = values.pop("max_starts_per_hour")
     del values["max_rate_hz_per_s"]
     return SafetyLimits(

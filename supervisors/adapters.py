@@ -15,6 +15,7 @@ from actors.stores import (
     FeedbackReader,
     HistoryReader,
     JoinedLatchStore,
+    LimitsStore,
     ModeStore,
     PlanReader,
     RecordSpool,
@@ -140,6 +141,15 @@ def history(ports: Ports, start: WorkerStart) -> HistoryReader:
     from storage.history import History
 
     return History(_database(ports, start, Access.READ, as_writer=True))
+
+
+def limits(ports: Ports, start: WorkerStart) -> LimitsStore:
+    """Return limits with approval: read and changed with the writer's role, by two pools of its own."""
+    from storage.engine import Access
+    from storage.limits import DatabaseLimits
+
+    reader = _database(ports, start, Access.READ, as_writer=True)
+    return DatabaseLimits(reader, _database(ports, start, Access.WRITE))
 
 
 def endpoint_server(start: WorkerStart) -> EndpointServer:

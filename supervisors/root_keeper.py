@@ -12,8 +12,8 @@ from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, RefusedError, UnavailableError
 from actors.vocabulary.ids import ROOT
 from actors.vocabulary.settings import LIVENESS_DEADLINE_S, LIVENESS_PERIOD_S
+from supervisors.on_ray.runtime import RayRuntime
 from supervisors.process import SystemClock
-from supervisors.ray_runtime import RayRuntime
 from supervisors.restart_types import ChildState
 from supervisors.runtime import HostStats, Life, StartOrder, settings_mark
 

@@ -11,7 +11,7 @@ import pytest
 from actors.vocabulary import Settings
 
 if TYPE_CHECKING:
-    from supervisors.ray_session import RaySession
+    from supervisors.on_ray.session import RaySession
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +21,7 @@ def ray_settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="session")
 def ray_session(ray_settings: Settings) -> Iterator[RaySession]:
-    from supervisors.ray_session import connect  # Ray costs a second: only for who needs it
+    from supervisors.on_ray.session import connect  # Ray costs a second: only for who needs it
 
     session = connect(
         ray_settings,
@@ -36,8 +36,8 @@ def ray_session(ray_settings: Settings) -> Iterator[RaySession]:
 
 def beside(session: RaySession, settings: Settings, *, make: str) -> RaySession:
     """Return a session of its own on the same Ray, for another data directory; only the first one ends Ray."""
-    from supervisors.ray_session import RaySession
-    from supervisors.ray_worker import WorkerSetup
+    from supervisors.on_ray.session import RaySession
+    from supervisors.on_ray.setup import WorkerSetup
 
     setup = WorkerSetup(
         namespace=f"calejo-{secrets.token_hex(4)}",

@@ -39,7 +39,7 @@ def command(arguments: argparse.Namespace) -> int:
     if json_file is not None and not json_file.resolve().parent.is_dir():
         raise ExitError(FAILED, f"--json {json_file}: there is no such folder")
     # First of all that imports ray: it sets what Ray reads from the environment at its import.
-    importlib.import_module("supervisors.ray_session")
+    importlib.import_module("supervisors.on_ray.session")
     from ops.bench.measure import Bench
     from ops.bench.report import tables
 

@@ -45,8 +45,8 @@ from storage.models import (
 )
 from storage.models.configuration import LIMIT_COLUMNS
 from storage.urls import parsed
+from supervisors.on_ray.directory import RayDirectory
 from supervisors.process import SystemClock
-from supervisors.ray_directory import RayDirectory
 
 PUMPS_OF_A_STATION: Final = 10
 PUMPS_MAX: Final = 500

@@ -33,9 +33,9 @@ from ops.bench.report import (
 )
 from ops.cli.exits import FAILED, ExitError
 from ops.rundir import RunFile
+from supervisors.on_ray.directory import RayDirectory
+from supervisors.on_ray.session import connect
 from supervisors.process import SystemClock, descendants
-from supervisors.ray_directory import RayDirectory
-from supervisors.ray_session import connect
 from supervisors.spec import Intensity
 
 RATES_HZ: Final = (1.0, 10.0)

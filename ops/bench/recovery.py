@@ -18,7 +18,7 @@ from actors.vocabulary import Address, CalejoError, Role
 from actors.vocabulary.ids import ROOT
 from ops.bench.bare import boot_ns
 from ops.rundir import RunFile
-from supervisors.ray_directory import RayDirectory
+from supervisors.on_ray.directory import RayDirectory
 
 _NS_PER_S: Final = 1_000_000_000
 # How finely the moment of an answer is known; a ping under way answers at once.

@@ -14,6 +14,7 @@ from supervisors.roles import memory_path
 from supervisors.tree import port_refusals
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from ops.rundir import RunFile
@@ -40,7 +41,7 @@ def write_coils(
     Units and coils of two sites look alike, so nothing is written for a site that has no endpoint of its own or
     is not surely the one (`holder`) that the common ports serve: it could stop a pump of another site.
     """
-    unserved = _unserved(topology, run, holder)
+    dark = unserved([site.site_id for site in topology.sites], run, holder)
     done: list[dict[str, Any]] = []
     for site in topology.sites:
         ports = run.site_ports.get(site.site_id)
@@ -52,7 +53,7 @@ def write_coils(
             place = next((place for place in point.places if place.table == "coil"), None)
             if place is None:
                 continue
-            why = unserved.get(site.site_id)
+            why = dark.get(site.site_id)
             if why is not None:
                 done.append({"place": point.path, "result": f"not served by any endpoint ({why})"})
                 continue
@@ -61,19 +62,18 @@ def write_coils(
     return done
 
 
-def _unserved(topology: Topology, run: RunFile, holder: str | None) -> dict[str, str]:
+def unserved(site_ids: Sequence[str], run: RunFile, holder: str | None) -> dict[str, str]:
     """Return the sites that no endpoint serves, or perhaps none, each with the reason: by the tree's own rule."""
     common = PortSettings(host=_split(run.modbus)[0], opcua=_port(run.opcua), modbus=_split(run.modbus)[1])
     own = {
         site_id: SiteSettings(ports=PortSettings(host=each.host, opcua=each.opcua, modbus=each.modbus))
         for site_id, each in run.site_ports.items()
     }
-    site_ids = [site.site_id for site in topology.sites]
     candidates = [site_id for site_id in site_ids if site_id not in own]
     if holder not in candidates and len(candidates) > 1:
         # Whoever had them keeps them, and the file that says who cannot be read or is of another plant.
         return dict.fromkeys(candidates, "which site has the common ports is not known")
-    return port_refusals(Settings(data_dir="", ports=common, sites=own), site_ids, holder=holder)
+    return port_refusals(Settings(data_dir="", ports=common, sites=own), list(site_ids), holder=holder)
 
 
 def _concerns(point: Point, site_id: str, scope: Scope, scope_id: str) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
 from ops.cli.exits import FAILED, ExitError
+from ops.cli.kit_parser import add_kit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,7 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands, common)
     _add_estop(commands, common, data)
     _add_mode(commands, common, data)
+    _add_limits(commands, common, data)
     _add_views(commands, common, data)
+    add_kit(commands, common, duration_s)
     _add_config(commands, common, data)
     _add_node(commands, common, data)
     return parser
@@ -189,6 +192,54 @@ def _add_mode(
     setting.add_argument("--reason", default="")
 
 
+def _add_limits(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    data: argparse.ArgumentParser,
+) -> None:
+    limits = commands.add_parser("limits", help="limits of a pump: propose, approve, show")
+    verbs = limits.add_subparsers(required=True)
+
+    def verb(name: str, function: str, text: str) -> argparse.ArgumentParser:
+        parser = verbs.add_parser(name, parents=[common, data], help=text)
+        parser.set_defaults(command=f"ops.cli.limits:{function}")
+        return parser
+
+    verb("show", "show", "what is in force, beside the commissioning envelope").add_argument("pump")
+    proposing = verb("propose", "propose", "propose a change, for a second person to approve")
+    proposing.add_argument("pump")
+    proposing.add_argument("changes", nargs="+", metavar="KEY=VALUE")
+    proposing.add_argument("--reason", required=True)
+    proposing.add_argument("--by", default=_user(), help="who proposes (default: the user's name)")
+    proposing.add_argument(
+        "--base", type=int, default=None, metavar="VERSION", help="what it rests on (default: in force)"
+    )
+    proposing.add_argument(
+        "--expires-after", dest="expires_after_s", type=duration_s, default=None, metavar="DURATION"
+    )
+    for name, text in (
+        ("approve", "bring somebody else's proposal into force"),
+        ("reject", "close somebody else's proposal"),
+        ("withdraw", "take one's own proposal back"),
+    ):
+        closing = verb(name, name, text)
+        closing.add_argument("pump")
+        closing.add_argument("proposal", metavar="PROPOSAL")
+        closing.add_argument("--reason", required=True)
+        closing.add_argument("--by", default=_user(), help="who does it (default: the user's name)")
+    listing = verb("list", "listing", "proposals, open ones unless told otherwise")
+    listing.add_argument("pump", nargs="?", default=None)
+    listing.add_argument("--all", action="store_true", help="closed ones too")
+    listing.add_argument("--state", default="", help="comma-separated states")
+    history = verb("history", "history", "every version that ever stood")
+    history.add_argument("pump")
+    history.add_argument("--before", type=int, default=None, metavar="HISTORY_ID")
+    diff = verb("diff", "diff", "what a proposal changes, or what differs between two versions")
+    diff.add_argument("pump")
+    diff.add_argument("what", metavar="PROPOSAL|VERSION")
+    diff.add_argument("after", nargs="?", default=None, metavar="VERSION")
+
+
 def _add_views(
     commands: argparse._SubParsersAction[argparse.ArgumentParser],
     common: argparse.ArgumentParser,
@@ -196,7 +247,6 @@ def _add_views(
 ) -> None:
     for name, function, text in (
         ("tree", "tree", "every actor with state, process, restarts, memory"),
-        ("tags", "tags", "every point on OPC UA and Modbus"),
         ("explain", "explain", "why a pump's setpoint is what it is"),
         ("alarms", "alarms", "alarms raised and returned"),
         ("priorities", "priorities", "the order of a station's safety rules, with its values"),
@@ -228,9 +278,21 @@ def _add_config(
     ):
         verb = config.add_parser(name, parents=[common, data], help=text)
         verb.set_defaults(command=f"ops.cli.config:{name}")
-    database = commands.add_parser("db", help="the database's schema").add_subparsers(required=True)
+    database = commands.add_parser("db", help="the database: its schema, commissioning").add_subparsers(
+        required=True
+    )
     upgrade = database.add_parser("upgrade", parents=[common, data], help="bring it to this version")
     upgrade.set_defaults(command="ops.cli.config:db_upgrade")
+    commission = database.add_parser(
+        "commission",
+        parents=[common, data],
+        help="how far a pump's limits may ever go",
+    )
+    commission.set_defaults(command="ops.cli.commission:commission")
+    commission.add_argument("pump")
+    commission.add_argument("bounds", nargs="+", metavar="KEY=VALUE")
+    commission.add_argument("--by", required=True, help="who commissions")
+    commission.add_argument("--replace", action="store_true", help="it has an envelope already")
 
 
 def _add_node(

@@ -30,9 +30,10 @@ def start(arguments: argparse.Namespace) -> int:
 
     """
     settings = settings_of(arguments)
-    from supervisors import logging, ray_session
+    from supervisors import logging
     from supervisors.forking.service import NODE_STATE, prepared
-    from supervisors.owned_folder import OwnedFolder
+    from supervisors.on_ray import session
+    from supervisors.on_ray.owned_folder import OwnedFolder
 
     try:
         Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o750)
@@ -45,7 +46,7 @@ def start(arguments: argparse.Namespace) -> int:
     forking = prepared(
         folder.path / "f",
         wanted=settings.runtime.forked_workers,
-        code_path=ray_session.CODE_PATH,
+        code_path=session.CODE_PATH,
         data_dir=Path(settings.data_dir),
         state=NODE_STATE,
         log=logging.LoguruLog(_NODE, "node"),
@@ -54,7 +55,7 @@ def start(arguments: argparse.Namespace) -> int:
     print(f"joining Ray at {arguments.address}; processes on this machine are {how}", flush=True)
     former = {each: signal.signal(each, _leave) for each in _ENDS if signal.getsignal(each) != signal.SIG_IGN}
     try:
-        with ray_session.surroundings(work_dir, forking):
+        with session.surroundings(work_dir, forking):
             _ray_start(["--address", arguments.address, *arguments.ray])
     finally:
         if forking is not None:

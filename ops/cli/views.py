@@ -1,4 +1,4 @@
-"""`calejo tree|tags|explain|alarms|priorities|mode`: what the running system says, as table or JSON."""
+"""`calejo tree|explain|alarms|priorities|mode`: what the running system says, as table or JSON."""
 
 from __future__ import annotations
 
@@ -35,31 +35,6 @@ def tree(arguments: argparse.Namespace) -> int:
         "rss_mib",
         "birth",
         "last_error",
-    )
-    show(rows, columns, form=arguments.format)
-    return DONE
-
-
-def tags(arguments: argparse.Namespace) -> int:
-    """Print every point on the wires.
-
-    Raises:
-        ExitError: as `ops.cli.client.ask`.
-
-    """
-    rows = ask(data_dir_of(arguments), "GET", "/api/v1/tags")
-    columns = (
-        "path",
-        "protocol",
-        "unit_id",
-        "table",
-        "address",
-        "count",
-        "type",
-        "scale",
-        "unit",
-        "access",
-        "node_id",
     )
     show(rows, columns, form=arguments.format)
     return DONE

@@ -20,6 +20,7 @@ from storage.models.history import (
     pump_feedback,
     safety_limit_violations,
 )
+from storage.models.limits import pump_limit_proposals, pump_safety_limits_history
 
 __all__ = [
     "alarms",
@@ -32,8 +33,10 @@ __all__ = [
     "plan_refusals",
     "pump_commissioning_envelopes",
     "pump_feedback",
+    "pump_limit_proposals",
     "pump_plans",
     "pump_safety_limits",
+    "pump_safety_limits_history",
     "pump_stations",
     "pumps",
     "safety_limit_violations",

@@ -21,8 +21,8 @@ RAY: Final = (
 )
 # Everybody's, then each role's: see supervisors/roles.py and supervisors/adapters.py.
 OURS: Final = (
-    "supervisors.ray_worker",
-    "supervisors.ray_runtime",
+    "supervisors.on_ray.worker",
+    "supervisors.on_ray.runtime",
     "supervisors.roles",
     "supervisors.adapters",
     "supervisors.supervisor",
@@ -45,6 +45,7 @@ OURS: Final = (
     "storage.epochs",
     "storage.history",
     "storage.latches",
+    "storage.limits",
     "storage.modes",
     "storage.timers",
     "storage.readers",

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Final
 
-MAGIC: Final = b"CFW1"
+# Another number with every change of what is said: after an upgrade on disk the launcher is newer than the host that
+# runs, which then refuses it, and it starts cold.
+MAGIC: Final = b"CFW2"
 TOKEN_BYTES: Final = 32
 # A worker's environment and command line together are some 6 KiB; the kernel's own limit for both is 2 MiB.
 BODY_BYTES_MAX: Final = 262_144

@@ -78,7 +78,9 @@ def places(program: Program, sql: Sql | None = None) -> tuple[Place, ...]:
     """Where every pump's block lies (from `calejo tags`), with its approved limits (from the database)."""
     rows = (sql or sql_of(program)).run(
         "SELECT pump_id, hard_min_speed_hz, hard_max_speed_hz, max_rate_hz_per_s FROM pump_safety_limits"
+        " WHERE approved_by IS NOT NULL ORDER BY pump_id, version"
     )
+    # The newest version of each.
     limits = {row[0]: row[1:] for row in rows}
     return tuple(
         Place(row["station_id"], row["pump_id"], row["unit_id"], row["address"], *limits[row["pump_id"]])

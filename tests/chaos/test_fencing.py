@@ -23,7 +23,7 @@ from ops.demo.catalogue import demo_site
 from ops.ports import free_ports
 from storage.schema import upgrade
 from storage.urls import sqlite_url
-from supervisors.ray_session import RaySession
+from supervisors.on_ray.session import RaySession
 from supervisors.runtime import StartOrder
 from tests.chaos.fencing_tree import SITE_ID, STATION_ID, SUCCESSOR, VICTIM
 from tests.chaos.figures import keep

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import supervisors.ray_session  # noqa: F401  Ray's environment, before a test's own `import ray` reads it
+import supervisors.on_ray.session  # noqa: F401  Ray's environment, before a test's own `import ray` reads it
 from actors.vocabulary import Settings
 
 

@@ -9,8 +9,8 @@ import pytest
 import ray
 
 from ops.bench.bare import Crowd
+from supervisors.on_ray.session import RaySession
 from supervisors.process import alive
-from supervisors.ray_session import RaySession
 
 pytestmark = pytest.mark.ray
 

@@ -13,10 +13,10 @@ from actors.messages import GetPump, RoundDue, StopsChanged, Tick
 from actors.runtime import Ref
 from actors.start import WorkerStart
 from actors.vocabulary import Address, CallerError, RefusedError, Role, Settings, UnavailableError
+from supervisors.on_ray.session import RaySession
 from supervisors.process import SystemClock
-from supervisors.ray_session import RaySession
 from supervisors.runtime import Life, Runtime, StartOrder
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.ray.actors_for_tests import (
     AskOther,
     BackgroundBug,

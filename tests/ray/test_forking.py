@@ -15,8 +15,8 @@ import pytest
 import ray
 
 from supervisors.forking.service import ForkedWorkers
+from supervisors.on_ray.session import RaySession
 from supervisors.process import alive
-from supervisors.ray_session import RaySession
 from tests.ray.forking_for_tests import looker, sockets_of, threads_of, zombies_below
 
 pytestmark = pytest.mark.ray

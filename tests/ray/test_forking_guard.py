@@ -23,7 +23,7 @@ from ray._private import services
 from supervisors.forking import guard
 from supervisors.forking.service import NO_JOB
 from supervisors.forking.template import WORKER_SCRIPT
-from supervisors.ray_session import RaySession
+from supervisors.on_ray.session import RaySession
 from tests.ray.forking_for_tests import Looker
 
 pytestmark = pytest.mark.ray

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from supervisors.on_ray.session import RaySession
 from supervisors.process import alive
-from supervisors.ray_session import RaySession
 from tests.program import Program, until
 
 pytestmark = [pytest.mark.ray, pytest.mark.chaos]

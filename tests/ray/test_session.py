@@ -14,8 +14,8 @@ import pytest
 
 from actors.start import WorkerStart
 from actors.vocabulary import Address, Role, Settings
+from supervisors.on_ray.session import RaySession
 from supervisors.process import SystemClock, alive
-from supervisors.ray_session import RaySession
 from supervisors.runtime import StartOrder
 
 pytestmark = pytest.mark.ray
@@ -28,7 +28,7 @@ sys.path.insert(0, sys.argv[2])
 from actors.start import WorkerStart
 from actors.vocabulary import Address, Role, Settings
 from supervisors.process import descendants
-from supervisors.ray_session import connect
+from supervisors.on_ray.session import connect
 from supervisors.runtime import StartOrder
 import os
 settings = Settings(data_dir=sys.argv[1])

@@ -14,9 +14,9 @@ from actors.messages import GetTree, StopTree, TopologyDiscovered, TreeNode, Tre
 from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, Role, Settings, Topology
 from actors.vocabulary.ids import ROOT, STORAGE, pump_address, site_address, station_part_address
+from supervisors.on_ray.runtime import RayRuntime
+from supervisors.on_ray.session import RaySession
 from supervisors.process import SystemClock, alive
-from supervisors.ray_runtime import RayRuntime
-from supervisors.ray_session import RaySession
 from supervisors.root_keeper import RootKeeper
 from tests.ray.tree_for_tests import pump, site
 

@@ -16,7 +16,7 @@ from ops.demo.plant import SensorFault
 from ops.demo.plc import PumpPanel
 from protocols.points import path_of
 from supervisors.runtime import Life
-from supervisors.sim_network import NetworkFaults
+from supervisors.simulated.network import NetworkFaults
 from tests.simulation import schedule as told
 from tests.simulation.schedule import AnyFault, Way
 from tests.simulation.site import PROTOCOLS, SimSite

@@ -16,7 +16,7 @@ import msgspec
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE
 from actors.vocabulary import Address, Scope, SiteConfig
 from ops.demo.plant import SensorFault
-from supervisors.sim_network import NetworkFaults
+from supervisors.simulated.network import NetworkFaults
 from tests.simulation.database import PlanKind
 
 # A world knows each kind of fault with this chance, and so many faults happen in it.

@@ -51,8 +51,8 @@ from ops.demo.catalogue import STATIONS, demo_site
 from protocols.points import site_points
 from supervisors.memory import NoMemory, Remembered
 from supervisors.runtime import Runtime, StartOrder
-from supervisors.sim_ports import SimRuntimeView
-from supervisors.sim_runtime import SimRuntime
+from supervisors.simulated.ports import SimRuntimeView
+from supervisors.simulated.runtime import SimRuntime
 from supervisors.spec import GroupSpec
 from supervisors.supervisor import Supervisor
 from supervisors.tree import root_tree, site_tree

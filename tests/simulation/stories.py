@@ -12,7 +12,7 @@ from typing import Final
 from actors.messages import EndpointStatus, GetEndpoint, RetryChild
 from actors.vocabulary import CalejoError
 from actors.vocabulary.ids import ROOT, endpoint_address, site_address
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.simulation.faults import Performer
 from tests.simulation.inspector import Finding
 from tests.simulation.schedule import AnyFault, Draw

@@ -28,8 +28,8 @@ from actors.vocabulary.ids import ALARM, ROOT, STORAGE, pump_address, site_addre
 from actors.vocabulary.settings import PortSettings, SiteSettings
 from supervisors.memory import Remembered
 from supervisors.runtime import Runtime, StartOrder
-from supervisors.sim_network import NetworkFaults
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.network import NetworkFaults
+from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.ray import tree_for_tests
 from tests.ray.tree_for_tests import make_supervisor, pump, site
 

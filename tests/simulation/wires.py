@@ -16,7 +16,7 @@ from actors.vocabulary import DeviceError, Quality, Reason, SiteConfig, WriteRef
 from ops.demo.plc import Block
 from protocols.endpoint import ClientNews, Refresh, WriteGuard
 from protocols.points import PointValue, path_of
-from supervisors.sim_ports import SimProcess
+from supervisors.simulated.ports import SimProcess
 from tests.simulation.fakes import FakeEndpointServer
 
 _ANSWER_S: Final = 1.0

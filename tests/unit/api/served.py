@@ -79,6 +79,7 @@ from actors.vocabulary.records import PlanRow, StopEventRecord
 from actors.vocabulary.settings import ApiSettings
 from api.actor import ApiActor
 from ops.ports import free_ports
+from tests.unit.actors.limits.books import Store
 from tests.unit.protocols.plants import north
 
 R = TypeVar("R")
@@ -501,7 +502,8 @@ class Served:
         self.rest, self.health = free_ports(2)
         self.settings = Settings(data_dir=str(tmp_path), api=ApiSettings(rest=self.rest, health=self.health))
         self.ports = Ports(tree)
-        self.actor = ApiActor(self.ports, self.start_arguments(), latches, memory)
+        self.limits = Store()
+        self.actor = ApiActor(self.ports, self.start_arguments(), latches, memory, self.limits)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 

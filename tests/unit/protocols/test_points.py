@@ -14,7 +14,7 @@ from tests.unit.protocols.plants import north, site, station
 
 KEYS = [
     "path", "site_id", "station_id", "pump_id", "point", "protocol", "unit_id", "table", "address", "count", "type",
-    "scale", "unit", "access", "node_id",
+    "scale", "unit", "access", "node_id", "description",
 ]  # fmt: skip
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from actors.messages import Configure
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.ray.tree_for_tests import pump, site
 from tests.unit.supervisors.worlds import (
     PUMP_1,

@@ -12,7 +12,7 @@ from actors.messages import RetryChild, StopTree
 from actors.vocabulary import Address, RefusedError, UnavailableError
 from actors.vocabulary.ids import ROOT, site_address
 from supervisors.runtime import Life
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.ray.tree_for_tests import pump, site
 from tests.unit.supervisors.worlds import (
     PLANT,

@@ -22,7 +22,7 @@ from actors.vocabulary import Address, Role, Settings, Topology
 from actors.vocabulary.ids import ALARM, ROOT, pump_address, site_address, station_part_address
 from supervisors.memory import Remembered
 from supervisors.runtime import Runtime, StartOrder
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.runtime import SimRuntime, simulate
 from supervisors.spec import ChildSpec, leaves
 from supervisors.tree import root_tree, site_tree, stop_blocks, tree_below
 from tests.ray import tree_for_tests

@@ -13,7 +13,7 @@ from actors.start import WorkerStart
 from actors.vocabulary import Role, Settings
 from supervisors import roles
 from supervisors.runtime import Runtime, StartOrder
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.runtime import SimRuntime, simulate
 from supervisors.spec import ChildSpec, leaves
 from supervisors.tree import root_tree, site_tree
 from tests.ray.tree_for_tests import pump, site

@@ -14,7 +14,7 @@ from actors.vocabulary.ids import ROOT
 from actors.vocabulary.settings import PortSettings
 from supervisors.root_keeper import RootKeeper
 from supervisors.runtime import settings_mark
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.unit.supervisors.worlds import SETTINGS, grown, make
 
 

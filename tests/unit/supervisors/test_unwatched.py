@@ -13,7 +13,7 @@ from actors.vocabulary import Address, Instant
 from actors.vocabulary.ids import ALARM, ROOT
 from supervisors.restart_types import Child, ChildState
 from supervisors.runtime import Runtime
-from supervisors.sim_runtime import SimRuntime, simulate
+from supervisors.simulated.runtime import SimRuntime, simulate
 from supervisors.spec import leaves
 from supervisors.tree import root_tree, site_tree
 from supervisors.unwatched import UNWATCHED_MAX_S, Unwatched

@@ -12,7 +12,7 @@ from actors.vocabulary import Address, Role, Settings, SiteConfig, Topology
 from actors.vocabulary.ids import ROOT, pump_address, site_address
 from supervisors.memory import Remembered
 from supervisors.runtime import Runtime, StartOrder
-from supervisors.sim_runtime import SimRuntime
+from supervisors.simulated.runtime import SimRuntime
 from tests.ray import tree_for_tests
 from tests.ray.tree_for_tests import make_supervisor, pump, site
 

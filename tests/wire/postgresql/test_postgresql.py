@@ -89,6 +89,10 @@ _CONFIGURATION = (
 )
 
 
+# What a change of limits rests on (SAF-6): read in the transaction that writes it.
+_JUDGED_BY_LIMITS = {"pump_safety_limits", "pump_commissioning_envelopes"}
+
+
 def test_the_reader_may_read_what_it_needs_and_nothing_else(place: PostgresPlace) -> None:
     """DAT-2: control_reader has SELECT on configuration, plans and feedback, and no other right at all."""
     granted = place.execute(
@@ -106,7 +110,7 @@ def test_the_reader_may_read_what_it_needs_and_nothing_else(place: PostgresPlace
 @pytest.mark.parametrize(
     "statement",
     [
-        *(f"SELECT * FROM {table}" for table in _CONFIGURATION),
+        *(f"SELECT * FROM {table}" for table in sorted(set(_CONFIGURATION) - _JUDGED_BY_LIMITS)),
         "UPDATE pump_safety_limits SET hard_max_speed_hz = 60",
         "INSERT INTO pump_plans (station_id) VALUES ('s1')",
         *(f"DELETE FROM {table}" for table in TABLES),

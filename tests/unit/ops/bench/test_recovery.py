@@ -10,8 +10,8 @@ from ops.bench.bare import boot_ns
 from ops.bench.recovery import Killer, label_of, targets_of
 from ops.ports import free_ports
 from ops.rundir import RunFile
+from supervisors.on_ray.directory import RayDirectory
 from supervisors.process import SystemClock
-from supervisors.ray_directory import RayDirectory
 
 RUN = RunFile(
     pid=1, started_at="", process_start_ticks=0, rest="http://127.0.0.1:8080", health="http://127.0.0.1:8081",

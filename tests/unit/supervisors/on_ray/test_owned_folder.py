@@ -7,12 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from supervisors.owned_folder import OwnedFolder
+from supervisors.on_ray.owned_folder import OwnedFolder
 
 _KILLED = """
 import os, signal, sys
 from pathlib import Path
-from supervisors.owned_folder import OwnedFolder
+from supervisors.on_ray.owned_folder import OwnedFolder
 print(OwnedFolder.make(Path(sys.argv[1]), prefix="own-").path, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -11,29 +11,20 @@ import msgspec
 import ray
 from loguru import logger
 
-from actors.vocabulary.settings import LogSettings
 from supervisors import logging
 from supervisors.envelope import Answer, Deadline
 from supervisors.forking import birth
 from supervisors.host import Host, Surroundings
-from supervisors.process import SystemClock, rss_mib
-from supervisors.ray_directory import RayDirectory
+from supervisors.on_ray.directory import RayDirectory
+from supervisors.on_ray.runtime import RayRuntime
+from supervisors.on_ray.setup import WorkerSetup
+from supervisors.process import SystemClock
 from supervisors.runtime import HostStats, MakeActor, StartOrder
 
 # From the end of the actor to the end of the process: those who watch it get the reason first.
 _LAST_WORDS_S: Final = 0.02
 # An immortal whose start fails is started again by Ray at once; this keeps that from being a storm.
 _FAILED_START_PAUSE_S: Final = 1.0
-
-
-class WorkerSetup(msgspec.Struct, frozen=True, kw_only=True):
-    """What every worker of one tree is told; `make` is the import path `module:function` of a `MakeActor`."""
-
-    namespace: str
-    run_id: str
-    make: str
-    data_dir: str
-    log: LogSettings
 
 
 def make_function(path: str) -> MakeActor:
@@ -47,13 +38,11 @@ class Shell:
     """Receives calls for one `Host`. Its event loop is the process's only one."""
 
     async def __init__(self, setup: WorkerSetup, order: StartOrder) -> None:  # type: ignore[misc]  # Ray awaits it
-        from supervisors.ray_runtime import RayRuntime  # noqa: PLC0415  the runtime starts shells: a true circle
-
         birth.worker()
         logging.configure(setup.log, data_dir=setup.data_dir, address=order.start.address)
         clock = SystemClock()
         directory = RayDirectory(setup.namespace, clock)
-        runtime = RayRuntime(setup, directory)
+        runtime = RayRuntime(setup, directory, create)
         self._node_id = ray.get_runtime_context().get_node_id()
         self._joined: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         around = Surroundings(
@@ -112,11 +101,6 @@ class Shell:
     def _exit(self, reason: str) -> None:
         logger.complete()
         os._exit(1 if reason else 0)
-
-
-def identity(node_id: str) -> tuple[int | None, str | None, float | None]:
-    """Return this process's pid, node and resident memory (MiB)."""
-    return os.getpid(), node_id, rss_mib()
 
 
 def options(setup: WorkerSetup, order: StartOrder) -> dict[str, Any]:

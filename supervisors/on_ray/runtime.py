@@ -15,8 +15,8 @@ from ray.util import list_named_actors
 from actors.runtime import Directory
 from actors.vocabulary import Address
 from supervisors.envelope import unanswered
-from supervisors.ray_directory import RayDirectory, died
-from supervisors.ray_worker import WorkerSetup, create, identity
+from supervisors.on_ray.directory import RayDirectory, died
+from supervisors.on_ray.setup import WorkerSetup, identity
 from supervisors.runtime import HostStats, Life, Runtime, StartOrder
 
 R = TypeVar("R")
@@ -29,8 +29,12 @@ _NAME_PATIENCE_S: Final = 2.0
 class RayRuntime(Runtime):
     """Starts, watches, pings and ends Ray actors. One per process, used from its event loop."""
 
-    def __init__(self, setup: WorkerSetup, directory: RayDirectory) -> None:
+    def __init__(
+        self, setup: WorkerSetup, directory: RayDirectory, create: Callable[[WorkerSetup, StartOrder], Any]
+    ) -> None:
+        """Start actors by `create` (`worker.create`): the worker's process has a runtime, too."""
         self._setup = setup
+        self._create = create
         self._directory = directory
         self._node_id = ray.get_runtime_context().get_node_id()
         # Creating, killing and listing block for a round trip to Ray's control store.
@@ -86,7 +90,7 @@ class RayRuntime(Runtime):
         clock, address = self._directory.clock, order.start.address
         give_up, displaced = clock.now().plus(_NAME_PATIENCE_S), False
         while True:
-            creating = self._threads.submit(create, self._setup, order)
+            creating = self._threads.submit(self._create, self._setup, order)
             try:
                 return await asyncio.wrap_future(creating)
             except asyncio.CancelledError:

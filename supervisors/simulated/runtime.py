@@ -13,9 +13,9 @@ from actors.vocabulary import Address, CalejoError, Instant
 from supervisors.envelope import Answer, unanswered
 from supervisors.host import Host, Surroundings
 from supervisors.runtime import HostStats, Life, MakeActor, Runtime, StartOrder
-from supervisors.sim_network import NetworkFaults, SimNetwork
-from supervisors.sim_ports import SimClock, SimDirectory, SimLog, SimProcess, SimRuntimeView
-from supervisors.virtual_loop import VirtualLoop
+from supervisors.simulated.network import NetworkFaults, SimNetwork
+from supervisors.simulated.ports import SimClock, SimDirectory, SimLog, SimProcess, SimRuntimeView
+from supervisors.simulated.virtual_loop import VirtualLoop
 
 R = TypeVar("R")
 

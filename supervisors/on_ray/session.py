@@ -38,16 +38,17 @@ from ray._private import services  # noqa: E402
 from actors.vocabulary import Address, Settings, UnavailableError  # noqa: E402
 from supervisors import logging  # noqa: E402
 from supervisors.forking.service import RUN_STATE, ForkedWorkers, prepared  # noqa: E402
-from supervisors.owned_folder import OwnedFolder  # noqa: E402
+from supervisors.on_ray.directory import RayDirectory  # noqa: E402
+from supervisors.on_ray.owned_folder import OwnedFolder  # noqa: E402
+from supervisors.on_ray.runtime import RayRuntime  # noqa: E402
+from supervisors.on_ray.setup import WorkerSetup  # noqa: E402
+from supervisors.on_ray.worker import create  # noqa: E402
 from supervisors.process import SystemClock, alive, descendants  # noqa: E402
-from supervisors.ray_directory import RayDirectory  # noqa: E402
-from supervisors.ray_runtime import RayRuntime  # noqa: E402
-from supervisors.ray_worker import WorkerSetup  # noqa: E402
 
 NAMESPACE: Final = "calejo"
 FOREGROUND: Final = Address("/foreground")  # the name of this process's log
 MAKE_DEFAULT: Final = "supervisors.roles:make"
-CODE_PATH: Final = str(Path(__file__).resolve().parent.parent)
+CODE_PATH: Final = str(Path(__file__).resolve().parents[2])
 _OBJECT_STORE_BYTES: Final = 80 * 1024 * 1024  # messages are small and travel inline; this is Ray's minimum
 _VITAL: Final = frozenset({"gcs_server", "raylet"})
 _SHUTDOWN_PATIENCE_S: Final = 3.0
@@ -90,7 +91,7 @@ class RaySession:
 
     def runtime(self) -> RayRuntime:
         """Return a runtime for the event loop that runs now."""
-        return RayRuntime(self.setup, RayDirectory(self.setup.namespace, SystemClock()))
+        return RayRuntime(self.setup, RayDirectory(self.setup.namespace, SystemClock()), create)
 
     def lost(self) -> str | None:
         """Say which server without which a local Ray is nothing has ended; None while all live."""

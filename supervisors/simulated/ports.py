@@ -12,10 +12,10 @@ from actors.vocabulary import Address, Instant
 from supervisors.envelope import Answer, Deadline
 from supervisors.host import Host
 from supervisors.runtime import HostStats, Life, Runtime, StartOrder
-from supervisors.virtual_loop import Cell
+from supervisors.simulated.virtual_loop import Cell
 
 if TYPE_CHECKING:
-    from supervisors.sim_runtime import SimRuntime
+    from supervisors.simulated.runtime import SimRuntime
 
 
 class SimProcess:

@@ -12,10 +12,10 @@ from ray.exceptions import RayError
 
 from actors.start import WorkerStart
 from actors.vocabulary import Address, Role, Settings, UnavailableError
-from supervisors import ray_runtime
+from supervisors.on_ray import runtime as on_ray
+from supervisors.on_ray.directory import RayDirectory
+from supervisors.on_ray.runtime import RayRuntime
 from supervisors.process import SystemClock
-from supervisors.ray_directory import RayDirectory
-from supervisors.ray_runtime import RayRuntime
 from supervisors.runtime import Life, StartOrder
 
 ONE = Address("/one")
@@ -55,14 +55,14 @@ class ControlStore:
         self.away = False
         self.go_on = threading.Event()
         self.go_on.set()
-        monkeypatch.setattr(ray_runtime, "create", self.create)
-        monkeypatch.setattr(ray_runtime, "_kill_for_good", self.kill)
-        monkeypatch.setattr(ray_runtime, "died", lambda handle: handle in self.killed)
+        monkeypatch.setattr(on_ray, "_kill_for_good", self.kill)
+        monkeypatch.setattr(on_ray, "died", lambda handle: handle in self.killed)
         monkeypatch.setattr("ray.get_actor", self.get_actor)
 
     def runtime(self) -> RayRuntime:
         runtime = RayRuntime.__new__(RayRuntime)  # without a Ray to ask for this node's id
         runtime._setup = None  # type: ignore[assignment]
+        runtime._create = self.create
         runtime._directory = RayDirectory("tests", SystemClock())
         runtime._threads = ThreadPoolExecutor(4)
         return runtime
@@ -154,7 +154,7 @@ def test_a_start_that_is_cancelled_while_its_actor_starts_ends_it(
             handle.start = Slow("")
             return handle
 
-        monkeypatch.setattr(ray_runtime, "create", create)
+        monkeypatch.setattr(runtime, "_create", create)
         starting = asyncio.create_task(runtime.start(order(), deadline_s=30.0))
         async with asyncio.timeout(5.0):
             while not store.holders:
@@ -170,7 +170,7 @@ def test_a_start_that_is_cancelled_while_its_actor_starts_ends_it(
 
 def test_whoever_still_has_the_name_makes_room(store: ControlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """SUP-2, SUP-8: an actor that nobody knows of does not keep a pump from ever starting again."""
-    monkeypatch.setattr(ray_runtime, "_NAME_PATIENCE_S", 0.1)
+    monkeypatch.setattr(on_ray, "_NAME_PATIENCE_S", 0.1)
     nobodys = store.holders[ONE] = Handle(ONE)
 
     async def story() -> None:
@@ -183,8 +183,8 @@ def test_whoever_still_has_the_name_makes_room(store: ControlStore, monkeypatch:
 
 def test_one_that_cannot_be_ended_is_said(store: ControlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """SUP-3: after the second patience the start fails with the reason; it is not tried within itself for ever."""
-    monkeypatch.setattr(ray_runtime, "_NAME_PATIENCE_S", 0.1)
-    monkeypatch.setattr(ray_runtime, "_kill_for_good", lambda handle: None)
+    monkeypatch.setattr(on_ray, "_NAME_PATIENCE_S", 0.1)
+    monkeypatch.setattr(on_ray, "_kill_for_good", lambda handle: None)
     store.holders[ONE] = Handle(ONE)
 
     async def story() -> None:

@@ -1,4 +1,4 @@
-"""The third version: how fast a station's normal stops come down at most (SAF-2.10)."""
+"""The fifth version: how fast a station's normal stops come down at most (SAF-2.10)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import Final
 
 from alembic import op
 
-revision: Final = "0003"
-down_revision: Final = "0002"
+revision: Final = "0005"
+down_revision: Final = "0004"
 branch_labels: Final = None
 depends_on: Final = None
 

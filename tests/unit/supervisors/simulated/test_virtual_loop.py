@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from supervisors.virtual_loop import Cell, VirtualLoop
+from supervisors.simulated.virtual_loop import Cell, VirtualLoop
 
 
 def play(scenario: Coroutine[Any, Any, None]) -> None:

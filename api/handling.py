@@ -1,0 +1,40 @@
+"""What every handler needs: the service behind it, a body read to the letter, whom it came from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from litestar import Request
+from litestar.datastructures import State
+
+from actors.vocabulary import InvalidValueError
+from api.guard import BODY_KEY
+from api.service import Service
+
+
+def service_of(state: State) -> Service:
+    """Return the application's service."""
+    service = state["service"]
+    assert isinstance(service, Service)
+    return service
+
+
+def strictly(request: Request[Any, Any, State], kind: type[msgspec.Struct]) -> None:
+    """Refuse a body that Litestar only understood by guessing, such as a speed sent as text or as `true`.
+
+    Raises:
+        InvalidValueError: a value has another type than the documented one.
+
+    """
+    scope: Any = request.scope
+    try:
+        msgspec.json.decode(scope[BODY_KEY], type=kind)
+    except msgspec.ValidationError as error:
+        expectation, _, where = str(error).partition(" - at `$")
+        raise InvalidValueError(f"{where.strip('`.') or 'body'}: {expectation}") from None
+
+
+def peer_of(request: Request[Any, Any, State]) -> str:
+    """Return who sent a request, as address and port."""
+    return "" if request.client is None else f"{request.client.host}:{request.client.port}"

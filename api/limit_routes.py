@@ -1,0 +1,186 @@
+"""`/api/v1/limits` and `/api/v1/limit-proposals`: what is in force, who wants it changed, who approved (SAF-6)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar import Request, get, post
+from litestar.datastructures import State
+from litestar.params import JSONBody, PathParameter, QueryParameter
+
+from actors.vocabulary import InvalidValueError
+from actors.vocabulary.limits import ProposalState
+from api.handling import peer_of, service_of, strictly
+from api.limit_views import DiffView, LimitsView, ProposalView, ProposedView, VersionView
+
+PumpId = Annotated[str, PathParameter(description="pump_id", max_length=40)]
+ProposalId = Annotated[str, PathParameter(description="proposal_id (a UUID)", max_length=60)]
+StateFilter = Annotated[
+    str, QueryParameter(name="state", description="comma-separated states; empty: all", max_length=200)
+]
+
+
+class ProposeLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A change of a pump's limits: the changed keys only. `base_version`: what its author saw in force (0: nothing).
+
+    `proposal_id` (a UUID) makes the request idempotent; absent, one is made.
+    """
+
+    changes: Annotated[dict[str, Any], msgspec.Meta(max_length=100)]
+    base_version: Annotated[int, msgspec.Meta(ge=0)]
+    reason: str
+    by: str
+    expires_after_s: float | None = None
+    proposal_id: str | None = None
+
+
+class CloseProposal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Approve, reject or withdraw: by whom, and why."""
+
+    by: str
+    reason: str
+
+
+@get("/limits/{pump_id:str}", summary="Limits in force, envelope and open proposals")
+async def show(state: State, pump_id: PumpId) -> LimitsView:
+    """Show a pump's limits."""
+    return await service_of(state).limits.shown(pump_id)
+
+
+@get("/limits/{pump_id:str}/history", summary="Every version that ever stood, newest first")
+async def history(
+    state: State,
+    pump_id: PumpId,
+    before: Annotated[
+        int | None, QueryParameter(description="only what was recorded before this history_id", ge=1)
+    ] = None,
+) -> list[VersionView]:
+    """Show what the database kept of a pump's limits, whoever wrote them."""
+    return await service_of(state).limits.history(pump_id, before=before)
+
+
+@get("/limits/{pump_id:str}/diff", summary="What differs between two versions")
+async def diff(
+    state: State,
+    pump_id: PumpId,
+    before: Annotated[int, QueryParameter(description="version; 0: nothing", ge=0)],
+    after: Annotated[int | None, QueryParameter(description="version; absent: in force", ge=0)] = None,
+) -> DiffView:
+    """Compare two versions."""
+    return await service_of(state).limits.diff(pump_id, before=before, after=after)
+
+
+@get("/limits/{pump_id:str}/proposals", summary="Proposals of a pump, newest first")
+async def of_pump(state: State, pump_id: PumpId, of_state: StateFilter = "") -> list[ProposalView]:
+    """List a pump's proposals."""
+    return await service_of(state).limits.listed(pump_id=pump_id, states=_states(of_state))
+
+
+@get("/limit-proposals", summary="Proposals of all pumps, newest first")
+async def of_all(state: State, of_state: StateFilter = "") -> list[ProposalView]:
+    """List proposals."""
+    return await service_of(state).limits.listed(states=_states(of_state))
+
+
+@get("/limits/{pump_id:str}/proposals/{proposal_id:str}", summary="One proposal and what it changes")
+async def one(state: State, pump_id: PumpId, proposal_id: ProposalId) -> ProposedView:
+    """Show a proposal."""
+    return await service_of(state).limits.one(pump_id, proposal_id)
+
+
+@post("/limits/{pump_id:str}/proposals", status_code=201, summary="Propose a change of limits")
+async def propose(
+    state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[ProposeLimits]
+) -> ProposedView:
+    """Open a proposal: nothing changes before a second person approves it."""
+    strictly(request, ProposeLimits)
+    return await service_of(state).limits.propose(
+        pump_id,
+        changes=data.changes,
+        base_version=data.base_version,
+        reason=data.reason,
+        by=data.by,
+        peer=peer_of(request),
+        proposal_id=data.proposal_id,
+        expires_after_s=data.expires_after_s,
+    )
+
+
+@post(
+    "/limits/{pump_id:str}/proposals/{proposal_id:str}/approve",
+    status_code=200,
+    summary="Bring a proposal into force, as a second person",
+)
+async def approve(
+    state: State,
+    request: Request[Any, Any, State],
+    pump_id: PumpId,
+    proposal_id: ProposalId,
+    data: JSONBody[CloseProposal],
+) -> ProposedView:
+    """Approve somebody else's proposal."""
+    strictly(request, CloseProposal)
+    limits = service_of(state).limits
+    return await limits.approve(pump_id, proposal_id, reason=data.reason, by=data.by, peer=peer_of(request))
+
+
+@post(
+    "/limits/{pump_id:str}/proposals/{proposal_id:str}/reject",
+    status_code=200,
+    summary="Close a proposal of somebody else",
+)
+async def reject(
+    state: State,
+    request: Request[Any, Any, State],
+    pump_id: PumpId,
+    proposal_id: ProposalId,
+    data: JSONBody[CloseProposal],
+) -> ProposedView:
+    """Reject somebody else's proposal."""
+    strictly(request, CloseProposal)
+    limits = service_of(state).limits
+    return await limits.reject(pump_id, proposal_id, reason=data.reason, by=data.by, peer=peer_of(request))
+
+
+@post(
+    "/limits/{pump_id:str}/proposals/{proposal_id:str}/withdraw",
+    status_code=200,
+    summary="Take one's own proposal back",
+)
+async def withdraw(
+    state: State,
+    request: Request[Any, Any, State],
+    pump_id: PumpId,
+    proposal_id: ProposalId,
+    data: JSONBody[CloseProposal],
+) -> ProposedView:
+    """Withdraw one's own proposal."""
+    strictly(request, CloseProposal)
+    limits = service_of(state).limits
+    return await limits.withdraw(pump_id, proposal_id, reason=data.reason, by=data.by, peer=peer_of(request))
+
+
+def _states(text: str) -> list[ProposalState]:
+    found = []
+    for word in filter(None, (part.strip().upper() for part in text.split(","))):
+        try:
+            found.append(ProposalState(word))
+        except ValueError:
+            expected = ", ".join(ProposalState)
+            raise InvalidValueError(f"state: {word[:60]!r}, expected one of {expected}") from None
+    return found
+
+
+LIMIT_HANDLERS: Final = [
+    show,
+    history,
+    diff,
+    of_pump,
+    of_all,
+    one,
+    propose,
+    approve,
+    reject,
+    withdraw,
+]

@@ -1,0 +1,1 @@
+"""The commissioning kit: the map for SCADA systems and controllers, and both wires as a client sees them."""
