@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from actors.safety.limits import problems, stop_value_hz
-from actors.safety.types import Decision, KernelState, RoundInput
-from actors.vocabulary import Mode, PumpConfig, Quality, Reason, Rule
+from actors.safety.types import Decision, KernelState, PumpState, RoundInput
+from actors.vocabulary import Instant, Mode, PumpConfig, Quality, Reason, Rule, SafetyLimits
 
+HOUR_S = 3600.0
 RESOLUTION_HZ = 0.01 + 1e-9
 FORCED = {Rule.EMERGENCY_STOP, Rule.OUT_OF_SERVICE, Rule.DRY_RUN}
 
@@ -154,3 +156,73 @@ def _check_running(round_input: RoundInput, before: KernelState, decisions: Mapp
     }
     if started:
         assert len(occupied) <= max(permitted, 0), f"{started} started, {occupied} occupy {permitted} places"
+
+
+@dataclass
+class Motor:
+    """What a witness beside the kernel knows of one motor: when it was started by order, and when it last turned."""
+
+    started: list[Instant] = field(default_factory=list)
+    turned: Instant | None = None
+
+
+def check_motors(
+    round_input: RoundInput,
+    before: KernelState,
+    decisions: Mapping[str, Decision],
+    after: KernelState,
+    motors: Mapping[str, Motor],
+    *,
+    now: Instant,
+) -> None:
+    """SAF-2.6, SAF-7: starts per hour, rest and run, judged by what was ordered and measured, not by its count."""
+    for pump_id, entry in round_input.pumps.items():
+        motor, decision = motors[pump_id], decisions.get(pump_id)
+        was = before.pumps.get(pump_id)
+        if entry.feedback["running"].quality is Quality.GOOD and entry.feedback["running"].value == 1.0:
+            motor.turned = now
+        limits = entry.config.limits
+        if decision is None or limits is None or problems(limits) or not decision.remote_enabled:
+            continue
+        state = after.pumps[pump_id]
+        if (
+            was is not None
+            and was.seeded
+            and was.output_hz <= 0.0 < decision.setpoint_hz
+            and _ordered_now(state, now)
+        ):
+            if decision.reason is not Reason.HIGH_LEVEL:
+                _check_start(limits, motor, decision, now=now, durable=round_input.starts_durable)
+            motor.started.append(now)
+        if decision.setpoint_hz > 0.0:
+            motor.turned = now
+        elif was is not None and was.output_hz > 0.0:
+            _check_end(limits, state, decision, now=now)
+
+
+def _ordered_now(state: PumpState, now: Instant) -> bool:
+    """An order is not confirmed yet; a pump that is only followed after a gap runs already."""
+    return state.timers is not None and state.timers.starts[-1:] == (now,) and not state.timers.confirmed
+
+
+def _check_start(
+    limits: SafetyLimits, motor: Motor, decision: Decision, *, now: Instant, durable: bool
+) -> None:
+    of_the_hour = [at for at in motor.started if now.seconds_since(at) < HOUR_S]
+    if limits.max_starts_per_hour is not None:
+        assert len(of_the_hour) < limits.max_starts_per_hour, (
+            f"start {len(of_the_hour) + 1} of {decision.pump_id}"
+        )
+        assert durable, "a start that no disk holds"
+    if limits.min_rest_s is not None and motor.turned is not None:
+        assert now.seconds_since(motor.turned) >= limits.min_rest_s, f"{decision.pump_id} has not rested"
+
+
+def _check_end(limits: SafetyLimits, state: PumpState, decision: Decision, *, now: Instant) -> None:
+    """A stop within the minimum run has a reason that stands above it, or the pump did not turn."""
+    if limits.min_run_s is None or state.timers is None or not state.timers.turning:
+        return
+    forced = {Reason.EMERGENCY_STOP, Reason.OUT_OF_SERVICE, Reason.DRY_RUN}
+    above = {Rule.POWER_CAP, Rule.MAX_RUNNING, Rule.STATION_POWER, Rule.FINAL_CHECK}
+    if decision.reason not in forced and not any(step.rule in above for step in decision.trail):
+        assert now.seconds_since(state.timers.since) >= limits.min_run_s, f"{decision.pump_id} ran too short"
