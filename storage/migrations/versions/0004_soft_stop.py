@@ -6,8 +6,8 @@ from typing import Final
 
 from alembic import op
 
-revision: Final = "0005"
-down_revision: Final = "0004"
+revision: Final = "0004"
+down_revision: Final = "0003"
 branch_labels: Final = None
 depends_on: Final = None
 
