@@ -228,7 +228,10 @@ class SetMode(Message, frozen=True, kw_only=True):
 
 
 class SetpointDecided(Message, frozen=True, kw_only=True):
-    """Safety tells the pump what became of its proposal (for anti-windup and bumpless transfer)."""
+    """Safety tells the pump what became of its proposal (for anti-windup and bumpless transfer).
+
+    `duty_hz`: another pump runs in its place (rule 6), at this speed.
+    """
 
     pump_id: str
     applied_hz: float
@@ -236,6 +239,7 @@ class SetpointDecided(Message, frozen=True, kw_only=True):
     remote_enabled: bool
     tracking_hz: float | None
     origin: Instant
+    duty_hz: float | None = None
 
 
 class GetPump(Message, frozen=True, kw_only=True):

@@ -6,12 +6,12 @@ a coroutine that runs elsewhere, what is not a coroutine is a small local file.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from actors.vocabulary import InvalidRow, SiteConfig
-from actors.vocabulary.durable import Epoch
+from actors.vocabulary import Instant, InvalidRow, SiteConfig
+from actors.vocabulary.durable import Epoch, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
 from actors.vocabulary.records import (
@@ -107,6 +107,27 @@ class ModeStore(Protocol):
 
     def store(self, mode: StoredMode) -> None:
         """Make it durable (fsync) before it matters."""
+        ...
+
+
+class TimerStore(Protocol):
+    """One station's starts, run and rest times, level latches and moved duties in local files (SAF-7)."""
+
+    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, Instant]]:
+        """Return what was stored last (None: nothing was, or it is damaged), and until when each pump was known."""
+        ...
+
+    def store(self, memory: StationMemory) -> None:
+        """Make it durable (fsync of file and folder) and return: before a start is published.
+
+        Raises:
+            DeviceError: the disk refused, or somebody of a newer epoch has written; what was stored before stays.
+
+        """
+        ...
+
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
+        """Note, not durably, until when what `epoch` stored was known to hold (cheap: called every second)."""
         ...
 
 

@@ -14,6 +14,7 @@ from litestar.datastructures import State
 from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
 
 from actors.messages import EndpointStatus, SetMode, StationDecisions
+from actors.safety.priorities import Priorities, priorities
 from actors.vocabulary import (
     DeviceError,
     InvalidValueError,
@@ -132,6 +133,16 @@ async def station(state: State, station_id: StationId) -> dict[str, Any]:
     return await _station(
         service, *find_station(await service.sources.topology(), checked_id(station_id, place="station_id"))
     )
+
+
+@get(
+    "/stations/{station_id:str}/priorities",
+    summary="The order of the safety rules, with the station's values",
+)
+async def station_priorities(state: State, station_id: StationId) -> Priorities:
+    """Show which rule stands above which, and what each works with here (SAF-2)."""
+    topology = await _service(state).sources.topology()
+    return priorities(find_station(topology, checked_id(station_id, place="station_id"))[1])
 
 
 async def _station(service: Service, site: SiteConfig, station: StationConfig) -> dict[str, Any]:
@@ -370,6 +381,7 @@ HANDLERS: Final = [
     tags,
     stations,
     station,
+    station_priorities,
     pumps,
     pump,
     explain,

@@ -145,6 +145,7 @@ def _station(row: Row, pumps_of: Mapping[str, list[PumpConfig]]) -> StationConfi
         float_response_max_s=needed(row, "float_response_max_s"),
         high_level_response=member(row, "high_level_response", HighLevelResponse),
         dry_run_outranks_high_level=flag(row, "dry_run_outranks_high_level"),
+        soft_stop_hz_per_s=number(row, "soft_stop_hz_per_s", above=0.0, optional=True),
         pumps=tuple(pumps),
     )
 

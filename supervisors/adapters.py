@@ -20,6 +20,7 @@ from actors.stores import (
     PlanReader,
     RecordSpool,
     RecordWriter,
+    TimerStore,
     TopologyReader,
 )
 from actors.vocabulary import Role
@@ -54,6 +55,13 @@ def modes(start: WorkerStart) -> ModeStore:
     from storage.modes import ModeFolder
 
     return ModeFolder(_folder(start) / "modes")
+
+
+def timers(start: WorkerStart) -> TimerStore:
+    """Return the folder of starts, run and rest times."""
+    from storage.timers import TimerFolder
+
+    return TimerFolder(_folder(start) / "timers")
 
 
 def epochs(ports: Ports, start: WorkerStart) -> EpochStore:

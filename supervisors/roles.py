@@ -49,7 +49,7 @@ def _safety(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
     from actors.safety.actor import SafetyActor
     from supervisors import adapters
 
-    return SafetyActor(ports, start, adapters.latches(ports, start))
+    return SafetyActor(ports, start, adapters.latches(ports, start), adapters.timers(start))
 
 
 def _pump(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:

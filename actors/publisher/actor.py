@@ -39,8 +39,9 @@ from actors.runtime import Ports
 from actors.safety.latch import EMERGENCY_STOP
 from actors.start import WorkerStart
 from actors.stores import EpochStore, LatchStore
-from actors.vocabulary import CalejoError, Instant, SiteConfig, WriteRefusal
+from actors.vocabulary import CalejoError, Instant, Scope, SiteConfig, WriteRefusal
 from actors.vocabulary.ids import watchdog_address
+from actors.vocabulary.records import StopEventRecord
 from protocols.endpoint import ClientWrite, EndpointServer
 from protocols.points import Point, PointValue
 
@@ -79,7 +80,9 @@ class PublisherActor:
         self._map_points = map_points
         self._outbox = Outbox(ports)
         self._desk = StopDesk(latches, ConditionBook(), str(ports.address))
-        self._traffic = StopTraffic(ports, self._desk, self._outbox, start.site, show=self._show_stops)
+        self._traffic = StopTraffic(
+            ports, self._desk, self._outbox, start.site, show=self._show_stops, new_stop=self._new_stop
+        )
         self._gates: dict[str, StationGate] = {}
         self._display = Display(start.site)
         self._board = feedback.Board()
@@ -147,9 +150,7 @@ class PublisherActor:
 
     def _tick(self, what: str) -> None:
         if what == LATCHES:
-            # Whoever wrote it may have reached nobody else: bear witness. The ids make repeats harmless.
-            found = self._desk.poll()
-            self._traffic.apply(found, announce=False, record=True, source="latch folder", on_disk=True)
+            self._traffic.look()
         elif what == FLUSH:
             self._flush()
         elif what == STATUS:
@@ -242,12 +243,14 @@ class PublisherActor:
 
     # ----------------------------------------------------------------- stops
 
-    def _set_stop(self, point: Point, peer: str, now: Instant) -> None:
+    def _set_stop(self, point: Point, peer: str) -> None:
         """A client wrote 1 to an emergency stop (EST-1, EST-5)."""
         scope, scope_id = stops.scope_of(self._site.site_id, point.station_id, point.pump_id)
-        if self._desk.latches.stops_of_scope(scope, scope_id):
-            return
-        stop = stops.stop_from_wire(
+        self._traffic.press(scope, scope_id, peer=peer)
+
+    def _new_stop(self, scope: Scope, scope_id: str, peer: str) -> StopEventRecord:
+        now = self._ports.clock.now()
+        return stops.stop_from_wire(
             scope,
             scope_id,
             record_id=self._next_id(now),
@@ -257,7 +260,6 @@ class PublisherActor:
             stamp=stops.stamp_without_disk(self._desk.latches, now),
             at=now,
         )
-        self._traffic.apply((stop,), announce=True, record=True, source=peer)
 
     # ----------------------------------------------------------------- clients
 
@@ -288,7 +290,7 @@ class PublisherActor:
     def _take_write(self, point: Point, write: ClientWrite, now: Instant) -> None:
         if point.point == stops.STOP_POINT:
             if write.value:
-                self._set_stop(point, write.peer, now)
+                self._set_stop(point, write.peer)
             return
         assert point.station_id is not None, "every writable point but a stop belongs to a station"
         self._board = feedback.written(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from actors.messages import GetStops, KnownStops, StopConfirmed, StopsChanged
@@ -10,8 +11,8 @@ from actors.outbox import Outbox
 from actors.publisher import stops
 from actors.publisher.stop_desk import StopDesk
 from actors.runtime import Ports
-from actors.safety.latch import is_cleared
-from actors.vocabulary import CalejoError, SiteConfig
+from actors.safety.latch import EMERGENCY_STOP, is_cleared
+from actors.vocabulary import CalejoError, Scope, SiteConfig
 from actors.vocabulary.ids import ALARM, STORAGE
 from actors.vocabulary.records import StopEventRecord
 
@@ -19,22 +20,73 @@ from actors.vocabulary.records import StopEventRecord
 DATABASE_DEADLINE_S: Final = 1.0
 DATABASE_RETRY_S: Final = 0.2
 DATABASE_PERIOD_S: Final = 10.0
+# A clear takes up to `latch_poll_s` to come here, and another machine's clock may be some way off.
+CLEAR_RACE_S: Final = 0.5
 # On a fresh machine storage comes up beside its gates: that is no alarm yet.
 DATABASE_ALARM_S: Final = 5.0
 
 
 class StopTraffic:
-    """Brings stops to the wire by `show`, and on to whoever does not know them yet. `site` is the one as configured."""
+    """Brings stops to the wire by `show`, and on to whoever does not know them yet. `site` is the one as configured.
+
+    `new_stop` makes the record of a stop that a client of this endpoint (its address) sets.
+    """
 
     def __init__(
-        self, ports: Ports, desk: StopDesk, outbox: Outbox, site: SiteConfig, *, show: Callable[[], None]
+        self,
+        ports: Ports,
+        desk: StopDesk,
+        outbox: Outbox,
+        site: SiteConfig,
+        *,
+        show: Callable[[], None],
+        new_stop: Callable[[Scope, str, str], StopEventRecord],
     ) -> None:
         self._ports = ports
         self._desk = desk
         self._outbox = outbox
         self._show = show
+        self._new_stop = new_stop
+        # Who wrote 1 last while a stop of the scope held, and when (UTC).
+        self._repeated: dict[tuple[Scope, str], tuple[str, datetime]] = {}
         self._began = ports.clock.now()
         self.site = site
+
+    def press(self, scope: Scope, scope_id: str, *, peer: str) -> None:
+        """A client wrote 1 to a scope's stop (EST-1); while a stop of it is uncleared it is that one (EST-5).
+
+        That stop may have been cleared a moment ago, and the clear be on its way to us: then it is a new stop, which
+        must not be lost with the old one. The folder knows before it is confirmed; a clear that comes from elsewhere
+        is held against the time of the press (`apply`).
+        """
+        if self._desk.latches.stops_of_scope(scope, scope_id):
+            self._repeated[scope, scope_id] = (peer, self._ports.clock.now().utc)
+            self.look()
+            return
+        self._repeated.pop((scope, scope_id), None)
+        stop = self._new_stop(scope, scope_id, peer)
+        self.apply((stop,), announce=True, record=True, source=peer)
+
+    def look(self) -> None:
+        """Take what another process wrote into the folder: it may have reached nobody else, so bear witness.
+
+        The ids make repeats harmless.
+        """
+        self.apply(self._desk.poll(), announce=False, record=True, source="latch folder", on_disk=True)
+
+    def _pressed_after_clear(self, news: Sequence[StopEventRecord]) -> list[tuple[str, StopEventRecord]]:
+        """Return new stops, each with its peer, for whoever pressed again when the clear had been made already."""
+        again = []
+        for change in news:
+            key = (change.scope, change.scope_id)
+            if change.kind != EMERGENCY_STOP or change.cleared_at is None or key not in self._repeated:
+                continue
+            if self._desk.latches.stops_of_scope(*key):
+                continue
+            peer, at = self._repeated.pop(key)
+            if change.cleared_at <= at + timedelta(seconds=CLEAR_RACE_S):
+                again.append((peer, self._new_stop(*key, peer)))
+        return again
 
     def take(self, message: StopsChanged, *, published: bool) -> StopConfirmed:
         """Merge stops and clears from elsewhere.
@@ -72,7 +124,17 @@ class StopTraffic:
         news = self._desk.merge(records, on_disk=on_disk)
         if not news:
             return
+        again = [
+            (peer, self._desk.merge((stop,), on_disk=False)) for peer, stop in self._pressed_after_clear(news)
+        ]
         self._show()
+        self._spread(news, announce=announce, record=record, source=source)
+        for peer, stop in again:
+            self._spread(stop, announce=True, record=True, source=peer)
+
+    def _spread(
+        self, news: tuple[StopEventRecord, ...], *, announce: bool, record: bool, source: str
+    ) -> None:
         addresses = stops.concerned_safeties(self.site, news) if record else ()
         if announce:
             addresses += stops.other_endpoints(self.site.site_id, self._ports.address)

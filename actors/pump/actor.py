@@ -300,6 +300,9 @@ class PumpActor:
             return good_value(self._judged, SPEED), None
         if decided.tracking_hz is not None:
             return decided.tracking_hz, None
+        if decided.duty_hz is not None and decided.remote_enabled:
+            # Another pump does what we wish: what it makes of that is what our wish has to follow.
+            return None, Applied(hz=decided.duty_hz, ramping=True)
         if not decided.remote_enabled or decided.reason not in _FOLLOWS_THE_WISH:
             return decided.applied_hz, None
         return None, Applied(hz=decided.applied_hz, ramping=decided.reason is Reason.RAMP)
@@ -333,6 +336,10 @@ class PumpActor:
         return 0.0 if limits is None else limits.hard_min_speed_hz
 
     def _applied_hz(self, now: Instant) -> float | None:
+        """Return what this pump itself is driven with, whoever does its duty."""
+        decided = self._decided
+        if decided is not None and decided.duty_hz is not None and decided.remote_enabled:
+            return decided.applied_hz
         others_hz, applied = self._feedback_of_the_decision(now)
         return others_hz if applied is None else applied.hz
 

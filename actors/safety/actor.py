@@ -32,16 +32,18 @@ from actors.safety import telling
 from actors.safety.intake import Intake
 from actors.safety.kernel import decide_round
 from actors.safety.limits import problems
-from actors.safety.types import Decision, KernelState, initial_state
+from actors.safety.memory import known_at, memory_of, orders_a_start, restored, same
+from actors.safety.types import Decision, KernelState, RoundInput, initial_state
 from actors.safety.violations import Due, ViolationLedger, flush, only, record
 from actors.start import WorkerStart
-from actors.stores import JoinedLatchStore, LatchStore
+from actors.stores import JoinedLatchStore, LatchStore, TimerStore
 from actors.vocabulary import (
     DeviceError,
     Instant,
     Severity,
     SiteConfig,
 )
+from actors.vocabulary.durable import StationMemory
 from actors.vocabulary.ids import ALARM, endpoint_address, pump_address, watchdog_address
 
 BEAT: Final = "beat"
@@ -53,7 +55,7 @@ MALFORMED_SHOWN_S: Final = 30.0
 class SafetyActor:
     """Keeps what the kernel needs and does what it says. Never raises for what a proposal contains (SAF-3)."""
 
-    def __init__(self, ports: Ports, start: WorkerStart, latches: LatchStore) -> None:
+    def __init__(self, ports: Ports, start: WorkerStart, latches: LatchStore, timers: TimerStore) -> None:
         assert start.site is not None, "a safety actor belongs to a site"
         assert start.station_id is not None, "a safety actor belongs to a station"
         assert start.epoch is not None, "a safety actor speaks in an epoch"
@@ -63,6 +65,9 @@ class SafetyActor:
         self._site_id = start.site.site_id
         self._station_id = start.station_id
         self._latch_store = latches
+        self._timer_store = timers
+        self._stored: StationMemory | None = None
+        self._durable = True
         self._outbox = Outbox(ports)
         self._conditions = ConditionBook()
         self._violations = ViolationLedger()
@@ -77,9 +82,9 @@ class SafetyActor:
         self._sequence = 0
 
     async def start(self) -> None:
-        """Load the latches before anything can be decided, and begin to beat."""
+        """Load timers and latches before anything can be decided, and begin to beat."""
         self._intake.since = self._ports.clock.now()
-        self._kernel = initial_state(self._intake.since)
+        self._kernel = self._recalled(self._intake.since)
         self._poll_latches()
         self._ports.timers.every(BEAT_S, Tick(what=BEAT))
 
@@ -173,7 +178,7 @@ class SafetyActor:
         round_input = self._intake.round_input(deciding, now=now)
         if round_input is None or not self._latches_loaded:
             return
-        decisions, self._kernel = decide_round(round_input, self._kernel, now=now)
+        decisions = self._hold_round(round_input, now)
         decided = {pump_id: self._issue(decision, now) for pump_id, decision in decisions.items()}
         telling.hold_station_alarm(self._conditions, self._station_id, decisions.values())
         if changes_only:
@@ -189,6 +194,16 @@ class SafetyActor:
         for pump_id, new in decided.items():
             self._write_down(decisions[pump_id], new, now)
         self._tell_alarms(now)
+
+    def _hold_round(self, round_input: RoundInput, now: Instant) -> dict[str, Decision]:
+        """Decide; a start is durable before anybody hears of it, or it is decided again without (SAF-7)."""
+        given = msgspec.structs.replace(round_input, starts_durable=self._durable)
+        decisions, kernel = decide_round(given, self._kernel, now=now)
+        if orders_a_start(self._kernel, kernel) and not self._store(kernel) and given.starts_durable:
+            given = msgspec.structs.replace(round_input, starts_durable=False)
+            decisions, kernel = decide_round(given, self._kernel, now=now)
+        self._kernel = kernel
+        return decisions
 
     def _issue(self, decision: Decision, now: Instant) -> PumpDecision:
         """Give the decision the next sequence of this epoch."""
@@ -264,6 +279,7 @@ class SafetyActor:
     def _beat(self, now: Instant) -> None:
         self._poll_latches()
         self._decide(self._intake.silent(now=now), now, changes_only=True)
+        self._keep_memory()
         due, self._violations = flush(self._violations, now=now)
         self._write_violations(due, now)
         for subject, at in list(self._malformed_at.items()):
@@ -279,6 +295,47 @@ class SafetyActor:
                 self._conditions.clear("not_commissioned", pump.pump_id)
         self._tell_alarms(now)
         self._ports.directory.ref(watchdog_address(self._site_id)).tell(self._station_decisions(now))
+
+    def _recalled(self, now: Instant) -> KernelState:
+        """Return the state to start with: what the disk remembers of the motors, or nothing (SAF-7)."""
+        try:
+            memory, seen = self._timer_store.load(self._station_id)
+        except DeviceError as error:
+            text = f"starts, run and rest times are unknown: {error}"
+            self._conditions.hold("timers_unreadable", str(self._ports.address), Severity.HIGH, text)
+            return initial_state(now)
+        self._stored = memory
+        return restored(memory, seen, now=now)
+
+    def _keep_memory(self) -> None:
+        """Store what changed without a start of ours, or what the disk refused; note that the rest still holds."""
+        memory = self._memory(self._kernel)
+        changed = self._stored is None or not same(memory, self._stored)
+        if (changed or not self._durable) and memory.pumps and not self._store(self._kernel):
+            return
+        try:
+            self._timer_store.seen(self._station_id, self._epoch, known_at(memory))
+        except DeviceError as error:
+            # Nothing is lost by it but the time until now: a successor takes what it does not know for just stopped.
+            self._ports.log.warning("timers_not_seen", station=self._station_id, error=str(error))
+
+    def _memory(self, kernel: KernelState) -> StationMemory:
+        return memory_of(self._station_id, kernel, epoch=self._epoch, boot_id=self._intake.since.boot_id)
+
+    def _store(self, kernel: KernelState) -> bool:
+        """Make durable what must survive of this state; return whether it is."""
+        subject, memory = str(self._ports.address), self._memory(kernel)
+        try:
+            self._timer_store.store(memory)
+        except DeviceError as error:
+            self._durable = False
+            text = f"no pump with limits on starts, rest or run is started, nor claimed for a start: {error}"
+            self._conditions.hold("timers_not_durable", subject, Severity.CRITICAL, text)
+            return False
+        self._durable, self._stored = True, memory
+        for condition in ("timers_not_durable", "timers_unreadable"):
+            self._conditions.clear(condition, subject)
+        return True
 
     def _poll_latches(self) -> None:
         """Look into the latch folder: before the first decision, and each second whatever the messages

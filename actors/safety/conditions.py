@@ -9,11 +9,12 @@ from typing import Final
 import msgspec
 
 from actors.feedback import HIGH_FLOAT, LEVEL, LOCAL_OVERRIDE, RUNNING, SPEED, arrived, good_value
-from actors.publisher.gate import FRESH_NEEDED, LAPSE_WINDOW_S, LAPSES_PATIENT
+from actors.publisher.gate import FRESH_NEEDED, LAPSE_WAIT_S, LAPSE_WINDOW_S, LAPSES_PATIENT
 from actors.safety import failsafe as failsafe_law
 from actors.safety import hand_back as claims
-from actors.safety.limits import problems
-from actors.safety.types import Facts, HandBack, KernelState, PumpInput, PumpState, RoundInput
+from actors.safety import timers as timer_law
+from actors.safety.limits import is_finite_number, problems
+from actors.safety.types import Facts, KernelState, PumpInput, PumpState, RoundInput
 from actors.vocabulary import (
     FailsafeStrategy,
     HighLevelResponse,
@@ -54,6 +55,7 @@ def observe(
         was = _seeded(state.pumps.get(pump.pump_id, PumpState()), entry, now=now)
         was = _after_lapse(was, round_input, now=now)
         was = _with_flags(was, entry, level_m)
+        was = _with_timers(was, entry, round_input, now=now)
         pumps[pump.pump_id] = _with_failsafe(was, entry, round_input, now=now)
     level = _station_level(round_input, state, pumps, levels, now=now)
     facts: dict[str, Facts] = {}
@@ -61,7 +63,7 @@ def observe(
         entry = round_input.pumps[pump_id]
         hand_back = claims.advance(
             old.hand_back,
-            _problem(entry, old.hand_back, level, levels[pump_id]),
+            _problem(entry, old, level, levels[pump_id], starts_durable=round_input.starts_durable),
             now=now,
             hold_s=round_input.control.failsafe_recovery_hold_s,
         )
@@ -129,6 +131,17 @@ def _after_lapse(was: PumpState, round_input: RoundInput, *, now: Instant) -> Pu
     return msgspec.structs.replace(was, fresh_left=FRESH_NEEDED, fresh_since=None, lapses=lapses)
 
 
+def trusted_again(was: PumpState, *, ticked: bool, now: Instant) -> PumpState:
+    """Count the fresh decisions after a lapse as the gates do, the wait after too many lapses included (SAF-9)."""
+    if was.fresh_left == 0 or not ticked:
+        return was
+    since = was.fresh_since or now
+    waits = len(was.lapses) >= LAPSES_PATIENT and now.seconds_since(since) < LAPSE_WAIT_S
+    return msgspec.structs.replace(
+        was, fresh_left=max(1 if waits else 0, was.fresh_left - 1), fresh_since=since
+    )
+
+
 def _running(entry: PumpInput) -> bool | None:
     value = good_value(entry.feedback, RUNNING)
     return None if value is None else value == 1.0
@@ -170,6 +183,19 @@ def _with_flags(was: PumpState, entry: PumpInput, level_m: float | None) -> Pump
         )
         high = level_m >= high_m or (high and level_m >= reset_m)
     return msgspec.structs.replace(was, dry_run=dry, high=high)
+
+
+def _with_timers(was: PumpState, entry: PumpInput, round_input: RoundInput, *, now: Instant) -> PumpState:
+    """Advance starts, run and rest by what is measured and by what we told the pump (rule 6)."""
+    claimed = was.seeded and claims.holds_claim(was.hand_back) and was.fresh_left == 0
+    timers = timer_law.advance(
+        was.timers,
+        running=_running(entry),
+        told=claimed and was.output_hz > 0.0,
+        now=now,
+        gap_s_max=round_input.control.setpoint_lease_s,
+    )
+    return msgspec.structs.replace(was, timers=timers)
 
 
 def _with_failsafe(was: PumpState, entry: PumpInput, round_input: RoundInput, *, now: Instant) -> PumpState:
@@ -264,14 +290,19 @@ def _lies(entry: PumpInput, round_input: RoundInput) -> bool:
 
 def _problem(
     entry: PumpInput,
-    hand_back: HandBack,
+    was: PumpState,
     level: _StationLevel,
     level_m: float | None,
+    *,
+    starts_durable: bool,
 ) -> Reason | None:
-    """Why this pump cannot be claimed by what is measured; None: it can."""
+    """Why this pump cannot be claimed by what is measured and what the disk takes; None: it can."""
     lost = claims.lost_feedback(entry.feedback)
     if lost is not None:
         return lost
+    hand_back = was.hand_back
+    if not starts_durable and _needs_the_disk(entry, was, level):
+        return Reason.HANDED_BACK_STORAGE
     missing = claims.needs_level(entry.config) and level_m is None
     if not (missing or level.bad):
         return None
@@ -281,6 +312,29 @@ def _problem(
     if level.float_closed and (claims.holds_claim(hand_back) or first):
         return None
     return Reason.HANDED_BACK_LEVEL
+
+
+def _needs_the_disk(entry: PumpInput, was: PumpState, level: _StationLevel) -> bool:
+    """Whether a disk that refuses costs us this pump: we may not start it, so the local controller has to (SAF-7).
+
+    What runs goes on. At high level a start is never refused (SAF-2.6), durable or not. What was handed back stays so
+    until the disk is well, or each stop of the local controller's would begin it anew.
+    """
+    if entry.config.limits is None or not timer_law.guarded(entry.config.limits):
+        return False
+    if was.hand_back.claimed and was.hand_back.since is not None:
+        return True
+    stands = was.output_hz <= 0.0 and _running(entry) is False
+    return stands and _wishes_to_run(entry, was) and not level.high
+
+
+def _wishes_to_run(entry: PumpInput, was: PumpState) -> bool:
+    if was.failsafe.reason is not None:
+        return True
+    proposal = entry.proposal
+    if proposal is None or proposal.held_stopped is True or not is_finite_number(proposal.wish_hz):
+        return False
+    return proposal.wish_hz is not None and proposal.wish_hz > 0.0
 
 
 def _facts(
@@ -298,6 +352,7 @@ def _facts(
     period_s = round_input.control.period_s
     elapsed_s = 0.0 if was.decided_at is None else now.seconds_since(was.decided_at)
     hold_s = round_input.control.failsafe_recovery_hold_s
+    ticked = entry.proposal is not None and entry.proposal.origin != was.origin
     return Facts(
         config=entry.config,
         limits=limits,
@@ -317,8 +372,29 @@ def _facts(
         elapsed_s=min(max(elapsed_s, 0.0), period_s),
         cap_hold=was.cap_stopped_at is not None and now.seconds_since(was.cap_stopped_at) < hold_s,
         high_level=level.high,
-        ticked=entry.proposal is not None and entry.proposal.origin != was.origin,
+        start_refused=_start_refused(was, limits, round_input, now=now),
+        run_s=timer_law.run_s(was.timers, now=now),
+        soft_stop_hz_per_s=_soft_stop_hz_per_s(round_input),
+        ticked=ticked,
+        unseen=trusted_again(was, ticked=ticked, now=now).fresh_left > 0,
     )
+
+
+def _start_refused(
+    was: PumpState, limits: SafetyLimits | None, round_input: RoundInput, *, now: Instant
+) -> str:
+    """Why rule 6 forbids a start now; empty: it does not."""
+    if limits is None or not timer_law.guarded(limits):
+        return ""
+    if not round_input.starts_durable:
+        return "the disk refuses, a start would leave no trace"
+    return timer_law.start_refusal(was.timers, limits, now=now)
+
+
+def _soft_stop_hz_per_s(round_input: RoundInput) -> float | None:
+    """Return the station's soft stop where it is a rate: anything else must never keep a pump from stopping."""
+    rate = round_input.station.soft_stop_hz_per_s
+    return rate if is_finite_number(rate) and rate is not None and rate > 0.0 else None
 
 
 def _claim_reason(

@@ -1,6 +1,4 @@
-"""What a pump draws and moves at another speed: affinity laws from measured, else from rated values (rules
-7).
-"""
+"""What a pump draws and moves at another speed: affinity laws from measured, else from rated values (rule 7)."""
 
 from __future__ import annotations
 
@@ -33,6 +31,11 @@ def flow_point(facts: Facts) -> OperatingPoint | None:
     return _point(facts, FLOW, facts.config.rated_flow_m3h)
 
 
+def rated_flow_point(facts: Facts) -> OperatingPoint | None:
+    """Return the rated pair of speed and flow; None: not known."""
+    return _rated(facts.config.rated_flow_m3h, facts.config.rated_speed_hz)
+
+
 def power_kw_at(point: OperatingPoint, speed_hz: float) -> float:
     """Power (kW) at a speed by the affinity law."""
     ratio = speed_hz / point.speed_hz
@@ -62,7 +65,10 @@ def _point(facts: Facts, measured: str, rated: float | None) -> OperatingPoint |
         and amount > 0.0
     ):
         return OperatingPoint(speed_hz=speed_hz, amount=amount, measured=True)
-    rated_hz = facts.config.rated_speed_hz
+    return _rated(rated, facts.config.rated_speed_hz)
+
+
+def _rated(rated: float | None, rated_hz: float | None) -> OperatingPoint | None:
     if rated is None or rated_hz is None or not is_finite_number(rated) or not is_finite_number(rated_hz):
         return None
     if rated <= 0.0 or rated_hz <= 0.0:

@@ -10,9 +10,8 @@ from typing import Final
 import msgspec
 
 from actors.messages import TrailStep
-from actors.publisher.gate import LAPSE_WAIT_S, LAPSES_PATIENT
-from actors.safety import rules, station_pass
-from actors.safety.conditions import observe
+from actors.safety import rotation, rules, station_pass, timers
+from actors.safety.conditions import observe, trusted_again
 from actors.safety.failsafe import mode_of
 from actors.safety.limits import final_check
 from actors.safety.types import (
@@ -37,30 +36,63 @@ def decide_round(
 ) -> tuple[dict[str, Decision], KernelState]:
     """Decide for every pump of `round_input.deciding` that is seeded and has proposed; return the new state.
 
-    Station pass and pump pass in one: conditions of all pumps, rules 1 to 9 per pump, what the station
-    bounds, rules 10 and 11 per pump, then the failsafe image of the whole station. Deterministic and total:
+    Station pass and pump pass in one: conditions of all pumps, rules 1 to 5 per pump, the rotation of duties
+    between them, rules 6 to 9 per pump, what the station bounds, rules 10 and 11 per pump, then the failsafe
+    image of the whole station. Deterministic and total:
     whatever stands in a proposal or a measurement, it raises nothing (SAF-3).
     """
     facts, state = observe(round_input, state, now=now)
     facts = _with_choice(facts, round_input)
     order = rules.order_for(round_input.station)
-    works: dict[str, Work] = {}
-    for pump_id, fact in facts.items():
-        if pump_id in round_input.deciding and fact.state.seeded and fact.proposal is not None:
-            works[pump_id] = rules.before_station(rules.base_work(fact, fact.proposal), fact, order)
+    wishes, duties = rotation.rotate(
+        _wishes(facts, round_input, order, now=now),
+        facts,
+        state.duties,
+        settling=now.seconds_since(state.since) <= round_input.control.setpoint_lease_s,
+    )
+    works = {
+        pump_id: rules.from_timers(wishes[pump_id], fact, order)
+        for pump_id, fact in facts.items()
+        if pump_id in round_input.deciding and pump_id in wishes
+    }
     works = station_pass.permit(works, facts, round_input.station, started_at=state.started_at, now=now)
     finished = {pump_id: rules.after_station(work, facts[pump_id], order) for pump_id, work in works.items()}
     images = _images(facts, round_input, order)
     decisions: dict[str, Decision] = {}
     pumps = dict(state.pumps)
     started_at = state.started_at
+    duties_hz = rotation.duties_of(
+        duties,
+        {pump_id: fact.state.output_hz for pump_id, fact in facts.items()}
+        | {pump_id: work.value_hz for pump_id, work in finished.items()},
+    )
     for pump_id, work in finished.items():
         fact = facts[pump_id]
-        decisions[pump_id] = _decision(fact, work, images[pump_id])
+        decisions[pump_id] = _decision(fact, work, images[pump_id], duty_hz=duties_hz.get(pump_id))
         pumps[pump_id] = _after(fact, work, target_hz=works[pump_id].value_hz, now=now)
         if fact.enabled and fact.state.output_hz <= 0.0 < work.value_hz:
             started_at = now
-    return decisions, msgspec.structs.replace(state, pumps=pumps, started_at=started_at)
+    return decisions, msgspec.structs.replace(state, pumps=pumps, started_at=started_at, duties=duties)
+
+
+def _wishes(
+    facts: dict[str, Facts],
+    round_input: RoundInput,
+    order: tuple[rules.RuleRow, ...],
+    *,
+    now: Instant,
+) -> dict[str, Work]:
+    """What each pump would do by rules 1 to 5: of those being decided, and of the others whose tick still counts."""
+    return {
+        pump_id: rules.before_timers(rules.base_work(fact, fact.proposal), fact, order)
+        for pump_id, fact in facts.items()
+        if fact.state.seeded
+        and fact.proposal is not None
+        and (
+            pump_id in round_input.deciding
+            or now.seconds_since(fact.proposal.origin) <= round_input.control.setpoint_lease_s
+        )
+    }
 
 
 def _with_choice(facts: dict[str, Facts], round_input: RoundInput) -> dict[str, Facts]:
@@ -96,7 +128,7 @@ def _images(
     return station_pass.bound_image(works, seen, round_input.station)
 
 
-def _decision(fact: Facts, work: Work, image: Work) -> Decision:
+def _decision(fact: Facts, work: Work, image: Work, *, duty_hz: float | None) -> Decision:
     assert fact.proposal is not None
     state = fact.state
     in_failsafe = state.failsafe.reason is not None
@@ -125,6 +157,7 @@ def _decision(fact: Facts, work: Work, image: Work) -> Decision:
             invalid_proposal=state.invalid_ticks > 0,
             final_check=work.failed_check,
         ),
+        duty_hz=duty_hz,
     )
 
 
@@ -134,6 +167,7 @@ _HANDED_BACK: Final = frozenset(
         Reason.HANDED_BACK_LEVEL,
         Reason.HANDED_BACK_PLC_HEARTBEAT,
         Reason.HANDED_BACK_STRATEGY,
+        Reason.HANDED_BACK_STORAGE,
         Reason.RECOVERING,
         Reason.HIGH_LEVEL,
     }
@@ -186,25 +220,16 @@ def _told(trail: tuple[TrailStep, ...], fact: Facts) -> tuple[TrailStep, ...]:
 def _after(fact: Facts, work: Work, *, target_hz: float, now: Instant) -> PumpState:
     """Remember the decision. What we do not claim is remembered as measured, not as shown."""
     assert fact.proposal is not None
-    was = msgspec.structs.replace(_trusted_again(fact, now=now), decided_at=now, origin=fact.proposal.origin)
+    trusted = trusted_again(fact.state, ticked=fact.ticked, now=now)
+    was = msgspec.structs.replace(trusted, decided_at=now, origin=fact.proposal.origin)
     if not fact.enabled:
         return was
+    starts = was.output_hz <= 0.0 < work.value_hz
     capped = any(step.rule in _CAPS and step.after_hz == 0.0 for step in work.trail)
     return msgspec.structs.replace(
         was,
         output_hz=work.value_hz,
         target_hz=target_hz,
+        timers=timers.ordered(was.timers, now=now) if starts else was.timers,
         cap_stopped_at=now if capped and was.output_hz > 0.0 else was.cap_stopped_at,
-    )
-
-
-def _trusted_again(fact: Facts, *, now: Instant) -> PumpState:
-    """Count the fresh decisions after a lapse as the gates do, the wait after too many lapses included (SAF-9)."""
-    was = fact.state
-    if was.fresh_left == 0 or not fact.ticked:
-        return was
-    since = was.fresh_since or now
-    waits = len(was.lapses) >= LAPSES_PATIENT and now.seconds_since(since) < LAPSE_WAIT_S
-    return msgspec.structs.replace(
-        was, fresh_left=max(1 if waits else 0, was.fresh_left - 1), fresh_since=since
     )

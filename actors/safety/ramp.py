@@ -13,13 +13,15 @@ def move(
     target_hz: float,
     limits: SafetyLimits,
     elapsed_s: float,
+    stop_hz_per_s: float | None = None,
 ) -> tuple[float, Rule | None]:
     """Return the value (Hz) one step from `last_hz` towards `target_hz`, and the rule that held it back, if
     one did.
 
     A start steps 0 -> minimum, a stop goes down to the minimum and then steps to 0; between them the rate
     limit holds for `elapsed_s`, which the caller has bounded by one tick. A last value outside the band
-    (the band was narrowed) counts as the band's edge: the band outranks the rate.
+    (the band was narrowed) counts as the band's edge: the band outranks the rate. `stop_hz_per_s`: a stop comes
+    down no faster than this (a soft stop: the water column of a rising main must slow down with the pump).
     """
     low, high = limits.hard_min_speed_hz, limits.hard_max_speed_hz
     if last_hz <= 0.0:
@@ -29,6 +31,10 @@ def move(
     base_hz = min(max(last_hz, low), high)
     step_hz = limits.max_rate_hz_per_s * elapsed_s
     if target_hz <= 0.0:
-        return (0.0, None) if base_hz <= low else (max(low, base_hz - step_hz), Rule.RATE)
+        if base_hz <= low:
+            return 0.0, None
+        if stop_hz_per_s is not None and stop_hz_per_s < limits.max_rate_hz_per_s:
+            return max(low, base_hz - stop_hz_per_s * elapsed_s), Rule.SOFT_STOP
+        return max(low, base_hz - step_hz), Rule.RATE
     moved_hz = min(max(target_hz, base_hz - step_hz), base_hz + step_hz)
     return moved_hz, None if moved_hz == target_hz else Rule.RATE

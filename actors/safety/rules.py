@@ -12,6 +12,7 @@ from actors.safety.estimate import (
     OperatingPoint,
     flow_point,
     power_point,
+    rated_flow_point,
     speed_hz_for_flow,
     speed_hz_for_power,
 )
@@ -32,15 +33,13 @@ STOP_BELOW_FRACTION_OF_MIN: Final = 0.7
 class RuleRow(msgspec.Struct, frozen=True, kw_only=True):
     """One row of the order. `number` is SAF-2's ('-' for what SAF-2 takes for granted).
 
-    `apply` None: decided by the station pass, for all pumps together, or (`reserved`) not built: the place
-    is kept.
+    `apply` None: decided by the station pass, for all pumps together.
     """
 
     number: str
     rule: Rule
     apply: RuleFunction | None
     summary: str
-    reserved: bool = False
 
 
 def base_work(facts: Facts, proposal: Proposal) -> Work:
@@ -93,7 +92,9 @@ def local(work: Work, facts: Facts) -> Work:
 
 
 def dry_run(work: Work, facts: Facts) -> Work:
-    """Rule 3: at or below the dry-run level until above its reset level, 0."""
+    """Rule 3: at or below the dry-run level until above its reset level, 0. Swapped, a pump that answers a high level
+    goes on.
+    """
     if not facts.dry_run or work.high:
         return work
     limits = facts.limits
@@ -143,6 +144,69 @@ def failsafe(work: Work, facts: Facts) -> Work:
     return _changed(work, Rule.FAILSAFE, default_hz, why, reason)
 
 
+def protection_timers(work: Work, facts: Facts) -> Work:
+    """Rule 6: no start too soon or too often, no stop too soon, no run too long; nothing of it at high level.
+
+    A pump that has not run long enough is kept at its minimum against every wish to stop, but not against rules 1
+    to 3, motor power or what the station bounds.
+    """
+    limits = facts.limits
+    if limits is None or work.stopped_by is not None or work.high or facts.image or not facts.enabled:
+        return work
+    goes_on = wants_to_run(work.value_hz, facts)
+    if facts.state.output_hz <= 0.0:
+        if goes_on and facts.start_refused:
+            return forbidden(work, facts.start_refused)
+        return work
+    if facts.run_s is None:
+        return work
+    if limits.max_run_s is not None and facts.run_s >= limits.max_run_s:
+        return forbidden(work, f"has run {facts.run_s:.0f} s, at most {limits.max_run_s:g} s")
+    if limits.min_run_s is None or facts.run_s >= limits.min_run_s:
+        return work
+    if not goes_on:
+        why = f"has run {facts.run_s:.0f} s, at least {limits.min_run_s:g} s"
+        low = limits.hard_min_speed_hz
+        work = _changed(work, Rule.PROTECTION_TIMERS, low, why, Reason.PROTECTION_TIMER)
+    return msgspec.structs.replace(work, held=True)
+
+
+def forbidden(work: Work, why: str) -> Work:
+    """Rule 6: 0, a normal stop or no start."""
+    return _changed(work, Rule.PROTECTION_TIMERS, 0.0, why, Reason.PROTECTION_TIMER)
+
+
+def rotated(work: Work, hz: float, why: str) -> Work:
+    """Rule 6: this pump runs in the place of another."""
+    return _changed(work, Rule.ROTATION, hz, why, Reason.ROTATED)
+
+
+def wants_to_run(value_hz: float, facts: Facts) -> bool:
+    """Whether rule 9 will let this value run the pump: a wish in (0, minimum) becomes 0 or the minimum."""
+    if facts.limits is None:
+        return False
+    fraction = START_AT_FRACTION_OF_MIN if facts.state.output_hz <= 0.0 else STOP_BELOW_FRACTION_OF_MIN
+    return value_hz >= fraction * facts.limits.hard_min_speed_hz
+
+
+def flow_floor(work: Work, facts: Facts) -> Work:
+    """Rule 7: a pump that runs moves at least `min_flow_m3h`, judged by its rated point, as far as the caps allow.
+
+    Never by the measured flow: a clogged pump or a dead meter must not drive it to its maximum.
+    """
+    limits = facts.limits
+    if limits is None or limits.min_flow_m3h is None or not _caps(work, facts) or work.stopped_by is not None:
+        return work
+    point = rated_flow_point(facts)
+    if point is None or not wants_to_run(work.value_hz, facts):
+        return work
+    floor_hz = min(speed_hz_for_flow(point, limits.min_flow_m3h), limits.hard_max_speed_hz)
+    if work.value_hz >= floor_hz:
+        return work
+    why = f"at least {limits.min_flow_m3h:g} m3/h, by rated {point.amount:g} at {point.speed_hz:g} Hz"
+    return _changed(work, Rule.FLOW_FLOOR, floor_hz, why, _limited(work))
+
+
 def power_cap(work: Work, facts: Facts) -> Work:
     """Rule 7: the motor's power, also at high level."""
     if facts.limits is None or facts.limits.max_power_kw is None or not _caps(work, facts):
@@ -187,8 +251,7 @@ def speed_band(work: Work, facts: Facts) -> Work:
         return work
     if work.stopped_by is not None:
         return _changed(work, Rule.SPEED_BAND, 0.0, f"below {low:g} Hz under a stop", work.reason)
-    fraction = START_AT_FRACTION_OF_MIN if facts.state.output_hz <= 0.0 else STOP_BELOW_FRACTION_OF_MIN
-    after_hz = low if work.value_hz >= fraction * low else 0.0
+    after_hz = low if wants_to_run(work.value_hz, facts) else 0.0
     return _changed(work, Rule.SPEED_BAND, after_hz, f"0 or at least {low:g} Hz", _limited(work))
 
 
@@ -199,15 +262,21 @@ def rate(work: Work, facts: Facts) -> Work:
     if facts.state.output_hz <= 0.0 < work.value_hz and not facts.ticked and not work.high:
         # A gate shows no start before a newer tick either (EST-2): started here, our ramp would run ahead of it.
         return _changed(work, Rule.RATE, 0.0, "no start before the next tick", Reason.HELD_STOPPED)
+    if facts.state.output_hz <= 0.0 < work.value_hz and facts.unseen:
+        # The gates let nothing through yet: a start that nobody sees would count, and leave our ramp ahead of theirs.
+        return _changed(work, Rule.RATE, 0.0, "no start before the gates trust us", Reason.HELD_STOPPED)
+    soft = facts.soft_stop_hz_per_s if not work.cut and not facts.high_level else None
     value_hz, held = move(
         last_hz=facts.state.output_hz,
         target_hz=work.value_hz,
         limits=facts.limits,
         elapsed_s=facts.elapsed_s,
+        stop_hz_per_s=soft,
     )
     if held is None:
         return msgspec.structs.replace(work, value_hz=value_hz)
-    why = f"{facts.limits.max_rate_hz_per_s:g} Hz/s for {facts.elapsed_s:.2f} s"
+    rate_hz_per_s = soft if held is Rule.SOFT_STOP else facts.limits.max_rate_hz_per_s
+    why = f"{rate_hz_per_s:g} Hz/s for {facts.elapsed_s:.2f} s"
     reason = Reason.RAMP if work.reason in _RAMP_SHOWS else work.reason
     return _changed(work, held, value_hz, "0 to the minimum" if held is Rule.START_STEP else why, reason)
 
@@ -253,10 +322,13 @@ RULES: Final[tuple[RuleRow, ...]] = (
     RuleRow(
         number="6",
         rule=Rule.PROTECTION_TIMERS,
-        apply=None,
+        apply=protection_timers,
         summary="minimum rest, minimum run, maximum run, starts per hour",
-        reserved=True,
     ),
+    RuleRow(
+        number="6", rule=Rule.ROTATION, apply=None, summary="duty to another pump of the station (station)"
+    ),
+    RuleRow(number="7", rule=Rule.FLOW_FLOOR, apply=flow_floor, summary="at least the minimum flow"),
     RuleRow(number="7", rule=Rule.POWER_CAP, apply=power_cap, summary="motor power"),
     RuleRow(number="7", rule=Rule.FLOW_CAP, apply=flow_cap, summary="flow"),
     RuleRow(number="8", rule=Rule.LEVEL_BAND, apply=level_band, summary="no start below the minimum level"),
@@ -273,6 +345,7 @@ against 4.
 
 _SWAP: Final = {Rule.DRY_RUN: _HIGH_LEVEL_ROW, Rule.HIGH_LEVEL: _DRY_RUN_ROW}
 _SWAPPED: Final = tuple(_SWAP.get(row.rule, row) for row in RULES)
+_TIMERS_AT: Final = next(index for index, row in enumerate(RULES) if row.rule is Rule.PROTECTION_TIMERS)
 _STATION_AT: Final = next(index for index, row in enumerate(RULES) if row.rule is Rule.MAX_RUNNING)
 # While one of these shows, a ramp is worth showing instead; the others say more than a ramp does.
 _RAMP_SHOWS: Final = frozenset({Reason.PLAN, Reason.MANUAL, Reason.LIMITED})
@@ -281,6 +354,16 @@ _RAMP_SHOWS: Final = frozenset({Reason.PLAN, Reason.MANUAL, Reason.LIMITED})
 def order_for(station: StationConfig) -> tuple[RuleRow, ...]:
     """Return this station's order of rules."""
     return RULES if station.dry_run_outranks_high_level else _SWAPPED
+
+
+def before_timers(work: Work, facts: Facts, order: tuple[RuleRow, ...]) -> Work:
+    """Apply the rules above those of time (1 to 5): what the pump would do if its motor could do anything."""
+    return _through(work, facts, order[:_TIMERS_AT])
+
+
+def from_timers(work: Work, facts: Facts, order: tuple[RuleRow, ...]) -> Work:
+    """Apply the rules from those of time on, above the station's own (6 to 9)."""
+    return _through(work, facts, order[_TIMERS_AT:_STATION_AT])
 
 
 def before_station(work: Work, facts: Facts, order: tuple[RuleRow, ...]) -> Work:
@@ -297,7 +380,8 @@ def refused_by_station(work: Work, rule: Rule, after_hz: float, why: str) -> Wor
     """Apply what the station pass decided for this pump."""
     # A pump that an emergency setpoint keeps running can lose its place too; the stop stays the reason.
     reason = _STATION_REASONS.get(rule, _limited(work)) if work.stopped_by is None else work.reason
-    return _changed(work, rule, after_hz, why, reason)
+    work = _changed(work, rule, after_hz, why, reason)
+    return msgspec.structs.replace(work, cut=True) if rule is Rule.STATION_POWER and after_hz == 0.0 else work
 
 
 _STATION_REASONS: Final[Mapping[Rule, Reason]] = {
@@ -370,11 +454,18 @@ def _capped(
         return _changed(work, rule, 0.0, f"{why}: stopped by a cap a moment ago", _limited(work))
     if point is None or cap_hz is None:
         return _changed(work, rule, min(work.value_hz, low), f"{why}: nothing to judge by", _limited(work))
-    if cap_hz >= work.value_hz:
+    # What rule 9 would lift to the minimum is judged as the minimum: lifted later it would break the cap.
+    if cap_hz >= (max(work.value_hz, low) if wants_to_run(work.value_hz, facts) else work.value_hz):
         return work
     basis = "measured" if point.measured else "rated"
     text = f"{why}, by {basis} {point.amount:g} at {point.speed_hz:g} Hz"
-    return _changed(work, rule, cap_hz if cap_hz >= low else 0.0, text, _limited(work))
+    if cap_hz >= low:
+        return _changed(work, rule, cap_hz, text, _limited(work))
+    if rule is Rule.FLOW_CAP and work.held:
+        # Rule 6 stands above the flow; motor power stands above rule 4, and so above rule 6.
+        return _changed(work, rule, low, text, _limited(work))
+    work = _changed(work, rule, 0.0, text, _limited(work))
+    return msgspec.structs.replace(work, cut=rule is Rule.POWER_CAP)
 
 
 def shown_hz(wish: object) -> float:

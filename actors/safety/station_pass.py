@@ -40,11 +40,19 @@ def permitted(station: StationConfig) -> int:
 def choose_for_high_level(facts: Mapping[str, Facts], station: StationConfig) -> frozenset[str]:
     """Choose the pumps that rule 4 runs at their maximum: running ones first, then in wire order.
 
-    `facts` are in wire order. A pump with a fault that does not run comes last: it would waste the place.
-    One at its dry-run level answers only where the station lets the high level outrank that.
+    `facts` are in wire order. A pump with a fault that does not run comes last: it would waste the place. Of
+    those that stand, a rested one comes before one that rule 6 would not start; if it is needed, it starts all
+    the same (SAF-2.6). One at its dry-run level answers only where the station lets the high level outrank that.
     """
     candidates = [
-        (fact.running is not True, _faulty(fact), fact.state.output_hz <= 0.0, index, pump_id)
+        (
+            fact.running is not True,
+            faulty(fact),
+            bool(fact.start_refused),
+            fact.state.output_hz <= 0.0,
+            index,
+            pump_id,
+        )
         for index, (pump_id, fact) in enumerate(facts.items())
         if fact.enabled
         and not fact.stopped
@@ -98,22 +106,21 @@ def bound_power(
 ) -> dict[str, Work]:
     """Keep the sum of estimated powers inside the station's: running pumps first, then in wire order.
 
-    Pumps that are not decided now count with what they measure or, at their last value, are estimated to
-    draw.
+    Pumps that are not decided now, and those that others run, count first, with what they measure or, at their
+    last value, are estimated to draw.
     """
     result = dict(works)
     if station.max_power_kw is None:
         return result
     left_kw = station.max_power_kw - sum(
-        _drawn_kw(fact) for pump_id, fact in facts.items() if pump_id not in works and active(fact)
+        _drawn_kw(fact)
+        for pump_id, fact in facts.items()
+        if (active(fact) if pump_id not in works else _runs_for_others(fact))
     )
     order = sorted(works, key=lambda pump_id: (not works[pump_id].high, not active(facts[pump_id])))
     for pump_id in order:
         work, fact = works[pump_id], facts[pump_id]
-        if work.value_hz <= 0.0 or fact.limits is None:
-            continue
-        if not fact.enabled and not fact.image:
-            left_kw -= _drawn_kw(fact)
+        if work.value_hz <= 0.0 or fact.limits is None or not (fact.enabled or fact.image):
             continue
         low = fact.limits.hard_min_speed_hz
         point = power_point(fact)
@@ -203,8 +210,16 @@ def _bound_starts(
     return result
 
 
-def _faulty(fact: Facts) -> bool:
+def faulty(fact: Facts) -> bool:
+    """Whether the pump reports a fault."""
     return (good_value(fact.feedback, FAULT) or 0.0) != 0.0
+
+
+def _runs_for_others(fact: Facts) -> bool:
+    """Whether the pump is not ours and turns, or did when it was last heard of, commissioned or not."""
+    if fact.enabled or fact.image:
+        return False
+    return fact.running is True or (fact.running is None and fact.tracked_hz > 0.0)
 
 
 def _drawn_kw(fact: Facts) -> float:

@@ -80,6 +80,7 @@ def decided_news(decision: Decision) -> SetpointDecided:
         remote_enabled=decision.remote_enabled,
         tracking_hz=decision.tracking_hz,
         origin=decision.proposal.origin,
+        duty_hz=decision.duty_hz,
     )
 
 

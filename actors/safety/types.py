@@ -16,6 +16,7 @@ from actors.vocabulary import (
     SafetyLimits,
     StationConfig,
 )
+from actors.vocabulary.durable import MotorTimers
 
 
 class PumpInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,13 +36,15 @@ class PumpInput(msgspec.Struct, frozen=True, kw_only=True):
 
 class RoundInput(msgspec.Struct, frozen=True, kw_only=True):
     """One scheduling round of one station. `pumps` holds every pump of `station.pumps`; `deciding` names
-    those that get a decision, the others only advance their conditions.
+    those that get a decision, the others only advance their conditions. `starts_durable`: the disk takes what a
+    start must leave behind before it is published (SAF-7).
     """
 
     station: StationConfig
     control: ControlSettings
     pumps: dict[str, PumpInput]
     deciding: frozenset[str]
+    starts_durable: bool = True
 
 
 class HandBack(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +75,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     `target_hz` where it was going before the ramp. `dry_run` None: no good level was seen yet.
     `essentials_at`: when running, speed and local override had arrived (SAF-10). `invalid_ticks` counts bad
     proposals in a row, each `counted_sequence` once. `cap_stopped_at`: when a power or flow cap stopped it.
+    `timers`: its starts, run and rest; None: nothing is known.
     `origin`: the tick of the last decision; `fresh_left`: fresh decisions that a gate still waits for after
     a lapse, the first of which was made at `fresh_since`; `lapses`: when the last leases ran out.
     """
@@ -88,6 +92,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     invalid_ticks: int = 0
     counted_sequence: int | None = None
     cap_stopped_at: Instant | None = None
+    timers: MotorTimers | None = None
     origin: Instant | None = None
     fresh_left: int = 0
     fresh_since: Instant | None = None
@@ -99,7 +104,8 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
 
     `since`: our own start. `started_at`: the last start of a pump (at first our own start, so that a power-
     up is staggered too). `float_alone_since`: since when a closed high float stands against the level.
-    `contradicted`: a dry level met a closed float and has not left dry since.
+    `contradicted`: a dry level met a closed float and has not left dry since. `duties`: pump -> the pump that
+    runs in its place (rule 6).
     """
 
     since: Instant
@@ -107,6 +113,7 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
     pumps: dict[str, PumpState] = msgspec.field(default_factory=dict)
     float_alone_since: Instant | None = None
     contradicted: bool = False
+    duties: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 def initial_state(since: Instant) -> KernelState:
@@ -130,7 +137,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """The kernel's answer for one pump; the shell adds epoch, sequence and lease.
 
     `tracking_hz` is the measured speed that our output follows while nothing is claimed, else None.
-    `proposal` is the one decided on; its origin is the setpoint's.
+    `proposal` is the one decided on; its origin is the setpoint's. `duty_hz` is the value of the pump that runs in
+    its place, None: none does.
     """
 
     pump_id: str
@@ -149,6 +157,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     handed_back_since: Instant | None
     tracking_hz: float | None
     conditions: Conditions
+    duty_hz: float | None = None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,6 +167,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `limits` None: not commissioned. `image`: the rules are asked what to show when the lease runs out.
     `ticked`: the proposal is newer than the one decided last.
     `high_level`: the station's emergency high level holds; `high_chosen`: this pump answers it.
+    `start_refused`: why rule 6 forbids a start now; `run_s`: for how long the pump has been turning.
+    `unseen`: after a lapse the gates will not show this decision yet.
+    `soft_stop_hz_per_s`: how fast a normal stop comes down at most.
     """
 
     config: PumpConfig
@@ -180,15 +192,25 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     ticked: bool = True
     high_level: bool = False
     high_chosen: bool = False
+    start_refused: str = ""
+    run_s: float | None = None
+    soft_stop_hz_per_s: float | None = None
+    unseen: bool = False
     image: bool = False
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """A value on its way through the rules. `stopped_by`: rule 1, 2 or 3 holds; `high`: rule 4 does."""
+    """A value on its way through the rules.
+
+    `stopped_by`: rule 1, 2 or 3 holds; `high`: rule 4 does; `held`: rule 6 keeps the pump running; `cut`: a bound on
+    power stops it, which no soft stop delays.
+    """
 
     value_hz: float
     reason: Reason
     stopped_by: Rule | None = None
     high: bool = False
+    held: bool = False
+    cut: bool = False
     failed_check: bool = False
     trail: tuple[TrailStep, ...] = ()

@@ -19,6 +19,7 @@ LIMITS: Final = frozenset(
         Rule.DRY_RUN,
         Rule.HIGH_LEVEL,
         Rule.PROTECTION_TIMERS,
+        Rule.FLOW_FLOOR,
         Rule.POWER_CAP,
         Rule.FLOW_CAP,
         Rule.LEVEL_BAND,

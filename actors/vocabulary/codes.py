@@ -72,12 +72,15 @@ class Rule(StrEnum):
     HIGH_LEVEL = "high_level"
     FAILSAFE = "failsafe"
     PROTECTION_TIMERS = "protection_timers"
+    ROTATION = "rotation"
+    FLOW_FLOOR = "flow_floor"
     POWER_CAP = "power_cap"
     FLOW_CAP = "flow_cap"
     LEVEL_BAND = "level_band"
     SPEED_BAND = "speed_band"
     START_STEP = "start_step"
     RATE = "rate"
+    SOFT_STOP = "soft_stop"
     MAX_RUNNING = "max_running"
     STAGGER = "stagger"
     STATION_POWER = "station_power"
@@ -105,6 +108,7 @@ class Reason(IntEnum):
     STAGGER = 16
     LEVEL_BAND = 17
     PROTECTION_TIMER = 18
+    ROTATED = 19
     FAILSAFE_PLAN_EXPIRED = 20
     FAILSAFE_OPTIMISER_STALE = 21
     FAILSAFE_DATABASE = 22
@@ -116,6 +120,7 @@ class Reason(IntEnum):
     HANDED_BACK_PLC_HEARTBEAT = 32
     HANDED_BACK_STRATEGY = 33
     RECOVERING = 34
+    HANDED_BACK_STORAGE = 35
     NOT_COMMISSIONED = 40
     LEASE_EXPIRED = 41
     EPOCH_REFUSED = 42

@@ -70,6 +70,7 @@ class StationConfig(msgspec.Struct, frozen=True, kw_only=True):
     float_response_max_s: float = 600.0
     high_level_response: HighLevelResponse = HighLevelResponse.RUN_PERMITTED
     dry_run_outranks_high_level: bool = True
+    soft_stop_hz_per_s: float | None = None
     pumps: tuple[PumpConfig, ...] = ()
 
     def pump(self, pump_id: str) -> PumpConfig | None:

@@ -249,11 +249,14 @@ def _add_views(
         ("tree", "tree", "every actor with state, process, restarts, memory"),
         ("explain", "explain", "why a pump's setpoint is what it is"),
         ("alarms", "alarms", "alarms raised and returned"),
+        ("priorities", "priorities", "the order of a station's safety rules, with its values"),
     ):
         view = commands.add_parser(name, parents=[common, data], help=text)
         view.set_defaults(command=f"ops.cli.views:{function}")
         if name == "explain":
             view.add_argument("pump")
+        if name == "priorities":
+            view.add_argument("station")
         if name == "tree":
             view.add_argument(
                 "--retry", default=None, metavar="ADDRESS", help="take a child out of quarantine"

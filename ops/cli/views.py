@@ -1,4 +1,4 @@
-"""`calejo tree|explain|alarms|mode`: what the running system says, as table or JSON."""
+"""`calejo tree|explain|alarms|priorities|mode`: what the running system says, as table or JSON."""
 
 from __future__ import annotations
 
@@ -67,6 +67,52 @@ def explain(arguments: argparse.Namespace) -> int:
     for line in _ladder(chain):
         print(line)
     return DONE
+
+
+def priorities(arguments: argparse.Namespace) -> int:
+    """Print the order of the safety rules of one station, highest first, with the values they work with.
+
+    Raises:
+        ExitError: as `ops.cli.client.ask`.
+
+    """
+    path = f"/api/v1/stations/{quote(arguments.station, safe='')}/priorities"
+    table = ask(data_dir_of(arguments), "GET", path)
+    if arguments.format == "json":
+        show(table, (), form="json")
+        return DONE
+    rows = [{**row, "SAF-2": row["number"], "values": _values(row)} for row in table["rows"]]
+    show(rows, ("rank", "SAF-2", "rule", "decided", "effect", "values"), form="table")
+    if table["swapped"]:
+        print("This station has rule 4 above rule 3: a high level outranks dry run.")
+    if table["never_driven"]:
+        print(f"Never driven, for want of approved and valid limits: {', '.join(table['never_driven'])}")
+    return DONE
+
+
+def _values(row: dict[str, Any]) -> str:
+    """Tell a rule's values; pumps that have the same share a word."""
+    told = [_told(row["station"])] if row["station"] else []
+    alike: dict[str, list[str]] = {}
+    for pump_id, values in row["pumps"].items():
+        alike.setdefault(_told(values), []).append(pump_id)
+    told += [f"{' '.join(pumps)}: {text}" for text, pumps in alike.items()]
+    return "; ".join(told) or "-"
+
+
+def _told(values: dict[str, Any]) -> str:
+    shown = (f"{name} {'not set' if value is None else _plain(value)}" for name, value in values.items())
+    return ", ".join(shown)
+
+
+def _plain(value: float | str) -> str:
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:g}"
+        case _:
+            return str(value)
 
 
 def _ladder(chain: dict[str, Any]) -> list[str]:

@@ -66,6 +66,7 @@ pump_stations: Final = Table(
     flag("dry_run_outranks_high_level", default=True),
     # The slot that the next pump gets; only a trigger counts it up, so that no slot is ever used twice.
     whole("next_wire_slot", nullable=False, default="0"),
+    number("soft_stop_hz_per_s"),
     UniqueConstraint("site_id", "modbus_unit_id"),
     *id_checks("station_id", "site_id"),
     *time_checks("updated_at"),
@@ -80,6 +81,7 @@ pump_stations: Final = Table(
     check("protective_level_age_s_in_range", "protective_level_age_s > 0 AND protective_level_age_s <= 60"),
     check("stagger_s_in_range", "stagger_s >= 0 AND stagger_s <= 3600"),
     check("float_response_max_s_in_range", "float_response_max_s >= 0 AND float_response_max_s <= 86400"),
+    check("soft_stop_hz_per_s_in_range", "soft_stop_hz_per_s >= 0.01 AND soft_stop_hz_per_s <= 100"),
 )
 
 pumps: Final = Table(

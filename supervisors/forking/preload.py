@@ -47,6 +47,7 @@ OURS: Final = (
     "storage.latches",
     "storage.limits",
     "storage.modes",
+    "storage.timers",
     "storage.readers",
     "storage.spool",
     "storage.topology_file",

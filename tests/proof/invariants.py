@@ -14,8 +14,8 @@ and a search over states and inputs proves it for stories of any length.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, TypeAlias
 
@@ -38,6 +38,7 @@ STEP_HZ: Final = 0.01 + 1e-9
 """The resolution of the wire: what is closer together than this is the same value."""
 
 ABSURD_HZ: Final = 100.0
+HOUR_S: Final = 3600.0
 FORCED: Final = frozenset({Reason.EMERGENCY_STOP, Reason.OUT_OF_SERVICE, Reason.DRY_RUN})
 PLAN_REASONS: Final = frozenset(
     {Reason.FAILSAFE_PLAN_EXPIRED, Reason.FAILSAFE_OPTIMISER_STALE, Reason.FAILSAFE_DATABASE}
@@ -100,6 +101,39 @@ class One:
         """The level that rules 3, 4 and 8 may use: GOOD and no older than the station's age."""
         return protective_level_m(self.round.given, self.entry)
 
+    @property
+    def down_hz_per_s(self) -> float:
+        """How fast it comes down: by the rate, or softly on its way to 0, unless a bound on power orders that stop."""
+        assert self.limits is not None
+        rate, soft = self.limits.max_rate_hz_per_s, self.round.given.station.soft_stop_hz_per_s
+        if soft is None or not math.isfinite(soft) or soft <= 0.0 or self.decision.conditions.high_level:
+            return rate
+        stops = self.round.after.pumps[self.decision.pump_id].target_hz <= 0.0
+        return min(rate, soft) if stops and not self.cut_by_power() else rate
+
+    def least_flow_hz(self) -> float:
+        """The speed that moves the minimum flow by the rated point (rule 7), at most the maximum; 0: none is set."""
+        config, limits = self.config, self.limits
+        if limits is None or limits.min_flow_m3h is None:
+            return 0.0
+        if config.rated_speed_hz is None or config.rated_flow_m3h is None:
+            return 0.0
+        floor_hz = config.rated_speed_hz * limits.min_flow_m3h / config.rated_flow_m3h
+        return min(floor_hz, limits.hard_max_speed_hz)
+
+    def kept_running_hz(self) -> float:
+        """The minimum, while rule 6 lets no wish stop the pump; else 0."""
+        turned = motor_of(self)
+        if self.limits is None or self.limits.min_run_s is None or turned is None or turned.run_s is None:
+            return 0.0
+        young = self.previous_hz > 0.0 and turned.run_s < self.limits.min_run_s
+        return self.limits.hard_min_speed_hz if young else 0.0
+
+    def cut_by_power(self) -> bool:
+        """Whether a bound on power stops it, which no soft stop delays and no minimum run outranks."""
+        by = {Rule.POWER_CAP, Rule.STATION_POWER}
+        return any(step.rule in by and step.after_hz == 0.0 for step in self.decision.trail)
+
     def at_most_hz(self, target_hz: float) -> float:
         """What may be shown of a pump that must come down to `target_hz` (rule 10): no more than one tick's way."""
         assert self.limits is not None
@@ -107,7 +141,7 @@ class One:
         if self.previous_hz <= 0.0:
             return target_hz
         base_hz = min(max(self.previous_hz, low), high)
-        lower_hz = base_hz - self.limits.max_rate_hz_per_s * self.elapsed_s
+        lower_hz = base_hz - self.down_hz_per_s * self.elapsed_s
         if target_hz <= 0.0:
             return 0.0 if base_hz <= low else max(low, lower_hz)
         return max(target_hz, lower_hz)
@@ -254,7 +288,8 @@ def dry_run_is_0(one: One) -> str:
 
 def failsafe_is_the_strategys(one: One) -> str:
     """SAF-2.5, WDG-3: in failsafe, and in every image, the wish counts for nothing: no more than the default setpoint
-    (0 where that is outside the band, or the strategy hands back), reached by the ramp, but for rules above it.
+    (0 where that is outside the band, or the strategy hands back) or the minimum flow, reached by the ramp, but for
+    rules above it and a pump that has not run long enough.
     """
     if one.limits is None:
         return ""
@@ -262,6 +297,7 @@ def failsafe_is_the_strategys(one: One) -> str:
     low, high = one.limits.hard_min_speed_hz, one.limits.hard_max_speed_hz
     default_hz = default_hz if math.isfinite(default_hz) and low <= default_hz <= high else 0.0
     handed_back = one.config.failsafe_strategy is FailsafeStrategy.HAND_BACK
+    default_hz = max(default_hz, one.least_flow_hz()) if default_hz > 0.0 else 0.0
     image_hz = high if one.decision.conditions.high_level else 0.0 if handed_back else default_hz
     if one.decision.failsafe_image_hz > image_hz + STEP_HZ:
         return f"image {one.decision.failsafe_image_hz:g} Hz, failsafe {image_hz:g} Hz"
@@ -271,8 +307,83 @@ def failsafe_is_the_strategys(one: One) -> str:
         return "in failsafe, its strategy hands back, and it is claimed"
     if one.answers_high_level or one.entry.stopped:
         return ""
-    most_hz = one.at_most_hz(default_hz)
+    most_hz = max(one.at_most_hz(default_hz), one.kept_running_hz())
     return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz"
+
+
+def no_start_against_the_timers(one: One) -> str:
+    """SAF-2.6, SAF-7: no start too soon, too often, after too long a run, or that no disk holds; not at high level."""
+    if not one.starts or one.answers_high_level:
+        return ""
+    why = start_forbidden(one)
+    return f"started, and {why}" if why else ""
+
+
+def every_start_is_counted(one: One) -> str:
+    """SAF-2.6, SAF-7: what we start, and what was seen to start without us, is among the starts of the hour."""
+    kept, turned = one.round.after.pumps[one.decision.pump_id].timers, motor_of(one)
+    if turned is None:
+        return ""
+    want = turned.starts + (1 if one.starts else 0)
+    if kept is None or sum(one.round.now.seconds_since(at) < HOUR_S for at in kept.starts) != want:
+        return f"remembers {kept}, {want} starts in the last hour"
+    if not one.starts:
+        return "" if kept.turning is (turned.run_s is not None) else f"remembers turning {kept.turning}"
+    return "" if kept.turning and kept.since == one.round.now else "a start that is not remembered"
+
+
+def no_stop_before_the_minimum_run(one: One) -> str:
+    """SAF-2.6: a pump that has not run long enough stops for rules 1 to 3, power, or its place, and nothing else."""
+    if one.kept_running_hz() <= 0.0 or not one.decision.remote_enabled or one.decision.setpoint_hz > 0.0:
+        return ""
+    above = {Rule.POWER_CAP, Rule.STATION_POWER, Rule.MAX_RUNNING}
+    excused = one.decision.reason in FORCED or any(step.rule in above for step in one.decision.trail)
+    return "" if excused else "stopped before its minimum run"
+
+
+def no_run_beyond_the_maximum(one: One) -> str:
+    """SAF-2.6: a pump that has run for its maximum comes down, unless it answers a high level."""
+    turned, limits = motor_of(one), one.limits
+    if limits is None or limits.max_run_s is None or turned is None or turned.run_s is None:
+        return ""
+    if (
+        one.previous_hz <= 0.0
+        or one.entry.stopped
+        or one.answers_high_level
+        or not one.decision.remote_enabled
+    ):
+        return ""
+    most_hz = one.at_most_hz(0.0)
+    over = turned.run_s >= limits.max_run_s and one.decision.setpoint_hz > most_hz + STEP_HZ
+    return f"{one.decision.setpoint_hz:g} Hz after {turned.run_s:g} s, at most {most_hz:g} Hz" if over else ""
+
+
+def a_soft_stop_is_soft(one: One) -> str:
+    """SAF-2.10: a normal stop comes down no faster than `soft_stop`, one that power orders no slower than the rate."""
+    target_hz, reason = one.round.after.pumps[one.decision.pump_id].target_hz, one.decision.reason
+    if one.limits is None or one.lapsed or one.previous_hz <= 0.0 or target_hz > 0.0 or reason in FORCED:
+        return ""
+    if not one.decision.remote_enabled:
+        return ""
+    want_hz = one.at_most_hz(0.0)
+    shown_hz = one.decision.setpoint_hz
+    return (
+        "" if abs(shown_hz - want_hz) <= STEP_HZ else f"{shown_hz:g} Hz on its way to 0, due {want_hz:g} Hz"
+    )
+
+
+def flow_at_least_the_minimum(one: One) -> str:
+    """SAF-2.7: what runs is on its way to a speed that moves `min_flow` by its rated point, as far as caps allow."""
+    target_hz, floor_hz = one.round.after.pumps[one.decision.pump_id].target_hz, one.least_flow_hz()
+    if not one.decision.remote_enabled or one.entry.stopped or target_hz <= 0.0:
+        return ""
+    caps = {Rule.POWER_CAP, Rule.FLOW_CAP, Rule.STATION_POWER}
+    capped = any(step.rule in caps for step in one.decision.trail)
+    return (
+        ""
+        if capped or target_hz >= floor_hz - STEP_HZ
+        else f"goes to {target_hz:g} Hz, {floor_hz:g} are needed"
+    )
 
 
 def failsafe_lasts(one: One) -> str:
@@ -374,7 +485,10 @@ def a_bad_wish_raises_nothing(one: One) -> str:
     if ticks > 3 and one.decision.failsafe.reason is None:
         return f"{ticks} bad ticks and no failsafe"
     default_hz = one.config.default_setpoint_hz if one.decision.failsafe.reason is not None else 0.0
+    if any(step.rule is Rule.ROTATION for step in one.decision.trail):
+        return ""  # it runs for another, whose wish is good
     most_hz = max(one.previous_hz, default_hz)
+    most_hz = max(most_hz, one.least_flow_hz()) if most_hz > 0.0 else 0.0
     return (
         "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"{wish!r}: {one.decision.setpoint_hz:g} Hz"
     )
@@ -434,11 +548,17 @@ OF_A_PUMP: Final[tuple[PumpInvariant, ...]] = (
     dry_run_is_0,
     failsafe_is_the_strategys,
     failsafe_lasts,
+    no_start_against_the_timers,
+    every_start_is_counted,
+    no_stop_before_the_minimum_run,
+    no_run_beyond_the_maximum,
+    flow_at_least_the_minimum,
     power_within_the_motors,
     flow_within_its_limit,
     a_cap_holds_off_the_next_start,
     no_start_below_the_minimum_level,
     no_step_beyond_the_rate,
+    a_soft_stop_is_soft,
     no_start_before_a_new_tick,
     a_bad_wish_raises_nothing,
     held_stopped_stays,
@@ -543,6 +663,28 @@ def a_high_level_lasts_to_its_reset(round_: Round, pumps: dict[str, One]) -> str
     return ""
 
 
+def a_refused_duty_is_done(round_: Round, pumps: dict[str, One]) -> str:
+    """SAF-2.6: the plan's duty of a pump that may not start or run on goes to a pump that is idle and may; who does
+    another's duty runs, or says why not, and the other does not run beside it.
+    """
+    if pumps.keys() != round_.given.pumps.keys():
+        return ""
+    duties = round_.after.duties
+    for pump_id, other_id in duties.items():
+        one, other = pumps[pump_id], pumps[other_id]
+        rotated = any(step.rule is Rule.ROTATION and step.after_hz > 0.0 for step in other.decision.trail)
+        if not rotated:
+            return f"{other_id} does not do the duty of {pump_id}"
+        most_hz = max(one.at_most_hz(0.0), one.kept_running_hz())
+        if one.decision.setpoint_hz > most_hz + STEP_HZ:
+            return f"{pump_id} runs at {one.decision.setpoint_hz:g} Hz while {other_id} does its duty"
+    undone = [pump_id for pump_id, one in pumps.items() if pump_id not in duties and _is_refused(one)]
+    taken = {*duties, *duties.values()}
+    undone = [pump_id for pump_id in undone if pump_id not in taken]
+    free = [pump_id for pump_id, one in pumps.items() if pump_id not in taken and _is_free(one)]
+    return f"{free} stand idle while {undone} may not do their duty" if undone and free else ""
+
+
 def every_pump_is_remembered(round_: Round, pumps: dict[str, One]) -> str:
     """SAF-1, SAF-10: the state after holds exactly the station's pumps, and only seeded pumps of this round that have
     a proposal get a decision.
@@ -563,6 +705,7 @@ OF_THE_STATION: Final[tuple[StationInvariant, ...]] = (
     station_power_within_its_limit,
     a_high_level_is_answered,
     a_high_level_lasts_to_its_reset,
+    a_refused_duty_is_done,
     every_pump_is_remembered,
 )
 
@@ -607,6 +750,91 @@ def one_of(round_: Round, decision: Decision) -> One:
         previous_hz=previous_hz,
         elapsed_s=min(max(elapsed_s, 0.0), control.period_s),
         lapsed=lapsed,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Turned:
+    """A motor as of now: for how long it turns (None: it stands) or stands (None: it turns), its starts of the hour."""
+
+    run_s: float | None
+    rest_s: float | None
+    starts: int
+
+
+def motor_of(one: One) -> Turned | None:
+    """Return what was remembered and is measured of the motor; None: whether it turns is unknown.
+
+    What was unknown for longer than a lease counts as just started and just stopped. What we told to run and was not
+    seen to turn yet is on its way; any other pump that is seen to turn anew has started.
+    """
+    was, running, now = one.state.timers, one.good("running"), one.round.now
+    if running is None:
+        return None
+    starts = 0 if was is None else sum(now.seconds_since(at) < HOUR_S for at in was.starts)
+    lease_s = one.round.given.control.setpoint_lease_s
+    if was is None or not 0.0 <= now.seconds_since(was.known_at) <= lease_s:
+        return Turned(0.0 if running else None, None if running else 0.0, starts + 1)
+    since_s = now.seconds_since(was.since)
+    if running == 1.0:
+        return Turned(since_s, None, starts) if was.turning else Turned(0.0, None, starts + 1)
+    told = one.state.seeded and one.state.hand_back.claimed and one.state.hand_back.since is None
+    told = told and not one.lapsed and one.state.output_hz > 0.0
+    if was.turning and told and not was.confirmed:
+        return Turned(since_s, None, starts)
+    return Turned(None, 0.0 if was.turning else since_s, starts)
+
+
+def start_forbidden(one: One) -> str:
+    """Why rule 6 forbids a start of this pump now; '': it does not."""
+    limits, turned = one.limits, motor_of(one)
+    if limits is None:
+        return ""
+    most, rest_s, max_run_s = limits.max_starts_per_hour, limits.min_rest_s, limits.max_run_s
+    if most is None and rest_s is None and max_run_s is None and limits.min_run_s is None:
+        return ""
+    if not one.round.given.starts_durable:
+        return "no disk would hold it"
+    if turned is None:
+        return "nobody knows whether it turns"
+    if rest_s is not None and (turned.rest_s is None or turned.rest_s < rest_s):
+        return f"it has rested {turned.rest_s or 0.0:g} s"
+    if max_run_s is not None and turned.run_s is not None and turned.run_s >= max_run_s:
+        return f"it has run {turned.run_s:g} s"
+    return f"it has started {turned.starts} times" if most is not None and turned.starts >= most else ""
+
+
+def _commanded(one: One) -> bool:
+    """Whether the pump is ours and in AUTO, and neither rules 1 to 4 nor failsafe have a say."""
+    free = one.decision.remote_enabled and not one.entry.stopped and not one.entry.out_of_service
+    conditions = one.decision.conditions
+    free = free and not conditions.dry_run and not conditions.high_level
+    return free and one.proposal.mode is Mode.AUTO and one.decision.failsafe.reason is None and not one.lapsed
+
+
+def _is_refused(one: One) -> bool:
+    """Whether a pump has a duty by its plan that rule 6 forbids it to do."""
+    wish, limits, turned = one.proposal.wish_hz, one.limits, motor_of(one)
+    if not _commanded(one) or limits is None or one.proposal.held_stopped is True or wish is None:
+        return False
+    if not limits.hard_min_speed_hz <= wish <= ABSURD_HZ:
+        return False
+    if one.previous_hz <= 0.0:
+        return bool(start_forbidden(one))
+    if turned is None or turned.run_s is None or limits.max_run_s is None:
+        return False
+    return turned.run_s >= limits.max_run_s
+
+
+def _is_free(one: One) -> bool:
+    """Whether a pump stands by its plan's wish, is well, and may start."""
+    idle = one.proposal.wish_hz == 0.0 and one.proposal.held_stopped is not True
+    return (
+        _commanded(one)
+        and idle
+        and one.previous_hz <= 0.0
+        and one.good("fault_code") in {None, 0.0}
+        and not start_forbidden(one)
     )
 
 
@@ -675,10 +903,9 @@ def _above_cap(one: One, cap_hz: float | None, unit: str) -> str:
         return f"image {one.decision.failsafe_image_hz:g} Hz, cap {target_hz:g} Hz ({unit})"
     if not one.decision.remote_enabled:
         return ""
-    wish = one.proposal.wish_hz
-    if cap_hz is not None and wish is not None and 0.0 < wish <= cap_hz < low:
-        # Known: rule 9 lifts a wish that is within the cap to a minimum that is not (`test_known_defects.py`).
-        target_hz = low
+    if unit == "m3/h":  # rule 6 stands above the flow, motor power above rule 6
+        target_hz = max(target_hz, one.kept_running_hz())
+    # Known: a soft stop that power did not order is soft also above the motor's power (`test_known_defects.py`).
     most_hz = max(target_hz, one.at_most_hz(target_hz))
     return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz ({unit})"
 
@@ -699,4 +926,69 @@ def _excused(one: One, *, station_power: float | None) -> bool:
     if one.limits.max_power_kw is not None or station_power is not None:
         return True
     waits = {Reason.STAGGER, Reason.MAX_RUNNING, Reason.HELD_STOPPED}
-    return one.previous_hz <= 0.0 and one.answers_high_level and one.decision.reason in waits
+    # A wish for the maximum is not changed by rule 4, so nothing tells of it once the pump waits for its place.
+    asked = one.answers_high_level or one.proposal.wish_hz == one.limits.hard_max_speed_hz
+    return one.previous_hz <= 0.0 and asked and one.decision.reason in waits
+
+
+# --------------------------------------------------------------------------- over a whole story
+
+
+@dataclass
+class Motor:
+    """What a witness beside the kernel knows of one motor: when it was started by order, and when it last turned."""
+
+    started: list[Instant] = field(default_factory=list)
+    turned: Instant | None = None
+
+
+def check_motors(round_: Round, motors: Mapping[str, Motor]) -> None:
+    """SAF-2.6, SAF-7: starts per hour, rest and run, judged by what was ordered and measured, not by the kernel's own
+    count: the invariants above believe what it remembers.
+    """
+    now = round_.now
+    for pump_id, entry in round_.given.pumps.items():
+        motor, decision = motors[pump_id], round_.decisions.get(pump_id)
+        was = round_.before.pumps.get(pump_id)
+        if good(entry.feedback["running"]) == 1.0:
+            motor.turned = now
+        limits = entry.config.limits
+        if decision is None or limits is None or problems(limits) or not decision.remote_enabled:
+            continue
+        state = round_.after.pumps[pump_id]
+        begins = was is not None and was.seeded and was.output_hz <= 0.0 < decision.setpoint_hz
+        if begins and _ordered_now(state, now):
+            if decision.reason is not Reason.HIGH_LEVEL:
+                _check_start(limits, motor, decision, now=now, durable=round_.given.starts_durable)
+            motor.started.append(now)
+        if decision.setpoint_hz > 0.0:
+            motor.turned = now
+        elif was is not None and was.output_hz > 0.0:
+            _check_end(limits, state, decision, now=now)
+
+
+def _ordered_now(state: PumpState, now: Instant) -> bool:
+    """An order is not confirmed yet; a pump that is only followed after a gap runs already."""
+    return state.timers is not None and state.timers.starts[-1:] == (now,) and not state.timers.confirmed
+
+
+def _check_start(
+    limits: SafetyLimits, motor: Motor, decision: Decision, *, now: Instant, durable: bool
+) -> None:
+    of_the_hour = [at for at in motor.started if now.seconds_since(at) < HOUR_S]
+    if limits.max_starts_per_hour is not None:
+        assert len(of_the_hour) < limits.max_starts_per_hour, (
+            f"start {len(of_the_hour) + 1} of {decision.pump_id}"
+        )
+        assert durable, "a start that no disk holds"
+    if limits.min_rest_s is not None and motor.turned is not None:
+        assert now.seconds_since(motor.turned) >= limits.min_rest_s, f"{decision.pump_id} has not rested"
+
+
+def _check_end(limits: SafetyLimits, state: PumpState, decision: Decision, *, now: Instant) -> None:
+    """A stop within the minimum run has a reason that stands above it, or the pump did not turn."""
+    if limits.min_run_s is None or state.timers is None or not state.timers.turning:
+        return
+    above = {Rule.POWER_CAP, Rule.MAX_RUNNING, Rule.STATION_POWER, Rule.FINAL_CHECK}
+    if decision.reason not in FORCED and not any(step.rule in above for step in decision.trail):
+        assert now.seconds_since(state.timers.since) >= limits.min_run_s, f"{decision.pump_id} ran too short"

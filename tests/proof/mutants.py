@@ -26,6 +26,8 @@ SAFETY_TESTS: Final = tuple(
         "rules",
         "hand_back",
         "station_pass",
+        "timers",
+        "rotation",
         "limits",
         "latch",
         "safety_actor",

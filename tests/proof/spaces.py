@@ -28,6 +28,7 @@ from actors.vocabulary import (
     SafetyLimits,
     StationConfig,
 )
+from actors.vocabulary.durable import MotorTimers
 
 NOW: Final = Instant("boot", 1_000_000_000_000, 1_800_000_000_000_000_000)
 LONG_AGO: Final = NOW.plus(-900.0)
@@ -72,6 +73,47 @@ LIMITS: Final[Mapping[str, SafetyLimits | None]] = {
     "power": _limits(max_power_kw=8.0),
     "flow": _limits(max_flow_m3h=80.0),
     "power_and_flow": _limits(max_power_kw=8.0, max_flow_m3h=80.0),
+    "floor": _limits(min_flow_m3h=60.0),
+    "floor_and_caps": _limits(min_flow_m3h=60.0, max_power_kw=8.0, max_flow_m3h=80.0),
+    "starts": _limits(max_starts_per_hour=3),
+    "rest": _limits(min_rest_s=120.0),
+    "runs": _limits(min_run_s=60.0, max_run_s=1800.0),
+    "timers": _limits(max_starts_per_hour=3, min_rest_s=120.0, min_run_s=60.0, max_run_s=1800.0),
+    "timers_and_caps": _limits(
+        max_starts_per_hour=3,
+        min_rest_s=120.0,
+        min_run_s=60.0,
+        max_run_s=1800.0,
+        max_power_kw=8.0,
+        max_flow_m3h=80.0,
+    ),
+}
+
+
+def _timers(
+    *, turning: bool, since_s: float, starts_s: Sequence[float] = (), known_s: float = 1.0, seen: bool = True
+) -> MotorTimers:
+    return MotorTimers(
+        turning=turning,
+        since=NOW.plus(-since_s),
+        known_at=NOW.plus(-known_s),
+        starts=tuple(NOW.plus(-start_s) for start_s in starts_s),
+        confirmed=turning and seen,
+    )
+
+
+TIMERS: Final[Mapping[str, MotorTimers | None]] = {
+    "unknown": None,
+    "rested": _timers(turning=False, since_s=120.0, starts_s=(3000.0, 1000.0)),
+    "resting": _timers(turning=False, since_s=119.0, starts_s=(1000.0,)),
+    "started_often": _timers(turning=False, since_s=300.0, starts_s=(3599.0, 2000.0, 1000.0)),
+    "an_hour_over": _timers(turning=False, since_s=300.0, starts_s=(3600.0, 2000.0, 1000.0)),
+    "after_a_gap": _timers(turning=False, since_s=900.0, known_s=10.5),
+    "ordered": _timers(turning=True, since_s=1.0, starts_s=(1.0,), seen=False),
+    "young": _timers(turning=True, since_s=59.0, starts_s=(59.0,)),
+    "turning": _timers(turning=True, since_s=60.0, starts_s=(60.0,)),
+    "nearly_long": _timers(turning=True, since_s=1799.0, starts_s=(1799.0,)),
+    "long": _timers(turning=True, since_s=1800.0, starts_s=(1800.0,)),
 }
 
 HANDS: Final[Mapping[str, HandBack]] = {
@@ -147,6 +189,7 @@ PUMP: Final[Mapping[str, Any]] = {
     "invalid_ticks": 0,
     "fresh_left": 0,
     "cap_stopped_s": None,
+    "timers": "unknown",
     "origin_s": 1.0,
 }
 STATION: Final[Mapping[str, Any]] = {
@@ -160,6 +203,10 @@ STATION: Final[Mapping[str, Any]] = {
     "contradicted": False,
     "float_alone_s": None,
     "deciding": "all",
+    "durable": True,
+    "soft_stop_hz_per_s": None,
+    "duties": "",
+    "since_s": 900.0,
 }
 
 
@@ -234,6 +281,7 @@ class Space:
             high_level_response=at_station["response"],
             dry_run_outranks_high_level=at_station["dry_first"],
             float_response_max_s=600.0,
+            soft_stop_hz_per_s=at_station["soft_stop_hz_per_s"],
             pumps=configs,
         )
         deciding = self.names if at_station["deciding"] == "all" else at_station["deciding"]
@@ -242,14 +290,17 @@ class Space:
             control=CONTROL,
             pumps={config.pump_id: _entry(config, pumps[config.pump_id]) for config in configs},
             deciding=frozenset(deciding),
+            starts_durable=at_station["durable"],
         )
         alone_s = at_station["float_alone_s"]
         state = KernelState(
-            since=LONG_AGO,
+            since=NOW.plus(-at_station["since_s"]),
             started_at=NOW.plus(-at_station["started_s"]),
             pumps={name: _state(at) for name, at in pumps.items()},
             float_alone_since=None if alone_s is None else NOW.plus(-alone_s),
             contradicted=at_station["contradicted"],
+            # "ab": b does the duty of a
+            duties=dict([at_station["duties"]]) if at_station["duties"] else {},
         )
         return given, state
 
@@ -291,9 +342,11 @@ def _judged(value: float | str, age_s: float = 0.5) -> JudgedValue:
 
 
 def _entry(config: PumpConfig, at: Mapping[str, Any]) -> PumpInput:
-    speed = at["speed"]
+    speed, running = at["speed"], at["running"]
+    if running == "as_told":
+        running = float(at["previous_hz"] > 0.0)
     if speed == "previous":
-        speed = 0.0 if at["running"] == 0.0 else at["previous_hz"] or 33.0
+        speed = 0.0 if running == 0.0 else at["previous_hz"] or 33.0
     wish, reason, held = PROPOSALS[at["proposal"]]
     heartbeat = {"never": NEVER, "moves": 7.0, "stuck": BAD}[at["heartbeat"]]
     return PumpInput(
@@ -313,7 +366,7 @@ def _entry(config: PumpConfig, at: Mapping[str, Any]) -> PumpInput:
             "actual_power_kw": _judged(at["power_kw"]),
             "actual_flow_m3h": _judged(at["flow_m3h"]),
             "wet_well_level_m": _judged(at["level_m"], at["level_age_s"]),
-            "running": _judged(at["running"]),
+            "running": _judged(running),
             "local_override": _judged(at["panel"]),
             "high_float": _judged(at["float"]),
             "fault_code": _judged(at["fault"]),
@@ -340,6 +393,7 @@ def _state(at: Mapping[str, Any]) -> PumpState:
         invalid_ticks=at["invalid_ticks"],
         counted_sequence=8,
         cap_stopped_at=None if capped_s is None else NOW.plus(-capped_s),
+        timers=TIMERS[at["timers"]],
         origin=NOW.plus(-at["origin_s"]),
         fresh_left=at["fresh_left"],
     )
@@ -427,7 +481,17 @@ SPACES: Final[tuple[Space, ...]] = (
         "values",
         "bands, rates, ticks early and late, caps measured, rated or blind",
         pump={
-            "limits": ("usual", "speeds_only", "odd_band", "narrow", "power", "flow", "power_and_flow"),
+            "limits": (
+                "usual",
+                "speeds_only",
+                "odd_band",
+                "narrow",
+                "power",
+                "flow",
+                "power_and_flow",
+                "floor",
+                "floor_and_caps",
+            ),
             "proposal": tuple(PROPOSALS),
             "previous_hz": (0.0, 20.0, 20.3, 35.0, 50.0, 55.0),
             "elapsed_s": (0.0, 0.4, 1.0, 30.0),
@@ -438,6 +502,58 @@ SPACES: Final[tuple[Space, ...]] = (
             "default_hz": (12.0, 30.0),
             "level_m": (1.0, 3.2),
         },
+    ),
+    Space(
+        "timers",
+        "starts, rest and run of a motor, the disk that must hold a start, soft stops",
+        station={"durable": _BOOL, "soft_stop_hz_per_s": (None, 0.3, 2.0, NAN)},
+        pump={
+            "limits": ("usual", "starts", "rest", "runs", "timers", "timers_and_caps"),
+            "timers": tuple(TIMERS),
+            "running": (0.0, 1.0, BAD),
+            "previous_hz": (0.0, 20.0, 35.0),
+            "proposal": ("0", "below_minimum", "in_band", "nan", "plan_expired", "held"),
+            "default_hz": (0.0, 30.0),
+            "level_m": (0.3, 1.0, 3.2),
+            "power_kw": (NEVER, 12.0),
+            "flow_m3h": (NEVER, 150.0),
+            "stopped": _BOOL,
+            "fresh_left": (0, 2),
+            "ticked": _BOOL,
+        },
+    ),
+    Space(
+        "duties",
+        "duties that go to another pump, stay there and come back",
+        station={"duties": ("", "ab", "ba")},
+        pump={
+            "timers": ("rested", "resting", "young", "long"),
+            "previous_hz": (0.0, 35.0),
+            "proposal": ("0", "in_band", "nan", "plan_expired"),
+            "fault": (0.0, 3.0),
+        },
+        pumps=2,
+        fixed={"limits": "timers", "running": "as_told"},
+    ),
+    Space(
+        "duties_disturbed",
+        "the same in MANUAL, at a high level, in a partial round, soon after a start, without a disk",
+        station={
+            "duties": ("", "ab"),
+            "since_s": (5.0, 900.0),
+            "deciding": ("all", "a", "b"),
+            "durable": _BOOL,
+        },
+        pump={
+            "timers": ("rested", "resting", "long"),
+            "running": (0.0, 1.0),
+            "previous_hz": (0.0, 35.0),
+            "proposal": ("0", "in_band", "held"),
+            "mode": (Mode.AUTO, Mode.MANUAL),
+            "level_m": (1.0, 3.2),
+        },
+        pumps=2,
+        fixed={"limits": "timers"},
     ),
     Space(
         "lease",

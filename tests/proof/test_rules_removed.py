@@ -8,12 +8,12 @@ breaks, an invariant (or an axis of the spaces) is missing.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 import pytest
 
-from actors.safety import rules, station_pass
+from actors.safety import rotation, rules, station_pass
 from actors.safety.rules import RuleRow
 from actors.safety.types import Facts, Work
 from actors.vocabulary import Rule, StationConfig
@@ -29,7 +29,7 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rule, rules.RuleFunction],
     """Put another function in a rule's place, in either order of rules 3 and 4, and in the station pass."""
 
     def put_(rule: Rule, function: rules.RuleFunction) -> None:
-        true_order, true_refusal = rules.order_for, rules.refused_by_station
+        true_order, true_refusal, true_rotated = rules.order_for, rules.refused_by_station, rules.rotated
 
         def order_for(station: StationConfig) -> tuple[RuleRow, ...]:
             return tuple(
@@ -40,7 +40,11 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rule, rules.RuleFunction],
         def refused_by_station(work: Work, by: Rule, after_hz: float, why: str) -> Work:
             return work if by is rule else true_refusal(work, by, after_hz, why)
 
+        def rotated(work: Work, hz: float, why: str) -> Work:
+            return work if rule is Rule.ROTATION else true_rotated(work, hz, why)
+
         monkeypatch.setattr(rules, "order_for", order_for)
+        monkeypatch.setattr(rotation, "rotated", rotated)
         monkeypatch.setattr(station_pass, "refused_by_station", refused_by_station)
 
     return put_
@@ -50,7 +54,7 @@ def nothing(work: Work, facts: Facts) -> Work:
     return work
 
 
-IN_FORCE = [row.rule for row in rules.RULES if not row.reserved and row.rule is not Rule.FINAL_CHECK]
+IN_FORCE = [row.rule for row in rules.RULES if row.rule is not Rule.FINAL_CHECK]
 
 
 @pytest.mark.parametrize("rule", IN_FORCE)
@@ -64,6 +68,18 @@ def test_without_a_rule_some_invariant_breaks(
     found = quick_finding()
     assert found is not None, f"nothing misses rule {rule.value}: an invariant or an axis is missing"
     record_property("figures", f"without {rule.value}: {found.invariant} ({found.wrong})")
+
+
+def test_without_any_rotation_a_duty_that_nobody_does_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BYD-5, SAF-2.6: a refused pump whose duty another could do is found, also where nothing tells of a duty."""
+
+    def rotate(works: Mapping[str, Work], *_: object, **__: object) -> tuple[dict[str, Work], dict[str, str]]:
+        return dict(works), {}
+
+    monkeypatch.setattr(rotation, "rotate", rotate)
+    found = quick_finding()
+    assert found is not None
+    assert found.invariant == "a_refused_duty_is_done", found
 
 
 MAD = (math.nan, math.inf, -5.0, 7.0, 60.0, 1e9)

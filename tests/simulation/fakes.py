@@ -16,6 +16,7 @@ from actors.messages import Epoch, Stored, StoreRecords
 from actors.safety.latch import LatchSet
 from actors.stores import StoredMode
 from actors.vocabulary import Address, DeviceError, Instant, WriteRefusal
+from actors.vocabulary.durable import StationMemory
 from actors.vocabulary.ids import STORAGE
 from actors.vocabulary.records import StopEventRecord
 from protocols.endpoint import ClientNews, ClientWrite, Refresh, WriteGuard
@@ -156,6 +157,35 @@ class FakeModeStore:
         if self.refuses:
             raise DeviceError("modes: no space left on device")
         self.modes[mode.pump_id] = mode
+
+
+class FakeTimerStore:
+    """Each station's motor timers in memory; `refuses` is a full disk."""
+
+    def __init__(self) -> None:
+        self.memories: dict[str, StationMemory] = {}
+        self.marks: dict[str, dict[str, Instant]] = {}
+        self.refuses = False
+
+    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, Instant]]:
+        """Return what was stored last."""
+        return self.memories.get(station_id), self.marks.get(station_id, {})
+
+    def store(self, memory: StationMemory) -> None:
+        """Keep it, or refuse like a disk."""
+        known = self.memories.get(memory.station_id)
+        if self.refuses or (
+            known is not None and known.boot_id == memory.boot_id and known.epoch > memory.epoch
+        ):
+            raise DeviceError("timers: no space left on device, or a newer epoch")
+        self.memories[memory.station_id] = memory
+
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
+        """Keep the marks, or refuse like a disk."""
+        if self.refuses:
+            raise DeviceError("timers: no space left on device")
+        known = self.memories.get(station_id)
+        self.marks[station_id] = dict(pumps) if known is not None and known.epoch == epoch else {}
 
 
 class FakeClock:

@@ -116,7 +116,7 @@ class Performer:
                 return _later(self._database_back)
             case told.DiskFull():
                 self._disks_full += 1
-                site.latches.refuses = site.modes.refuses = True
+                site.latches.refuses = site.modes.refuses = site.timers.refuses = True
                 return _later(self._disk_free)
             case told.Stop():
                 return await self._stop(fault)
@@ -208,7 +208,7 @@ class Performer:
     def _disk_free(self) -> None:
         self._disks_full -= 1
         if not self._disks_full:
-            self._site.latches.refuses = self._site.modes.refuses = False
+            self._site.latches.refuses = self._site.modes.refuses = self._site.timers.refuses = False
 
     def _plans_back(self) -> None:
         self._plans_gone -= 1

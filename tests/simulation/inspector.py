@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from actors.messages import Setpoint
 from actors.safety.latch import EMERGENCY_STOP, LatchSet
-from actors.vocabulary import ControlSettings, SiteConfig
+from actors.vocabulary import ControlSettings, Reason, SiteConfig
 from ops.demo.machine import Station
 from ops.demo.plc import PumpPanel
 from tests.simulation.invariants import (
@@ -19,12 +19,14 @@ from tests.simulation.invariants import (
     STOP_ON_WIRE_S,
     Decided,
     Knowledge,
+    Motor,
     Shown,
     Value,
     a_dead_chain_lets_go,
     a_stop_is_on_every_wire,
     begins_anew,
     minimum_hz,
+    no_start_too_often_or_too_soon,
 )
 from tests.simulation.wires import Image
 
@@ -76,9 +78,36 @@ class Inspector:
         site, now_s = self._site, self._now_s()
         if follows or not setpoint.remote_enabled or setpoint.reason in FORCED:
             site.anew_s[setpoint.pump_id] = now_s
+        self._judge_start(setpoint, follows=follows)
         anew_s = site.anew_s.get(setpoint.pump_id, -math.inf)
         key = (setpoint.pump_id, setpoint.epoch.counter, setpoint.sequence & 0xFFFF)
         site.decided[key] = Decided(hz=setpoint.setpoint_hz, at_s=now_s, anew_s=anew_s)
+
+    def _judge_start(self, setpoint: Setpoint, *, follows: bool) -> None:
+        """Hold what safety orders of a motor against what it ordered before; one that was replaced orders nothing."""
+        site, motor = self._site, self._site.motors.setdefault(setpoint.pump_id, Motor())
+        site.now_s = self._now_s()
+        if setpoint.epoch.counter < motor.epoch:
+            return
+        limits = next(
+            pump.limits
+            for station in site.config.stations
+            for pump in station.pumps
+            if pump.pump_id == setpoint.pump_id
+        )
+        ours = setpoint.remote_enabled and not follows
+        # What a new incarnation finds running it has not started.
+        if ours and setpoint.epoch.counter == motor.epoch and limits is not None:
+            self.note(
+                no_start_too_often_or_too_soon.__name__,
+                no_start_too_often_or_too_soon(site, setpoint, limits, motor),
+            )
+            if motor.hz == 0.0 < setpoint.setpoint_hz:
+                motor.starts_s.append(site.now_s)
+        motor.epoch = setpoint.epoch.counter
+        motor.hz = setpoint.setpoint_hz if ours else None
+        if ours and setpoint.setpoint_hz > 0.0:
+            motor.turned_s = site.now_s
 
     def beat_age_s(self, protocol: str, pump_id: str) -> float:
         """Return how long ago the heartbeat moved."""
@@ -164,8 +193,9 @@ def _remember(site: Knowledge, seen: Shown, image: Image) -> None:
             seen.ours.popleft()
     if image.block.run_inhibit:
         seen.held_at_hz = image.hz
-    elif not image.enabled or image.hz > 0.0:
-        # Handed back it is the local controller's; running again, the rate is the rule.
+    elif not image.enabled or image.hz > 0.0 or Reason(image.block.reason) is Reason.PROTECTION_TIMER:
+        # Handed back it is the local controller's; running again, the rate is the rule; and where the motor has to
+        # rest first, what follows is a start like any other.
         seen.held_at_hz = None
     seen.image = image
     key = (image.protocol, image.station_id)

@@ -12,8 +12,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from actors.messages import Setpoint
 from actors.safety.latch import LatchSet
-from actors.vocabulary import ControlSettings, PumpConfig, Quality, Reason, SiteConfig
+from actors.vocabulary import ControlSettings, PumpConfig, Quality, Reason, SafetyLimits, SiteConfig
 from ops.demo.machine import Station
 from tests.simulation.wires import Image
 
@@ -74,6 +75,16 @@ class Shown:
 
 
 @dataclass(slots=True)
+class Motor:
+    """What safety ordered of one motor: its last value (0: nothing), its starts, and when it was last to turn."""
+
+    epoch: int = 0
+    hz: float | None = None
+    starts_s: list[float] = field(default_factory=list)
+    turned_s: float = -math.inf
+
+
+@dataclass(slots=True)
 class Knowledge:
     """What the checks know of the whole site."""
 
@@ -85,6 +96,7 @@ class Knowledge:
     ticks: dict[str, list[float]] = field(default_factory=dict)
     rounds: dict[str, float] = field(default_factory=dict)
     decided: dict[tuple[str, int, int], Decided] = field(default_factory=dict)
+    motors: dict[str, Motor] = field(default_factory=dict)
     anew_s: dict[str, float] = field(default_factory=dict)
     awake_since_s: dict[str, tuple[int, float] | None] = field(default_factory=dict)
     stop_since_s: dict[str, float] = field(default_factory=dict)
@@ -174,7 +186,9 @@ def ramps_after_a_clear(site: Knowledge, before: Shown, image: Image) -> str:
         return ""
     # What was lost on the way is made up for by the time since the last that was not.
     most_hz = max(limits.hard_min_speed_hz, held_hz) + RESOLUTION_HZ
-    most_hz += limits.max_rate_hz_per_s * (image.at_s - last.at_s)
+    # The chain's ramp begins at its last decision, which may be older than the clear, but by no more than a tick.
+    decided_s = min(site.decision(image).at_s - site.decision(last).at_s, site.control.period_s)
+    most_hz += limits.max_rate_hz_per_s * max(image.at_s - last.at_s, decided_s)
     return "" if image.hz <= most_hz else f"{image.hz:g} Hz right after a clear"
 
 
@@ -234,6 +248,26 @@ AT_EACH_CHANGE: Final = (
     no_older_epoch,
     never_backwards,
 )
+
+# --------------------------------------------------------------------------- at every decision of safety
+
+
+def no_start_too_often_or_too_soon(
+    site: Knowledge, setpoint: Setpoint, limits: SafetyLimits, motor: Motor
+) -> str:
+    """SAF-2.6, SAF-7: whoever was killed in between, no pump is ordered to start more often within an hour than its
+    limit, nor sooner after it was last to turn than its rest; but at high level, where no start is refused.
+    """
+    if motor.hz != 0.0 or setpoint.setpoint_hz <= 0.0 or setpoint.reason is Reason.HIGH_LEVEL:
+        return ""
+    recent = [at_s for at_s in motor.starts_s if site.now_s - at_s < 3600.0]
+    if limits.max_starts_per_hour is not None and len(recent) >= limits.max_starts_per_hour:
+        return f"{setpoint.pump_id}: start {len(recent) + 1} of {limits.max_starts_per_hour} within an hour"
+    rested_s = site.now_s - motor.turned_s
+    if limits.min_rest_s is not None and rested_s < limits.min_rest_s:
+        return f"{setpoint.pump_id}: started after {rested_s:.1f} s of rest"
+    return ""
+
 
 # --------------------------------------------------------------------------- as time passes
 

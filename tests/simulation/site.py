@@ -40,6 +40,7 @@ from actors.vocabulary import (
     FailsafeStrategy,
     Instant,
     Role,
+    SafetyLimits,
     Settings,
     SiteConfig,
     StationConfig,
@@ -66,7 +67,7 @@ from tests.simulation.database import (
     FakeWriter,
     PlanKind,
 )
-from tests.simulation.fakes import FakeEpochStore, FakeLatchStore, FakeModeStore
+from tests.simulation.fakes import FakeEpochStore, FakeLatchStore, FakeModeStore, FakeTimerStore
 from tests.simulation.inspector import Inspector
 from tests.simulation.wires import Port, WireServer
 
@@ -110,9 +111,14 @@ class SimSite:
         self.config = msgspec.structs.replace(
             whole, stations=tuple(_settled(station, self.dice) for station in stations_here)
         )
+        motors = random.Random(f"motors:{seed}")
+        self.config = msgspec.structs.replace(
+            self.config, stations=tuple(_guarded(station, motors) for station in self.config.stations)
+        )
         self.latches = FakeLatchStore()
         self.epochs = FakeEpochStore()
         self.modes = FakeModeStore()
+        self.timers = FakeTimerStore()
         self.memory = RootMemory()
         self.topology = FakeTopologyStore()
         self.spool = FakeSpool()
@@ -216,7 +222,7 @@ class SimSite:
                 fresh_left[decision.pump_id] = left
                 return issued
 
-        return Deciding(ports, start, self.latches)
+        return Deciding(ports, start, self.latches, self.timers)
 
     # ----------------------------------------------------------------- its life
 
@@ -284,4 +290,29 @@ def _settled(station: StationConfig, dice: random.Random) -> StationConfig:
             )
             for pump in station.pumps
         ),
+    )
+
+
+def _guarded(station: StationConfig, dice: random.Random) -> StationConfig:
+    """Return the station with motors that may not start and stop as they like (rule 6), in every second world."""
+    if dice.random() < 0.5:
+        return station
+    return msgspec.structs.replace(
+        station,
+        soft_stop_hz_per_s=dice.choice((None, 1.0)),
+        pumps=tuple(
+            msgspec.structs.replace(pump, limits=_with_times(pump.limits, dice)) for pump in station.pumps
+        ),
+    )
+
+
+def _with_times(limits: SafetyLimits | None, dice: random.Random) -> SafetyLimits | None:
+    if limits is None:
+        return None
+    return msgspec.structs.replace(
+        limits,
+        max_starts_per_hour=dice.choice((None, 2, 3, 6)),
+        min_rest_s=dice.choice((None, 10.0, 30.0)),
+        min_run_s=dice.choice((None, 5.0, 20.0)),
+        max_run_s=dice.choice((None, 40.0, 90.0)),
     )

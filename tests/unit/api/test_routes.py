@@ -77,6 +77,18 @@ def test_stations_show_level_and_plan(api: Served) -> None:
     assert api.get("/api/v1/stations/S1").json()["unavailable"] == []
 
 
+def test_priorities_show_the_order_with_the_stations_values(api: Served) -> None:
+    """SAF-2: the kernel's own order, swapped or not, and what each rule works with here."""
+    table = api.get("/api/v1/stations/S1/priorities").json()
+    assert (table["station_id"], table["swapped"]) == ("s1", False)
+    assert [row["rank"] for row in table["rows"]] == list(range(1, len(table["rows"]) + 1))
+    assert table["rows"][0]["rule"] == "emergency_stop"
+    assert table["rows"][-1]["rule"] == "final_check"
+    [timers] = [row for row in table["rows"] if row["rule"] == "protection_timers"]
+    assert (timers["number"], timers["decided"]) == ("6", "pump")
+    assert set(timers["pumps"]["p1"]) == {"max_starts_per_hour", "min_rest_s", "min_run_s", "max_run_s"}
+
+
 def test_pumps_show_the_current_setpoint_with_its_trail(api: Served) -> None:
     """SAF-4, API-2: setpoint, every rule that changed it, and what each endpoint publishes."""
     everything = api.get("/api/v1/pumps").json()
@@ -209,6 +221,7 @@ def test_latches_that_cannot_be_read_are_said(api: Served) -> None:
         ("GET", "/api/v1/pumps/nobody/explain"),
         ("POST", "/api/v1/pumps/nobody/mode"),
         ("GET", "/api/v1/stations/nowhere"),
+        ("GET", "/api/v1/stations/nowhere/priorities"),
         ("GET", "/api/v1/pumps?station_id=nowhere"),
         ("GET", "/api/v1/emergency-stops/11111111-1111-4111-8111-111111111111"),
         ("GET", "/api/v1/nothing"),

@@ -629,6 +629,18 @@ class RepositoryContract:
         with pytest.raises(place.refusal):
             place.limits("p1", **{"version": 2, **wrong})
 
+    def test_a_soft_stop_is_a_rate_or_nothing(self, place: Place) -> None:
+        """SAF-2.10, DAT-1: absent for every station of before; what is no rate is refused by name."""
+        place.seed()
+        assert [station.soft_stop_hz_per_s for station in place.topology()[0][0].stations] == [None]
+        place.execute("UPDATE pump_stations SET soft_stop_hz_per_s = 0.5 WHERE station_id = 's1'")
+        assert [station.soft_stop_hz_per_s for station in place.topology()[0][0].stations] == [0.5]
+        for wrong in ("0", "-1", "1e300"):
+            with pytest.raises(place.refusal, match="soft_stop_hz_per_s"):
+                place.execute(
+                    f"UPDATE pump_stations SET soft_stop_hz_per_s = {wrong} WHERE station_id = 's1'"
+                )
+
     def test_a_level_pump_needs_its_levels(self, place: Place) -> None:
         """DAT-1: a NULL that the control type needs (a NaN on SQLite is one) is refused by name."""
         place.seed()

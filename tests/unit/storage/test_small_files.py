@@ -6,10 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.vocabulary import DeviceError, InvalidValueError, Mode, SiteConfig, Topology
-from actors.vocabulary.durable import Epoch, StoredMode
+from actors.vocabulary import DeviceError, Instant, InvalidValueError, Mode, SiteConfig, Topology
+from actors.vocabulary.durable import Epoch, MotorTimers, PumpMemory, StationMemory, StoredMode
 from storage.epochs import EpochFile
 from storage.modes import UNREADABLE, ModeFolder
+from storage.timers import TimerFolder
 from storage.topology_file import TopologyFile
 
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -82,3 +83,79 @@ def test_the_last_topology_survives(tmp_path: Path) -> None:
     assert TopologyFile(tmp_path / "topology.json").load() == topology
     (tmp_path / "topology.json").write_bytes(b"{")
     assert store.load() is None
+
+
+AT = Instant("boot", 5_000_000_000, SECOND * 10**9)
+MEMORY = StationMemory(
+    station_id="s1",
+    epoch=Epoch(0, 7),
+    boot_id="boot",
+    pumps={
+        "p1": PumpMemory(timers=MotorTimers(turning=True, since=AT, known_at=AT, starts=(AT,)), dry_run=False)
+    },
+    duties={"p1": "p2"},
+)
+
+
+def test_a_motors_timers_survive(tmp_path: Path) -> None:
+    """SAF-7: what was stored is there for the next process, with until when it was known to hold."""
+    store = TimerFolder(tmp_path / "timers")
+    assert store.load("s1") == (None, {})
+    store.store(MEMORY)
+    assert TimerFolder(tmp_path / "timers").load("s1") == (MEMORY, {})
+    for later_s in (1000.0, 2.0):
+        store.seen("s1", Epoch(0, 7), {"p1": AT.plus(later_s), "p2": AT})
+        assert store.load("s1") == (MEMORY, {"p1": AT.plus(later_s), "p2": AT})
+    store.seen("s1", Epoch(0, 7), {})
+    assert store.load("s1") == (MEMORY, {})
+    assert store.load("s2") == (None, {})
+    store.seen("s1", Epoch(0, 6), {"p1": AT})
+    assert store.load("s1") == (MEMORY, {})
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "timers").iterdir()}
+    assert modes == {"s1.json": 0o600, "s1.seen": 0o600}
+
+
+def test_who_was_replaced_overwrites_nothing(tmp_path: Path) -> None:
+    """SAF-7, SAF-11: a safety that hung, was declared dead and goes on cannot take back its successor's starts."""
+    store = TimerFolder(tmp_path)
+    newer = msgspec.structs.replace(MEMORY, epoch=Epoch(0, 8))
+    store.store(MEMORY)
+    store.store(newer)
+    with pytest.raises(DeviceError, match="epoch 8 wrote after 7"):
+        store.store(MEMORY)
+    assert store.load("s1") == (newer, {})
+    # After a reboot none of them lives any more; a lost epoch file must not keep a station from its counters.
+    rebooted = msgspec.structs.replace(MEMORY, boot_id="next")
+    store.store(rebooted)
+    assert store.load("s1") == (rebooted, {})
+
+
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"\xff", b'{"station_id":"s2"}', b'{"station_id":"s1","pumps":{"p1":{}}}']
+)
+def test_damaged_timers_are_unknown(tmp_path: Path, damage: bytes) -> None:
+    """SAF-7: unknown counts as just started and just stopped; a torn mark only makes the last moments unknown."""
+    store = TimerFolder(tmp_path)
+    store.store(MEMORY)
+    store.seen("s1", Epoch(0, 7), {"p1": AT})
+    (tmp_path / "s1.seen").write_bytes(damage)
+    assert store.load("s1") == (MEMORY, {})
+    (tmp_path / "s1.json").write_bytes(damage)
+    assert store.load("s1") == (None, {})
+
+
+def test_a_disk_that_refuses_timers_says_so(tmp_path: Path) -> None:
+    """SAF-7: the actor decides what a refusal costs; what was stored stays."""
+    store = TimerFolder(tmp_path / "timers")
+    store.store(MEMORY)
+    (tmp_path / "file").write_bytes(b"")
+    blocked = TimerFolder(tmp_path / "file" / "timers")
+    with pytest.raises(DeviceError):
+        blocked.store(MEMORY)
+    with pytest.raises(DeviceError):
+        blocked.seen("s1", Epoch(0, 7), {})
+    with pytest.raises(DeviceError):
+        blocked.load("s1")
+    with pytest.raises(InvalidValueError):
+        store.load("../s1")
+    assert store.load("s1") == (MEMORY, {})

@@ -353,6 +353,90 @@ def test_a_coil_written_again_is_the_same_stop_and_zero_clears_nothing() -> None
     play(story)
 
 
+@pytest.mark.parametrize(
+    ("pressed_after_s", "learnt_after_s", "stopped"),
+    [(0.05, 0.1, True), (-0.1, 0.1, True), (-0.6, 0.1, False), (-5.0, 0.1, False)],
+)
+def test_a_stop_pressed_while_a_clear_is_on_its_way_is_not_lost(
+    pressed_after_s: float, learnt_after_s: float, stopped: bool
+) -> None:
+    """EST-2, EST-5: a coil written again is that stop only while it is uncleared; a clear takes its time to come here.
+
+    The wire shows no gap. A clear that was made well after the press counts, however often the coil was written.
+    """
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        path = "/north/s1/p1/emergency_stop"
+        await bench.server.write({path: True})
+        (stop,) = bench.latches.held.active()
+        await bench.clock.advance(10.0)
+        cleared_at = bench.clock.now().utc
+
+        async def press() -> None:
+            assert await bench.server.write({path: True}) == [None]
+
+        if pressed_after_s > 0:
+            await bench.clock.advance(pressed_after_s)
+        await press()
+        await bench.clock.advance(max(0.0, -pressed_after_s))
+        if pressed_after_s < 0:
+            cleared_at = bench.clock.now().utc
+        done = cleared(stop, by="op", at=cleared_at, reason="ok", release=bench.latches.next_stamp())
+        await bench.clock.advance(learnt_after_s)
+        shown: list[list[Any]] = []
+        bench.server.publish = _noting(bench, shown)  # type: ignore[method-assign]
+        await bench.actor.handle(StopsChanged(stops=(done,), origin="/sites/north/endpoints/opcua"))
+        active = bench.latches.held.stops_of_scope(Scope.PUMP, "p1")
+        assert bool(active) is stopped
+        assert bench.show("run_inhibit", "emergency_stop") == [stopped, stopped]
+        if stopped:
+            assert active[0].record_id != stop.record_id
+            assert all(picture == [True, True] for picture in shown), "the wire let go in between"
+            told = [each for message in bench.ports.told_to(SAFETY, StopsChanged) for each in message.stops]
+            assert active[0].record_id in {each.record_id for each in told}
+            audits = await bench.records(AuditRecord)
+            assert any(active[0].record_id in audit.record_id for audit in audits), audits
+            # The next clear is an ordinary one.
+            at = bench.clock.now().plus(5.0).utc
+            again = cleared(active[0], by="op", at=at, reason="ok", release=bench.latches.next_stamp())
+            await bench.actor.handle(StopsChanged(stops=(again,), origin="/sites/north/endpoints/opcua"))
+            assert bench.show("run_inhibit") == [False]
+
+    play(story)
+
+
+def test_a_stop_pressed_again_is_held_against_the_folder_before_it_is_confirmed() -> None:
+    """EST-2: cleared by another process just now, and then the gate dies: the disk holds what was confirmed."""
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        path = "/north/s1/p1/emergency_stop"
+        await bench.server.write({path: True})
+        (stop,) = bench.latches.held.active()
+        await bench.clock.advance(10.0)
+        now = bench.clock.now().utc
+        bench.latches.merge(
+            (cleared(stop, by="op", at=now, reason="ok", release=bench.latches.next_stamp()),)
+        )
+        assert await bench.server.write({path: True}) == [None]
+        (again,) = bench.latches.held.active()
+        assert again.record_id != stop.record_id
+        assert bench.show("run_inhibit", "emergency_stop") == [True, True]
+
+    play(story)
+
+
+def _noting(bench: Bench, shown: list[list[Any]]) -> Callable[..., None]:
+    publish = bench.server.publish
+
+    def note(*given: Any, **named: Any) -> None:
+        publish(*given, **named)
+        shown.append(bench.show("run_inhibit", "emergency_stop"))
+
+    return note
+
+
 def test_a_stop_waits_for_no_disk() -> None:
     """EST-1, EST-2: the wire shows it before the latch folder is asked for anything: its disk may hang for minutes."""
 

@@ -452,3 +452,33 @@ def test_the_status_tells_mode_plan_wish_and_feedback() -> None:
         assert status.feedback["actual_power_kw"].why == "never written since our start"
 
     play(story)
+
+
+def test_a_wish_that_another_pump_carries_out_goes_on_as_if_it_were_carried_out_here() -> None:
+    """SAF-2.6, CTL-2: the regulator follows what its wish comes to at the other pump, not the 0 of this one."""
+    wishes: dict[bool, list[float | None]] = {}
+    for rotated in (True, False):
+
+        async def story(it: Played, *, rotated: bool = rotated) -> None:
+            it.row = level_plan(1.5)
+            await it.start()
+            told: list[float | None] = []
+            for second in range(1, 40):
+                await it.bench.until(float(second))
+                await it.measure(wet_well_level_m=2.0 + second / 1000, running=0.0, actual_speed_hz=0.0)
+                told.append(it.proposal().wish_hz)
+                wish_hz = it.proposal().wish_hz or 0.0
+                if rotated:
+                    await it.decide(0.0, Reason.PROTECTION_TIMER, duty_hz=wish_hz)
+                else:
+                    await it.decide(wish_hz, Reason.PLAN)
+            wishes[rotated] = told
+            if rotated:
+                # A value that an operator leaves out is this pump's own.
+                assert isinstance(await it.manual(None), Done)
+                await it.bench.until(41.0)
+                assert it.proposal().wish_hz == 0.0
+
+        play(story, pump(ControlType.LEVEL_CONTROLLED))
+    assert wishes[True] == wishes[False]
+    assert len(set(wishes[True])) > 10

@@ -21,7 +21,7 @@ from actors.vocabulary import (
     Quality,
     Reason,
 )
-from tests.proof.invariants import Round, check_round
+from tests.proof.invariants import Motor, Round, check_motors, check_round
 from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -58,11 +58,17 @@ PUMP = st.fixed_dictionaries(
             high_m=st.sampled_from([3.0, None]),
             max_power_kw=st.sampled_from([None, 8.0]),
             max_flow_m3h=st.sampled_from([None, 80.0]),
+            min_flow_m3h=st.sampled_from([None, 60.0]),
+            max_starts_per_hour=st.sampled_from([None, None, 1, 2]),
+            min_rest_s=st.sampled_from([None, 5.0, 30.0]),
+            min_run_s=st.sampled_from([None, 3.0, 20.0]),
+            max_run_s=st.sampled_from([None, 40.0]),
         ),
         "default_setpoint_hz": st.sampled_from([0.0, 12.0, 30.0, 99.0]),
         "emergency_stop_setpoint_hz": st.sampled_from([0.0, 25.0, 30.0, 12.0]),
         "failsafe_strategy": st.sampled_from(list(FailsafeStrategy)),
         "rated_power_kw": st.sampled_from([None, 10.0]),
+        "rated_flow_m3h": st.sampled_from([None, 100.0]),
         "rated_speed_hz": st.sampled_from([None, 50.0]),
     }
 )
@@ -75,6 +81,7 @@ STATION = st.fixed_dictionaries(
         "float_response_max_s": st.just(6.0),
         "dry_run_outranks_high_level": st.booleans(),
         "high_level_response": st.sampled_from(list(HighLevelResponse)),
+        "soft_stop_hz_per_s": st.sampled_from([None, 0.5, 0.0, float("nan")]),
     }
 )
 STORY = st.lists(
@@ -82,9 +89,10 @@ STORY = st.lists(
         st.sampled_from([0.0, 0.4, 1.0, 1.0, 1.0, 4.0, 15.0, 70.0]),
         st.lists(STEP, min_size=3, max_size=3),
         st.sampled_from(["abc", "abc", "ab", "c", ""]),
+        st.sampled_from([True, True, True, False]),
     ),
     min_size=1,
-    max_size=14,
+    max_size=16,
 )
 
 
@@ -94,7 +102,7 @@ ARGUMENTS = (STATION, st.lists(PUMP, min_size=3, max_size=3), STORY, st.sampled_
 def tell(
     of_station: dict[str, Any],
     of_pumps: list[dict[str, Any]],
-    story: list[tuple[float, list[dict[str, Any]], str]],
+    story: list[tuple[float, list[dict[str, Any]], str, bool]],
     start_hz: float,
 ) -> None:
     """Play a story of three pumps and check every round of it."""
@@ -104,7 +112,8 @@ def tell(
     )
     bench = Bench(config, start_hz=dict.fromkeys(names, start_hz))
     bench.control = ControlSettings(failsafe_recovery_hold_s=5.0)
-    for period_s, steps, deciding in story:
+    motors = {name: Motor() for name in names}
+    for period_s, steps, deciding, durable in story:
         before = bench.state
         seen: list[RoundInput] = []
         decisions = bench.tick(
@@ -112,10 +121,11 @@ def tell(
             period_s=period_s,
             deciding=frozenset(deciding),
             spy=seen.append,
+            durable=durable,
         )
-        check_round(
-            Round(given=seen[0], before=before, decisions=decisions, after=bench.state, now=bench.now)
-        )
+        round_ = Round(given=seen[0], before=before, decisions=decisions, after=bench.state, now=bench.now)
+        check_round(round_)
+        check_motors(round_, motors)
 
 
 @settings(max_examples=150, deadline=None)
@@ -123,7 +133,7 @@ def tell(
 def test_no_story_breaks_an_invariant(
     of_station: dict[str, Any],
     of_pumps: list[dict[str, Any]],
-    story: list[tuple[float, list[dict[str, Any]], str]],
+    story: list[tuple[float, list[dict[str, Any]], str, bool]],
     start_hz: float,
 ) -> None:
     """SAF-1, SAF-2: band, latch, dry run, claim, rate and maximum running, over any story."""
@@ -136,7 +146,7 @@ def test_no_story_breaks_an_invariant(
 def test_no_story_of_many_breaks_an_invariant(
     of_station: dict[str, Any],
     of_pumps: list[dict[str, Any]],
-    story: list[tuple[float, list[dict[str, Any]], str]],
+    story: list[tuple[float, list[dict[str, Any]], str, bool]],
     start_hz: float,
 ) -> None:
     """BYD-5: the same, searched for long."""

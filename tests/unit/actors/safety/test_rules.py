@@ -16,7 +16,7 @@ from tests.unit.actors.safety.timeline import Bench, limits, play, pump, station
 
 
 def test_the_order_is_the_specifications() -> None:
-    """SAF-2: the order is data, rule 6 keeps its place, and 3 against 4 is the only swap."""
+    """SAF-2: the order is data, and 3 against 4 is the only swap."""
     assert [row.rule for row in rules.RULES] == [
         Rule.EMERGENCY_STOP,
         Rule.OUT_OF_SERVICE,
@@ -25,6 +25,8 @@ def test_the_order_is_the_specifications() -> None:
         Rule.HIGH_LEVEL,
         Rule.FAILSAFE,
         Rule.PROTECTION_TIMERS,
+        Rule.ROTATION,
+        Rule.FLOW_FLOOR,
         Rule.POWER_CAP,
         Rule.FLOW_CAP,
         Rule.LEVEL_BAND,
@@ -35,7 +37,6 @@ def test_the_order_is_the_specifications() -> None:
         Rule.RATE,
         Rule.FINAL_CHECK,
     ]
-    assert [row.rule for row in rules.RULES if row.reserved] == [Rule.PROTECTION_TIMERS]
     swapped = rules.order_for(station(dry_run_outranks_high_level=False))
     moved = [
         (old.rule, new.rule) for old, new in zip(rules.RULES, swapped, strict=True) if old.rule != new.rule
@@ -586,6 +587,180 @@ def test_a_pump_without_limits_is_touched_by_no_rule_that_needs_them() -> None:
     for row in rules.RULES:
         if row.apply is not None:
             assert row.apply(work, fact).value_hz == 0.0
+
+
+def test_a_pump_that_runs_moves_its_minimum_flow() -> None:
+    """SAF-2.7: raised to the speed that moves it by the rated point, never started by it, never above a cap."""
+    rated = {"rated_flow_m3h": 100.0, "rated_power_kw": 10.0, "rated_speed_hz": 50.0}
+    play(
+        station(pump(of=limits(min_flow_m3h=60.0, rate_hz_per_s=100.0), **rated)),
+        """
+        t_s  plan_hz  flow_m3h | setpoint_hz  because
+          0       35        50 |       35.00  plan
+          1       25        50 |       30.00  flow_floor
+          2       25         1 |       30.00  flow_floor
+          3       14         - |       30.00  flow_floor
+          4       13         - |       20.00  rate
+          5       13         - |        0.00  speed_band
+          6       17         - |        0.00  speed_band
+          7       18         - |       20.00  start_step
+          8       18         - |       30.00  flow_floor
+          9       40         - |       40.00  plan
+        """,
+    )
+    play(
+        station(pump(of=limits(min_flow_m3h=60.0, max_power_kw=1.25, rate_hz_per_s=100.0), **rated)),
+        """
+        t_s  plan_hz | setpoint_hz  because
+          0       22 |       22.00  rate
+          1       22 |       25.00  power_cap
+        """,
+    )
+    play(
+        station(pump(of=limits(min_flow_m3h=60.0))),
+        """
+        t_s  plan_hz | setpoint_hz  because
+          0       22 |       22.00  plan
+        """,
+    )
+
+
+@pytest.mark.parametrize("plan_hz", [17.0, 20.0])
+def test_a_cap_below_the_minimum_stops_what_the_band_would_lift_to_the_minimum(plan_hz: float) -> None:
+    """SAF-2.7, 2.9: 12 kW at 20 Hz where 8 are allowed: at most 17.5 Hz, so neither 17 nor the minimum."""
+    bench = Bench(station(pump(of=limits(max_power_kw=8.0))), start_hz={"a": 20.0})
+    decided = bench.tick({"a": {"plan_hz": plan_hz, "power_kw": 12.0}}, period_s=1.0)["a"]
+    assert (decided.setpoint_hz, decided.trail[-1].rule) == (0.0, Rule.POWER_CAP)
+
+
+def test_a_soft_stop_comes_down_slowly_and_steps_from_the_minimum() -> None:
+    """SAF-2.10: a rising main's water slows down with the pump; less speed without a stop goes by the rate."""
+    play(
+        station(pump(of=limits(rate_hz_per_s=4.0)), soft_stop_hz_per_s=0.5),
+        """
+        t_s  plan_hz | setpoint_hz  because    reason
+          0       30 |       30.00  plan       plan
+          1       26 |       26.00  plan       plan
+          2        0 |       25.50  soft_stop  ramp
+          3        0 |       25.00  soft_stop  ramp
+          4       30 |       29.00  rate       ramp
+          5        0 |       28.50  soft_stop  ramp
+         22        0 |       20.00  soft_stop  ramp
+         23        0 |        0.00  plan       plan
+        """,
+    )
+
+
+def test_no_soft_stop_delays_rules_1_to_3() -> None:
+    """SAF-2.10: never an emergency stop, nor out of service or dry run."""
+    of = limits(dry_run_m=0.4, dry_run_reset_m=0.5)
+    for column, value in (("stop", 1), ("oos", 1), ("level_m", 0.3)):
+        bench = Bench(station(pump(of=of), soft_stop_hz_per_s=0.01), start_hz={"a": 45.0})
+        bench.tick({"a": {"plan_hz": 45.0, "level_m": 1.0}}, period_s=1.0)
+        told = {"plan_hz": 0.0, "level_m": 1.0} | {column: value}
+        assert bench.tick({"a": told}, period_s=1.0)["a"].setpoint_hz == 0.0
+
+
+def test_a_soft_stop_spares_no_motor_and_keeps_no_place_at_high_level() -> None:
+    """SAF-2.7, 2.4: a stop by power goes by the rate, and so does one that makes room for a high level."""
+    play(
+        station(pump(of=limits(max_power_kw=1.0, rate_hz_per_s=4.0)), soft_stop_hz_per_s=0.01),
+        """
+        t_s  plan_hz  power_kw | setpoint_hz  because
+          0       30       0.9 |       30.00  plan
+          1       30        20 |       26.00  rate
+        """,
+    )
+    of = limits(high_m=3.0, rate_hz_per_s=4.0)
+    play(
+        station(pump("a", of), pump("b", of), max_pumps_running=1, soft_stop_hz_per_s=0.01),
+        """
+        t_s  level_m  a.plan_hz  a.fault  a.running  b.plan_hz | a.setpoint_hz
+          0        1         30        0          -          0 |         30.00
+          1        3         30        9          0          0 |         26.00
+        """,
+    )
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf"), 100.0])
+def test_a_soft_stop_that_is_no_rate_is_none(rate: float) -> None:
+    """SAF-2.10, SAF-3: whatever stands there, a stop ends."""
+    bench = Bench(station(pump(of=limits(rate_hz_per_s=4.0)), soft_stop_hz_per_s=rate), start_hz={"a": 24.0})
+    bench.tick({"a": {"plan_hz": 24.0}}, period_s=1.0)
+    shown = [bench.tick({"a": {"plan_hz": 0.0}}, period_s=1.0)["a"].setpoint_hz for _ in range(2)]
+    assert shown == [20.0, 0.0]
+
+
+HIGH_AND_DRY = limits(dry_run_m=0.4, dry_run_reset_m=0.6, high_m=3.0, high_reset_m=2.5, rate_hz_per_s=100.0)
+
+
+@pytest.mark.parametrize(
+    ("swapped", "dry_hz", "reason"), [(False, 0.0, "dry_run"), (True, 20.0, "high_level")]
+)
+def test_dry_run_against_high_level_by_two_sensors(swapped: bool, dry_hz: float, reason: str) -> None:
+    """SAF-2.3, 2.4: one sensor dry, the other high, no float: 3 stands above 4 unless the station swaps them."""
+    config = station(
+        pump("a", HIGH_AND_DRY), pump("b", HIGH_AND_DRY), dry_run_outranks_high_level=not swapped
+    )
+    play(
+        config,
+        f"""
+        t_s  a.level_m  b.level_m  a.plan_hz  b.plan_hz | a.setpoint_hz  a.reason   b.setpoint_hz  b.reason
+          0        0.3        3.1          0          0 |       {dry_hz}  {reason}          20.00  high_level
+        """,
+    )
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_closed_float_wins_over_a_dry_level_in_either_order(swapped: bool) -> None:
+    """SAF-2: then high wins over a dry analogue value, whichever of the two rules stands above the other."""
+    play(
+        station(
+            pump(of=HIGH_AND_DRY),
+            has_high_float=True,
+            float_response_max_s=20.0,
+            dry_run_outranks_high_level=not swapped,
+        ),
+        """
+        t_s  level_m  float  plan_hz | setpoint_hz  reason             enabled
+          0      0.3      0       35 |        0.00  dry_run                  1
+          1      0.3      1       35 |       20.00  high_level               1
+         20      0.3      1       35 |       50.00  high_level               1
+         21      0.3      1       35 |       50.00  handed_back_level        0
+        """,
+        start_hz=0,
+    )
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_level_that_is_not_good_hands_back_in_either_order(swapped: bool) -> None:
+    """SAF-2: neither rule guesses at a level; only a declared, closed float speaks for it, and a dry run is kept."""
+    config = station(pump(of=HIGH_AND_DRY), has_high_float=True, dry_run_outranks_high_level=not swapped)
+    play(
+        config,
+        """
+        t_s  level_m  float  plan_hz | setpoint_hz  reason             enabled
+          0      1.0      0       35 |       35.00  plan                     1
+          1      -40      0       35 |       35.00  handed_back_level        0
+        """,
+    )
+    play(
+        config,
+        """
+        t_s  level_m  float  plan_hz | setpoint_hz  reason             enabled
+          0      0.3      0       35 |        0.00  dry_run                  1
+          1      -40      0       35 |        0.00  handed_back_level        0
+        """,
+        start_hz=0,
+    )
+    play(
+        config,
+        """
+        t_s  level_m  float  plan_hz | setpoint_hz  reason             enabled
+          0      1.0      0       35 |       35.00  plan                     1
+          1      -40      1       35 |       50.00  high_level               1
+        """,
+    )
 
 
 def test_a_stop_keeps_no_pump_running_that_is_to_stop() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -45,6 +45,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
 )
+from actors.vocabulary.durable import MotorTimers, PumpMemory, StationMemory
 from actors.vocabulary.records import AuditRecord, DecisionRecord, Record, StopEventRecord, ViolationRecord
 from tests.unit.actors.safety.timeline import START, limits, pump, station
 
@@ -165,11 +166,47 @@ class FakeLatches:
         self.records = (*self.records, *records)
 
 
+class FakeTimers:
+    """A folder of timers in memory, which may refuse; `order` tells when something was stored."""
+
+    def __init__(self) -> None:
+        self.memory: StationMemory | None = None
+        self.marks: dict[str, Instant] = {}
+        self.broken = False
+        self.stored: list[StationMemory] = []
+
+    def _check(self) -> None:
+        if self.broken:
+            raise DeviceError("the disk refuses")
+
+    def load(self, station_id: str) -> tuple[StationMemory | None, dict[str, Instant]]:
+        self._check()
+        return self.memory, self.marks
+
+    def store(self, memory: StationMemory) -> None:
+        self._check()
+        self.memory = memory
+        self.stored.append(memory)
+
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
+        self._check()
+        self.marks = dict(pumps)
+
+
 class Rig:
     """A started safety actor with an obedient controller."""
 
-    def __init__(self, config: StationConfig | None = None, latches: FakeLatches | None = None) -> None:
+    def __init__(
+        self,
+        config: StationConfig | None = None,
+        latches: FakeLatches | None = None,
+        timers: FakeTimers | None = None,
+        *,
+        now: Instant | None = None,
+    ) -> None:
         self.world = World()
+        self.world.instant = now or self.world.instant
+        self.timers = timers or FakeTimers()
         self.latches = latches or FakeLatches()
         self.config = config or station(pump("a", limits()))
         self.actor = SafetyActor(
@@ -183,6 +220,7 @@ class Rig:
                 epoch=Epoch(0, 7),
             ),
             self.latches,
+            self.timers,
         )
         self.sequence = 0
         asyncio.run(self.actor.start())
@@ -625,3 +663,170 @@ def test_failures_are_bounded() -> None:
     entry = intake.round_input(frozenset(), now=START)
     assert entry is not None
     assert entry.pumps["a"].scope_failure is Reason.FAILSAFE_OPERATOR
+
+
+GUARDED = station(pump("a", limits(max_starts_per_hour=3, min_rest_s=5.0)))
+
+
+def rested(at: Instant = START) -> FakeTimers:
+    """A disk that remembers a pump which has stood for long."""
+    timers = FakeTimers()
+    stood = MotorTimers(turning=False, since=at.plus(-7200.0), known_at=at)
+    timers.memory = StationMemory(
+        station_id="s",
+        epoch=Epoch(0, 7),
+        boot_id="boot",
+        pumps={"a": PumpMemory(timers=stood, dry_run=False)},
+    )
+    return timers
+
+
+def shown(rig: Rig) -> list[tuple[float, bool, Reason]]:
+    return [
+        (one.setpoint_hz, one.remote_enabled, one.reason)
+        for batch in rig.take(SetpointsDecided, to=ENDPOINTS[0])
+        for one in batch.setpoints
+    ]
+
+
+def test_a_start_is_durable_before_it_is_published() -> None:
+    """SAF-7: when the first endpoint hears of the start, the disk has it."""
+    timers = rested()
+    rig = Rig(GUARDED, timers=timers)
+    heard: list[int] = []
+
+    class Witness(FakeTimers):
+        def store(self, memory: StationMemory) -> None:
+            heard.append(sum(isinstance(one, SetpointsDecided) for _, one in rig.world.told))
+            super().store(memory)
+
+    witness = Witness()
+    witness.memory = timers.memory
+    rig.actor._timer_store = witness
+    rig.second(hz=0.0)
+    assert shown(rig) == [(20.0, True, Reason.RAMP)]
+    assert heard == [0]
+    [stored] = witness.stored
+    assert stored.pumps["a"].timers.starts == (rig.world.instant,)
+    assert stored.pumps["a"].timers.turning
+
+
+def test_a_successor_goes_on_counting() -> None:
+    """SAF-7: killed right after the start, the next incarnation knows of it; so does one after a reboot."""
+    timers = rested()
+    rig = Rig(GUARDED, timers=timers)
+    rig.second(hz=0.0)
+    now = rig.world.instant.plus(2.0)
+    successor = Rig(GUARDED, timers=timers, now=now)
+    successor.second(hz=0.0, wish_hz=0.0)
+    kept = successor.actor._kernel.pumps["a"].timers
+    assert kept is not None
+    assert kept.starts == (rig.world.instant,)
+    rebooted = Instant("next", 60 * 10**9, now.utc_ns + 300 * 10**9)
+    after = Rig(GUARDED, timers=timers, now=rebooted)
+    after.second(hz=0.0)
+    kept = after.actor._kernel.pumps["a"].timers
+    assert kept is not None
+    # The one of before, and what may have happened since.
+    assert len(kept.starts) == 2
+    assert shown(after) == [(0.0, True, Reason.PROTECTION_TIMER)]
+
+
+def test_a_disk_that_refuses_costs_the_start_and_the_claim_until_it_is_well() -> None:
+    """SAF-7: the start that cannot be made durable is not published: the local controller gets the pump, alarmed."""
+    timers = rested()
+    rig = Rig(GUARDED, timers=timers)
+    timers.broken = True
+    rig.second(hz=0.0)
+    told = [one for _, one in rig.world.told if isinstance(one, AlarmAsserted)]
+    assert "timers_not_durable" in [one.condition for one in told]
+    assert shown(rig) == [(0.0, False, Reason.HANDED_BACK_STORAGE)]
+    timers.broken = False
+    rig.send(Tick(what=BEAT))
+    told_again = [one for _, one in rig.world.told if isinstance(one, AlarmReturned)]
+    assert "timers_not_durable" in [one.condition for one in told_again]
+    for _ in range(61):
+        rig.second(hz=0.0, wish_hz=0.0)
+    rig.take(SetpointsDecided)
+    rig.second(hz=0.0)
+    assert shown(rig) == [(20.0, True, Reason.RAMP)]
+
+
+def test_a_disk_that_refuses_stops_nothing_that_runs() -> None:
+    """SAF-7: only starts leave a trace that must be durable."""
+    timers = rested()
+    rig = Rig(GUARDED, timers=timers)
+    timers.broken = True
+    rig.second(hz=35.0)
+    rig.send(Tick(what=BEAT))
+    rig.second(hz=35.0)
+    assert shown(rig)[-1] == (35.0, True, Reason.PLAN)
+
+
+def test_at_high_level_a_start_is_published_even_if_no_disk_takes_it() -> None:
+    """SAF-2.6: a start at high level is never refused; the alarm tells that it is not durable."""
+    of_high = limits(max_starts_per_hour=3, high_m=3.0)
+    timers = rested()
+    rig = Rig(station(pump("a", of_high)), timers=timers)
+    timers.broken = True
+    rig.second(hz=0.0, wish_hz=0.0, level_m=3.1)
+    told = [one.condition for _, one in rig.world.told if isinstance(one, AlarmAsserted)]
+    assert "timers_not_durable" in told
+    assert shown(rig) == [(20.0, True, Reason.HIGH_LEVEL)]
+
+
+def test_a_pump_without_such_limits_starts_whatever_the_disk_does() -> None:
+    """SAF-7: nothing of it is protected by a count; it is counted all the same while the disk is well."""
+    rig = Rig()
+    rig.timers.broken = True
+    rig.second(hz=0.0)
+    assert shown(rig) == [(20.0, True, Reason.RAMP)]
+
+
+def test_unreadable_timers_are_unknown_and_alarmed() -> None:
+    """SAF-7: just started and just stopped; the alarm returns when the file is whole again."""
+    timers = FakeTimers()
+    timers.broken = True
+    rig = Rig(GUARDED, timers=timers)
+    timers.broken = False
+    rig.second(hz=0.0)
+    told = [one.condition for _, one in rig.world.told if isinstance(one, AlarmAsserted)]
+    assert "timers_unreadable" in told
+    assert shown(rig) == [(0.0, True, Reason.PROTECTION_TIMER)]
+    rig.send(Tick(what=BEAT))
+    told = [one.condition for _, one in rig.world.told if isinstance(one, AlarmReturned)]
+    assert "timers_unreadable" in told
+
+
+def test_the_beat_stores_what_changed_without_our_order_and_marks_the_rest() -> None:
+    """SAF-7: a start at the panel and every stop reach the disk within a second; what stays is only marked."""
+    timers = rested()
+    rig = Rig(GUARDED, timers=timers)
+    rig.second(hz=0.0, wish_hz=0.0)
+    rig.send(Tick(what=BEAT))
+    assert timers.stored == []
+    assert timers.marks == {"a": rig.world.instant}
+    rig.second(hz=30.0, wish_hz=0.0)
+    rig.send(Tick(what=BEAT))
+    [stored] = timers.stored
+    assert stored.pumps["a"].timers.starts == (rig.world.instant,)
+
+
+def test_nothing_known_overwrites_nothing() -> None:
+    """SAF-7: before any feedback the file stays as it is."""
+    timers = FakeTimers()
+    rig = Rig(GUARDED, timers=timers)
+    rig.send(Tick(what=BEAT))
+    assert timers.stored == []
+
+
+def test_a_refused_start_is_a_violation_and_is_explained() -> None:
+    """SAF-4, SAF-5: rule 6 in the trail, in the record, and in the list of violations."""
+    rig = Rig(GUARDED)
+    rig.second(hz=0.0)
+    [violation] = rig.records(ViolationRecord)
+    assert (violation.limit, violation.proposed, violation.applied) == ("protection_timers", 35.0, 0.0)
+    assert violation.detail == "rested 0 s, at least 5 s"
+    [row] = rig.records(DecisionRecord)
+    assert row.reason == "PROTECTION_TIMER"
+    assert [step["rule"] for step in row.trail["steps"]] == ["PROTECTION_TIMERS"]

@@ -140,6 +140,21 @@ def test_station_power_serves_running_pumps_first() -> None:
     )
 
 
+def test_station_power_counts_what_others_run_first() -> None:
+    """SAF-2.7: a pump at its panel draws before ours are served: later in wire order, stopped or not commissioned."""
+    rated = {"rated_power_kw": 12.5, "rated_speed_hz": 50.0}
+    for of, stop in ((FAST, 0), (FAST, 1), (None, 0)):
+        play(
+            station(pump("a", FAST, **rated), pump("b", of, **rated), max_power_kw=17.5),
+            f"""
+            t_s  level_m  a.plan_hz  b.plan_hz  b.local  b.speed_hz  b.power_kw  b.stop | a.setpoint_hz
+              0        1         50          0        0           0           0       0 |         50.00
+              1        1         50          0        1          50        12.5  {stop} |         36.84
+            """,
+            start_hz={"a": 50.0},
+        )
+
+
 def test_station_power_without_rated_values_allows_the_minimum_only() -> None:
     """SAF-2.7: a power that cannot be judged is not unconstrained."""
     play(

@@ -108,6 +108,7 @@ class Bench:
         *,
         period_s: float = 0.0,
         deciding: frozenset[str] | None = None,
+        durable: bool = True,
         spy: Callable[[RoundInput], object] | None = None,
     ) -> dict[str, Decision]:
         """Let `period_s` pass, let the controllers write, and decide; `spy` sees what the kernel is given."""
@@ -142,6 +143,7 @@ class Bench:
             control=self.control,
             pumps=entries,
             deciding=frozenset(entries) if deciding is None else deciding,
+            starts_durable=durable,
         )
         if spy is not None:
             spy(round_input)

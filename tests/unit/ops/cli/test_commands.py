@@ -58,6 +58,19 @@ def test_explain_tells_the_chain(api: Served, data: Path, capsys: Capsys) -> Non
     assert run(capsys, "explain", "../x?y", "--data-dir", data).code in {2, 4}
 
 
+def test_priorities_as_table_and_json(api: Served, data: Path, capsys: Capsys) -> None:
+    """SAF-2: the order of the rules, highest first, with the station's own values."""
+    lines = run(capsys, "priorities", "s1", "--data-dir", data).out.splitlines()
+    assert lines[0].split() == ["rank", "SAF-2", "rule", "decided", "effect", "values"]
+    table = run(capsys, "priorities", "s1", "--format", "json", "--data-dir", data).json()
+    assert [line.split()[2] for line in lines[1 : 1 + len(table["rows"])]] == [
+        row["rule"] for row in table["rows"]
+    ]
+    [band] = [line for line in lines if " speed_band " in line]
+    assert "hard_min_speed_hz" in band
+    assert "nowhere" in run(capsys, "priorities", "nowhere", "--data-dir", data).line(4)
+
+
 def test_explain_says_which_parts_are_silent(api: Served, data: Path, capsys: Capsys) -> None:
     """SAF-4: what does not answer is named, not left out."""
     api.tree.dead |= {SAFETY_1, PUMP_1}
@@ -129,6 +142,7 @@ def test_a_mode_that_makes_no_sense_is_usage(data: Path, capsys: Capsys, argumen
         ("tags",),
         ("alarms",),
         ("explain", "p1"),
+        ("priorities", "s1"),
         ("mode", "set", "p1", "AUTO"),
         ("tree", "--retry", "/storage"),
         ("estop", "list"),

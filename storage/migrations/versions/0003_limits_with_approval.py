@@ -7,17 +7,17 @@ from typing import Final
 
 from alembic import op
 
-revision: Final = "0004"
+revision: Final = "0003"
 down_revision: Final = "0002"
 branch_labels: Final = None
 depends_on: Final = None
 
 _STATEMENTS: Final = {
-    "sqlite": ("0004_tables.sqlite.sql", "0004_triggers.sqlite.sql"),
+    "sqlite": ("0003_tables.sqlite.sql", "0003_triggers.sqlite.sql"),
     "postgresql": (
-        "0004_tables.postgresql.sql",
-        "0004_triggers.postgresql.sql",
-        "0004_roles.postgresql.sql",
+        "0003_tables.postgresql.sql",
+        "0003_triggers.postgresql.sql",
+        "0003_roles.postgresql.sql",
     ),
 }
 

@@ -1,0 +1,136 @@
+"""What of a station survives restarts of the actor and of the machine, and what of it is believed (SAF-7)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from actors.safety.memory import known_at, memory_of, orders_a_start, restored, same
+from actors.safety.timers import advance, ordered
+from actors.safety.types import PumpState, initial_state
+from actors.vocabulary import Instant
+from actors.vocabulary.durable import Epoch, MotorTimers, PumpMemory, StationMemory
+from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
+
+RESTED = MotorTimers(turning=False, since=START.plus(-7200.0), known_at=START, starts=(START.plus(-60.0),))
+MEMORY = StationMemory(
+    station_id="s",
+    epoch=Epoch(0, 7),
+    boot_id="boot",
+    pumps={
+        "a": PumpMemory(timers=RESTED, dry_run=True, high=False),
+        "b": PumpMemory(timers=RESTED, high=True),
+    },
+    duties={"a": "b"},
+)
+
+
+def test_what_is_kept_comes_back() -> None:
+    """SAF-7: timers, level latches and moved duties; output, claims and failsafe begin anew (SAF-10)."""
+    state = restored(MEMORY, {}, now=START.plus(2.0))
+    assert state.pumps == {
+        "a": PumpState(timers=RESTED, dry_run=True),
+        "b": PumpState(timers=RESTED, high=True),
+    }
+    assert (state.duties, state.since) == ({"a": "b"}, START.plus(2.0))
+    assert memory_of("s", state, epoch=Epoch(0, 7), boot_id="boot") == MEMORY
+    assert same(memory_of("s", state, epoch=Epoch(0, 7), boot_id="boot"), MEMORY)
+    # A new incarnation writes it under its own epoch, so that its predecessor can no longer.
+    assert not same(memory_of("s", state, epoch=Epoch(0, 8), boot_id="boot"), MEMORY)
+    assert restored(None, {}, now=START) == initial_state(START)
+
+
+def test_it_survives_the_file() -> None:
+    """SAF-7: the same after JSON."""
+    assert msgspec.json.decode(msgspec.json.encode(MEMORY), type=StationMemory) == MEMORY
+
+
+def test_a_pump_of_which_nothing_is_known_leaves_nothing() -> None:
+    """SAF-7: absent is unknown, and unknown is just started and just stopped."""
+    state = msgspec.structs.replace(initial_state(START), pumps={"a": PumpState()})
+    assert memory_of("s", state, epoch=Epoch(0, 7), boot_id="boot").pumps == {}
+
+
+def test_later_marks_bridge_a_restart_and_earlier_ones_say_nothing() -> None:
+    """SAF-7: an actor that was away for less than a lease goes on where it was."""
+    stored = msgspec.structs.replace(
+        MEMORY, pumps={"a": PumpMemory(timers=msgspec.structs.replace(RESTED, known_at=START.plus(-900.0)))}
+    )
+    now = START.plus(3.0)
+    marked = restored(stored, {"a": START}, now=now).pumps["a"].timers
+    assert advance(marked, running=False, told=False, now=now, gap_s_max=10.0) == msgspec.structs.replace(
+        RESTED, known_at=now
+    )
+    unmarked = restored(stored, {}, now=now).pumps["a"].timers
+    unknown = advance(unmarked, running=False, told=False, now=now, gap_s_max=10.0)
+    assert unknown is not None
+    assert (unknown.since, unknown.starts) == (now, (*RESTED.starts, now))
+    older = restored(stored, {"a": START.plus(-950.0)}, now=now).pumps["a"].timers
+    assert older is not None
+    assert older.known_at == START.plus(-900.0)
+
+
+def reboot(*, uptime_s: float, off_s: float) -> Instant:
+    """A moment of another boot: `uptime_s` after it, `off_s` after START by the wall clock."""
+    return Instant("next", round(uptime_s * 1e9), START.utc_ns + round(off_s * 1e9))
+
+
+def test_starts_keep_their_age_across_a_reboot() -> None:
+    """SAF-7: counters survive a restart of the machine by the wall clock; what happened meanwhile is unknown."""
+    now = reboot(uptime_s=30.0, off_s=600.0)
+    timers = restored(MEMORY, {"a": START}, now=now).pumps["a"].timers
+    assert timers is not None
+    assert [now.seconds_since(start) for start in timers.starts] == [660.0]
+    seen = advance(timers, running=False, told=False, now=now, gap_s_max=10.0)
+    assert seen is not None
+    assert seen.since == now
+    assert [now.seconds_since(start) for start in seen.starts] == [660.0, 0.0]
+
+
+def test_a_clock_that_lost_its_time_makes_nothing_older_than_our_uptime() -> None:
+    """SAF-7: a board without a battery starts in the past: its own uptime is the least age."""
+    now = reboot(uptime_s=30.0, off_s=-3_000_000.0)
+    timers = restored(MEMORY, {}, now=now).pumps["a"].timers
+    assert timers is not None
+    assert [now.seconds_since(start) for start in timers.starts] == [30.0]
+
+
+def test_a_moment_after_now_counts_as_now() -> None:
+    """SAF-7: what stands in a file is believed only where it can be true."""
+    timers = restored(MEMORY, {}, now=START.plus(-100.0)).pumps["a"].timers
+    assert timers is not None
+    assert timers.starts == (START.plus(-100.0),)
+
+
+def test_only_orders_must_be_durable_at_once() -> None:
+    """SAF-7: a start that we order; what is only seen waits for the next beat."""
+    before = restored(MEMORY, {}, now=START)
+    pump_a = before.pumps["a"]
+
+    def after(timers: MotorTimers | None) -> bool:
+        state = msgspec.structs.replace(
+            before, pumps={**before.pumps, "a": msgspec.structs.replace(pump_a, timers=timers)}
+        )
+        return orders_a_start(before, state)
+
+    assert after(ordered(RESTED, now=START.plus(1.0)))
+    assert not after(advance(RESTED, running=True, told=False, now=START.plus(1.0), gap_s_max=10.0))
+    assert not after(advance(RESTED, running=False, told=False, now=START.plus(1.0), gap_s_max=10.0))
+    assert not after(None)
+    assert known_at(MEMORY) == {"a": START, "b": START}
+
+
+def test_dry_run_and_high_level_are_latches_that_survive() -> None:
+    """SAF-7, SAF-2.3, 2.4: between the levels and their resets a restart forgets neither."""
+    of = limits(dry_run_m=0.4, dry_run_reset_m=0.6, high_m=3.0, high_reset_m=2.5, rate_hz_per_s=100.0)
+    for level_m, dry_run, high, expected_hz in ((0.5, True, False, 0.0), (2.8, False, True, 20.0)):
+        bench = Bench(station(pump(of=of)))
+        memory = StationMemory(
+            station_id="s",
+            epoch=Epoch(0, 7),
+            boot_id="boot",
+            pumps={"a": PumpMemory(timers=RESTED, dry_run=dry_run, high=high)},
+        )
+        bench.state = restored(memory, {}, now=START.plus(-1.0))
+        bench.measured_hz["a"] = 30.0 if dry_run else 0.0
+        told = {"plan_hz": 30.0 if dry_run else 0.0, "level_m": level_m}
+        assert bench.tick({"a": told}, period_s=1.0)["a"].setpoint_hz == expected_hz
