@@ -94,7 +94,11 @@ class ProposalSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """One decision for one pump as gates receive it. `origin` is the pump's tick: the lease runs from there."""
+    """One decision for one pump as gates receive it. `origin` is the pump's tick: the lease runs from there.
+
+    `latch_release`: the pump's newest release number that the decider knew. A stop that it knew may be cleared by now
+    (EST-6).
+    """
 
     pump_id: str
     setpoint_hz: float
@@ -110,6 +114,7 @@ class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
     lease_s: float
     limits_version: int
     mode: Mode
+    latch_release: int = 0
 
 
 # --------------------------------------------------------------------------- common to all

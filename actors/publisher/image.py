@@ -95,8 +95,11 @@ def image(
     failsafe = shown.reason in FAILSAFE_REASONS or gate.lapsed
     gate = _after_succession(gate, enabled=shown.enabled)
     gate, shown = _after_inhibit(gate, shown, pump, latched=latched, now=now)
-    # The chain may know of a stop that has not reached us; without a lease only the latch can be believed.
-    inhibited = latched or (living and gate.last is not None and gate.last.run_inhibit)
+    # The chain may know of a stop that has not reached us; without a lease only the latch can be believed. But what it
+    # took for a stop may be cleared since: shown with a release number that is spent, nothing would ever let go of it.
+    known_release = latches.release_id(site_id, pump.station_id, pump.pump_id, 0)
+    of_chain = living and gate.last is not None and gate.last.run_inhibit
+    inhibited = latched or (of_chain and gate.last is not None and gate.last.latch_release >= known_release)
     mode = gate.last.mode if gate.last is not None else None
     reason = shown.reason
     if stopped:

@@ -213,6 +213,7 @@ class SafetyActor:
             epoch=self._epoch,
             sequence=self._sequence,
             lease_s=self._control.setpoint_lease_s,
+            latch_release=self._intake.latch_release(decision.pump_id),
         )
         telling.hold_alarms(self._conditions, decision)
         return telling.pump_decision(decision, setpoint, now=now)

@@ -162,6 +162,10 @@ class Intake:
             scope_failure=self._failure_of(pump.pump_id),
         )
 
+    def latch_release(self, pump_id: str) -> int:
+        """Return the newest release number of the pump that is known here (EST-6)."""
+        return self.latches.release_id(self.site_id, self.station_id, pump_id, 0)
+
     def _failure_of(self, pump_id: str) -> Reason | None:
         for key in (
             (Scope.PUMP, pump_id),

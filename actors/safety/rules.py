@@ -48,7 +48,8 @@ def base_work(facts: Facts, proposal: Proposal) -> Work:
         # The wish is kept out: nothing is claimed, our output follows the pump (rule 2, CTL-7).
         return Work(value_hz=facts.tracked_hz, reason=facts.claim_reason or Reason.LOCAL)
     why = invalid_wish(proposal)
-    if why:
+    # Held stopped needs no wish to believe: an absurd one beside it starts nothing (CTL-7).
+    if why and proposal.held_stopped is not True:
         step = TrailStep(
             rule=Rule.INVALID_PROPOSAL,
             before_hz=shown_hz(proposal.wish_hz),

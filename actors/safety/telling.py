@@ -37,7 +37,9 @@ PUMP_CONDITIONS: Final = (
 """Alarm conditions whose subject is a pump; `high_level` is its station's."""
 
 
-def setpoint_of(decision: Decision, *, epoch: Epoch, sequence: int, lease_s: float) -> Setpoint:
+def setpoint_of(
+    decision: Decision, *, epoch: Epoch, sequence: int, lease_s: float, latch_release: int
+) -> Setpoint:
     """Return the decision as gates receive it; its origin is the proposal's tick, so it never renews a
     lease.
     """
@@ -56,6 +58,7 @@ def setpoint_of(decision: Decision, *, epoch: Epoch, sequence: int, lease_s: flo
         lease_s=lease_s,
         limits_version=decision.limits_version,
         mode=decision.mode,
+        latch_release=latch_release,
     )
 
 

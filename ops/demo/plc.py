@@ -98,7 +98,8 @@ def receive(pump: PumpMemory, block: Block, *, now_s: float) -> PumpMemory:
     retained = pump.retained
     current = block.epoch >= retained.epoch
     if block.run_inhibit:
-        release_id = max(retained.release_id, block.release_id) if current else retained.release_id
+        # Also of an old epoch: what lets go has to be newer than this stop was read with.
+        release_id = max(retained.release_id, block.release_id)
         retained = msgspec.structs.replace(retained, inhibited=True, release_id=release_id)
     if not current:
         return msgspec.structs.replace(pump, retained=retained, old_epochs=pump.old_epochs + 1)

@@ -57,6 +57,7 @@ def setpoint(
     image_hz: float = 25.0,
     enabled: bool = True,
     inhibit: bool = False,
+    release: int = 0,
 ) -> Setpoint:
     return Setpoint(
         pump_id="p1",
@@ -73,6 +74,7 @@ def setpoint(
         lease_s=lease_s,
         limits_version=1,
         mode=Mode.AUTO,
+        latch_release=release,
     )
 
 
@@ -611,7 +613,7 @@ def test_a_chain_that_knows_of_the_stop_is_followed() -> None:
 
 
 def test_release_id_moves_only_together_with_the_inhibit() -> None:
-    """EST-6: while any reader could see run_inhibit 1, it sees the old number."""
+    """EST-6: while any reader could see run_inhibit 1, it sees the old number; the chain hears of the clear later."""
     bench = Bench()
     record = stop_record()
     bench.latches = LatchSet.of([record])
@@ -623,9 +625,29 @@ def test_release_id_moves_only_together_with_the_inhibit() -> None:
     after = bench.look()
     assert [(p.run_inhibit, p.release_id) for p in (before, between, after)] == [
         (True, FLOOR),
-        (True, FLOOR),
+        (False, FLOOR + 20),
         (False, FLOOR + 20),
     ]
+
+
+def test_a_setpoint_that_knows_nothing_of_the_clear_shows_no_inhibit_with_a_spent_number() -> None:
+    """EST-6: the gate heard of stop and clear at once; a controller that retained that number would never let go."""
+    bench = Bench()
+    bench.latches = LatchSet.of([cleared(stop_record(), by="op", at=T0.utc, reason="ok", release=FLOOR + 20)])
+    pictures = [bench.look()]
+    for inhibit, release in ((True, 0), (True, FLOOR), (False, FLOOR + 20)):
+        bench.after(1.0).tick(hz=0.0, inhibit=inhibit, release=release)
+        pictures.append(bench.look())
+    assert [(p.run_inhibit, p.release_id) for p in pictures] == [(False, FLOOR + 20)] * 4
+
+
+def test_the_chain_may_know_of_a_newer_stop_than_the_gate() -> None:
+    """EST-3, EST-6: its inhibit counts where it knows every clear that the gate knows; the next release is higher."""
+    bench = Bench()
+    bench.latches = LatchSet.of([cleared(stop_record(), by="op", at=T0.utc, reason="ok", release=FLOOR + 20)])
+    bench.look()
+    bench.after(1.0).tick(hz=0.0, inhibit=True, release=FLOOR + 20)
+    assert (bench.look().run_inhibit, bench.look().release_id) == (True, FLOOR + 20)
 
 
 def test_the_chains_inhibit_ends_with_its_lease_the_latches_does_not() -> None:

@@ -796,3 +796,16 @@ def test_an_operators_0_is_never_started_by_failsafe() -> None:
         bench.tick({"a": {"plan_hz": 0.0, "mode": "MANUAL"}}, period_s=1.0)
     decided = bench.decisions["a"]
     assert (decided.setpoint_hz, decided.reason) == (0.0, Reason.MANUAL)
+
+
+def test_a_held_pump_is_not_started_by_a_bad_wish() -> None:
+    """CTL-7, SAF-3: held stopped stays stopped, also where the wish beside it is absurd and failsafe begins."""
+    play(
+        station(pump(of=limits(), default_setpoint_hz=30.0)),
+        """
+        t_s  plan_hz  held  failsafe              | setpoint_hz
+          0        0     1  -                     |        0.00
+          1      101     1  FAILSAFE_DATABASE     |        0.00
+          9      101     1  FAILSAFE_DATABASE     |        0.00
+        """,
+    )

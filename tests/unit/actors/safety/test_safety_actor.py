@@ -385,6 +385,7 @@ def test_a_stop_is_decided_at_once_with_the_old_origin_and_a_new_sequence() -> N
     [setpoint] = batch.setpoints
     assert (setpoint.setpoint_hz, setpoint.run_inhibit, setpoint.reason) == (0.0, True, Reason.EMERGENCY_STOP)
     assert (setpoint.origin, setpoint.sequence) == (before, 2)
+    assert setpoint.latch_release == 0, "EST-6: no clear is known yet"
     onward = [one for address, one in told if address in ENDPOINTS and isinstance(one, StopsChanged)]
     assert [one.origin for one in onward] == [str(rig.world.address)] * 2
     assert [one.record_id for one in rig.latches.records] == ["one"]
@@ -398,6 +399,7 @@ def test_a_stop_is_decided_at_once_with_the_old_origin_and_a_new_sequence() -> N
     [batch] = rig.take(SetpointsDecided, to=ENDPOINTS[1])
     assert (batch.setpoints[0].setpoint_hz, batch.setpoints[0].run_inhibit) == (0.0, False)
     assert batch.setpoints[0].reason is Reason.HELD_STOPPED
+    assert batch.setpoints[0].latch_release == 5
 
 
 def test_nothing_starts_before_the_next_tick() -> None:

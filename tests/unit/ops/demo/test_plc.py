@@ -10,7 +10,7 @@ import pytest
 
 from ops.demo.catalogue import STATIONS
 from ops.demo.plant import Sensor, SensorFault
-from ops.demo.plc import Block, PumpPanel, Retained, fresh_memory, receive, reset_at_panel
+from ops.demo.plc import Block, PumpMemory, PumpPanel, Retained, fresh_memory, receive, reset_at_panel
 from tests.unit.ops.demo.timeline import Story, fresh
 
 HARBOUR, HILL, _ = STATIONS
@@ -171,3 +171,13 @@ def test_a_pump_that_calejo_runs_counts_towards_what_the_level_wants() -> None:
     assert story.sources == ["remote", "local"]
     assert story.speeds_hz[0] == 40.0
     assert story.speeds_hz[1] == 0.0
+
+
+def test_a_stop_read_with_an_older_epoch_is_not_let_go_without_a_clear() -> None:
+    """EST-6: what lets go is higher than the number that the stop was read with, whatever its epoch."""
+    controller = receive(PumpMemory(), Block(epoch=2, release_id=30), now_s=0.0)
+    controller = receive(controller, Block(epoch=1, release_id=30, run_inhibit=True), now_s=0.0)
+    controller = receive(controller, Block(epoch=2, release_id=30), now_s=0.0)
+    assert controller.retained.inhibited
+    controller = receive(controller, Block(epoch=2, release_id=31), now_s=0.0)
+    assert not controller.retained.inhibited
