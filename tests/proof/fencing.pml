@@ -8,10 +8,10 @@
      arrives(g)       any setpoint that either writer may ever have sent, at any time, any number of times:  -
                       either epoch (the newer one once it is issued), a tick of any age, decided at once
                       (k = 0) or again on the old tick (k = 1, after a change of the latch: the lease is
-                      never renewed), knowing any of the stops there ever were
+                      never renewed), knowing any of the stops and of the clears there ever were
      offer(g)         actors/publisher/gate.py: offer, _take, _refreshed                               yes
      display(g)       gate.py: advance, alive; actors/publisher/image.py: image, _after_inhibit        yes
-     release(g)       actors/safety/latch.py: LatchSet.release_id                                      yes
+     release          actors/safety/latch.py: LatchSet.release_id                                      yes
      learn(g)         latch.py: LatchSet.merge, of any copy of any age (StopsChanged)                  yes
      poll(g), store(g) actors/publisher/stop_desk.py: poll, make_durable; storage/latches.py           -
      start(g)         actors/publisher/actor.py: start, _configure; stop_desk.py: load                 yes (law)
@@ -50,6 +50,7 @@ typedef Gate {
   bit up; bit whole;
   unsigned floor : 2;                                  /* the lowest epoch it still takes */
   unsigned epoch : 2; unsigned age : 2; unsigned k : 1; unsigned stops : NS;   /* the last setpoint; epoch 0: none */
+  unsigned crel : 4;                                   /* the release number that its decider knew */
   unsigned newest : 2;                                 /* age of the newest origin */
   bit lapsed; unsigned fresh : 2;
   bit beat;                                            /* the heartbeat differs from what the controller read */
@@ -100,7 +101,7 @@ unsigned turn : 4;
 #endif
 
 /* a message that arrives */
-unsigned c_epoch : 2; unsigned c_age : 2; bit c_k; unsigned c_stops : NS; unsigned c_clr : NS;
+unsigned c_epoch : 2; unsigned c_age : 2; bit c_k; unsigned c_stops : NS; unsigned c_clr : NS; unsigned c_rel : 4;
 
 /* what is shown, recomputed at each look */
 hidden byte v_en, v_inh, v_value, v_alive, v_own, v_moved;
@@ -108,13 +109,14 @@ hidden byte v_rel, v_epoch, i, j, lowest, took, v_stops;
 
 #define older(a) a = (a < OLD -> a + 1 : a)
 
-inline release(x) {
-  lowest = 15; v_rel = g[x].base;
+/* The newest release number that who knows these stops and clears may show; 0: none. */
+inline release(its_set, its_clr) {
+  lowest = 15; v_rel = 0;
   for (i : 0 .. NS - 1) {
-    if :: (g[x].set >> i & 1) && !(g[x].clr >> i & 1) && set_at[i] < lowest -> lowest = set_at[i] :: else fi
+    if :: (its_set >> i & 1) && !(its_clr >> i & 1) && set_at[i] < lowest -> lowest = set_at[i] :: else fi
   }
   for (i : 0 .. NS - 1) {
-    if :: (g[x].clr >> i & 1) && rel_at[i] <= lowest && rel_at[i] > v_rel -> v_rel = rel_at[i] :: else fi
+    if :: (its_clr >> i & 1) && rel_at[i] <= lowest && rel_at[i] > v_rel -> v_rel = rel_at[i] :: else fi
   }
 }
 
@@ -139,13 +141,15 @@ inline display(x) {
   :: !v_own && g[x].seen != OLD && !(g[x].newest < g[x].seen) -> v_value = 0
   :: else
   fi;
-#ifdef MENDED_INHIBIT
-  v_inh = v_own || (v_alive && (g[x].stops & ~g[x].clr & ALL) != 0);
+  release(g[x].set, g[x].clr);
+#ifndef BREAK_SPENT
+  /* The chain's word about a stop counts where it knew every clear that we know: else its number may be spent. */
+  v_inh = v_own || (v_alive && g[x].stops != 0 && g[x].crel >= v_rel);
 #else
   v_inh = v_own || (v_alive && g[x].stops != 0);
 #endif
   v_stops = (g[x].set & ~g[x].clr & ALL) | (v_alive -> g[x].stops : 0);
-  release(x);
+  if :: g[x].base > v_rel -> v_rel = g[x].base :: else fi;
 #ifndef BREAK_RELEASE_AT_ONCE
   if :: v_inh && g[x].rel != 15 -> v_rel = g[x].rel :: else fi;
 #endif
@@ -196,7 +200,7 @@ inline offer(x) {
 #ifdef BREAK_LEASE_FROM_ARRIVAL
         g[x].arrived = 0;
 #endif
-        g[x].epoch = c_epoch; g[x].age = c_age; g[x].k = c_k; g[x].stops = c_stops;
+        g[x].epoch = c_epoch; g[x].age = c_age; g[x].k = c_k; g[x].stops = c_stops; g[x].crel = c_rel;
         g[x].floor = (c_epoch > g[x].floor -> c_epoch : g[x].floor);
         if
         :: v_moved ->
@@ -216,8 +220,8 @@ inline offer(x) {
         fi
      fi
   fi;
-  printf("OFFER %d epoch=%d age=%d k=%d stops=%d took=%d moved=%d\n",
-         x, c_epoch, c_age, c_k, c_stops, took, took && v_moved);
+  printf("OFFER %d epoch=%d age=%d k=%d stops=%d rel=%d took=%d moved=%d\n",
+         x, c_epoch, c_age, c_k, c_stops, c_rel, took, took && v_moved);
   look(x)
 }
 
@@ -246,7 +250,7 @@ inline poll(x) {
 
 inline forget(x) {
   /* What stays known of this gate, by the proof alone: the epoch it accepted, and the stops that are durable. */
-  g[x].up = 0; g[x].whole = 0; g[x].floor = 0; g[x].epoch = 0; g[x].age = OLD; g[x].k = 0; g[x].stops = 0;
+  g[x].up = 0; g[x].whole = 0; g[x].floor = 0; g[x].epoch = 0; g[x].age = OLD; g[x].k = 0; g[x].stops = 0; g[x].crel = 0;
   g[x].newest = OLD; g[x].lapsed = 0; g[x].fresh = 0; g[x].beat = 0; g[x].set = 0; g[x].clr = 0;
   g[x].seen = OLD; g[x].rel = 15; g[x].base = 0; g[x].held = 0; g[x].knew = g[x].knew & acked;
 #ifdef EPOCH_LOST
@@ -324,7 +328,7 @@ inline read() {
   display(0);
 #ifndef BREAK_EPOCH_AT_PLC
   if
-#ifdef MENDED_CONTROLLER
+#ifndef BREAK_OLD_STOP
   :: v_inh -> p_inh = 1; p_saw = p_saw | v_stops; p_rel = (v_rel > p_rel -> v_rel : p_rel)
 #else
   :: v_inh -> p_inh = 1; p_saw = p_saw | v_stops; p_rel = (v_epoch >= p_epoch && v_rel > p_rel -> v_rel : p_rel)
@@ -399,7 +403,7 @@ inline tick() {
   for (i : 0 .. NG - 1) {
     older(g[i].age); older(g[i].newest); older(g[i].seen);
 #if !defined(BREAK_LEASE) && !defined(BREAK_LEASE_FROM_ARRIVAL)
-    if :: g[i].age == OLD -> g[i].k = 0; g[i].stops = 0 :: else fi;
+    if :: g[i].age == OLD -> g[i].k = 0; g[i].stops = 0; g[i].crel = 0 :: else fi;
 #endif
 #ifdef BREAK_LEASE_FROM_ARRIVAL
     older(g[i].arrived);
@@ -436,8 +440,9 @@ inline healthy_tick() {
     poll(j)
   }
   c_epoch = 2; c_stops = f_set & ~f_clr & ALL;
+  release(f_set, f_clr); c_rel = (c_stops -> v_rel : 0);
   for (j : 0 .. NG - 1) { offer(j) }
-  c_epoch = 0; c_stops = 0;
+  c_epoch = 0; c_stops = 0; c_rel = 0;
   read(); scan(0);
   quiet = (quiet < BACK -> quiet + 1 : quiet);
   /* Service is back, unless a stop stands; or one is retained that nobody knows any more: that takes a person there. */
@@ -463,7 +468,17 @@ inline any_message() {
 #endif
   fi;
   if :: c_k = 0 :: c_k = 1 fi;
-  any_stops()
+  any_stops();
+  /* It may know clears too; without a stop beside them nobody asks for their number. */
+  c_rel = 0;
+#if NS > 1
+  if
+  :: c_stops == 1 && (cleared & 2) -> c_clr = 2
+  :: c_stops == 2 && (cleared & 1) -> c_clr = 1
+  :: c_clr = 0
+  fi;
+  release(c_stops, c_clr); c_rel = (c_stops -> v_rel : 0); c_clr = 0
+#endif
 }
 
 inline any_stops() {
@@ -483,7 +498,7 @@ inline any_news() {
 #endif
 }
 
-inline no_message() { c_epoch = 0; c_age = 0; c_k = 0; c_stops = 0; c_clr = 0 }
+inline no_message() { c_epoch = 0; c_age = 0; c_k = 0; c_stops = 0; c_clr = 0; c_rel = 0 }
 
 #define STOP(x, s) \
   :: !over && g[x].up && !(stopped >> s & 1) -> d_step { set_stop(x, s) }

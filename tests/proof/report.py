@@ -32,7 +32,7 @@ ABOUT: Final = {
     "tests/proof/test_mutants.py": "Law modules: changed code is missed",
     "tests/proof/test_fencing_model.py": "Fencing, freshness and latch: spin",
     "tests/proof/test_fencing_conformance.py": "The model says what the code does",
-    "tests/proof/test_known_defects.py": "Found and not repaired yet",
+    "tests/proof/test_known_defects.py": "Found by the searches: repaired, or known",
     "tests/proof/test_coverage.py": "Branch coverage of the law modules",
     "tests/simulation/test_site.py": "Whole sites in virtual time, thousands of seeds",
     "tests/unit/actors/safety/test_kernel.py": "Kernel: stories of arbitrary numbers (hypothesis)",

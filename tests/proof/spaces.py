@@ -506,7 +506,7 @@ SPACES: Final[tuple[Space, ...]] = (
     Space(
         "timers",
         "starts, rest and run of a motor, the disk that must hold a start, soft stops",
-        station={"durable": _BOOL, "soft_stop_hz_per_s": (None, 0.3, 2.0, NAN)},
+        station={"durable": _BOOL, "soft_stop_hz_per_s": (None, 0.3, NAN)},
         pump={
             "limits": ("usual", "starts", "rest", "runs", "timers", "timers_and_caps"),
             "timers": tuple(TIMERS),
@@ -519,7 +519,6 @@ SPACES: Final[tuple[Space, ...]] = (
             "flow_m3h": (NEVER, 150.0),
             "stopped": _BOOL,
             "fresh_left": (0, 2),
-            "ticked": _BOOL,
         },
     ),
     Space(

@@ -133,7 +133,7 @@ class Replay:
             records.append(record)
         return records
 
-    def _offer(self, *, epoch: int, age: int, k: int, stops: int, took: int, moved: int) -> str:
+    def _offer(self, *, epoch: int, age: int, k: int, stops: int, rel: int, took: int, moved: int) -> str:
         origin = FIRST.plus((self.tick - age) * TICK_S)
         setpoint = Setpoint(
             pump_id="p",
@@ -151,6 +151,7 @@ class Replay:
             lease_s=LEASE_S,
             limits_version=1,
             mode=Mode.AUTO,
+            latch_release=rel,
         )
         before = self.gate.pumps["p"]
         if self.whole:  # the actor offers nothing before its latches are whole

@@ -1,4 +1,4 @@
-"""What the searches found and is not repaired yet: each fails once its defect is gone, and then goes itself."""
+"""What the searches found: repaired, and an ordinary test; or not yet, and expected to fail until it is."""
 
 from __future__ import annotations
 
@@ -61,7 +61,6 @@ def test_a_soft_stop_is_not_slower_than_the_motors_power_allows() -> None:
     )
 
 
-@pytest.mark.xfail(strict=True, reason="a wish that cannot be believed hides that the pump is held stopped")
 def test_a_held_pump_is_not_started_by_a_bad_wish() -> None:
     """CTL-7, SAF-3: held stopped stays stopped, also where the wish beside it is absurd and failsafe begins."""
     play(
@@ -118,9 +117,6 @@ STOP = StopEventRecord(
 CLEARED = cleared(STOP, by="t", at=START.utc, reason="t", release=30)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a setpoint from before a clear shows run_inhibit with a spent release_id"
-)
 def test_a_setpoint_that_knows_nothing_of_the_clear_does_not_hold_the_pump_for_ever() -> None:
     """EST-6: the gate knows of stop and clear; then a setpoint arrives that was decided before the clear."""
     latches, controller = LatchSet.of([CLEARED]), PumpMemory()
@@ -134,7 +130,6 @@ def test_a_setpoint_that_knows_nothing_of_the_clear_does_not_hold_the_pump_for_e
     assert not controller.retained.inhibited, "nobody's stop stands, and no release will ever be higher"
 
 
-@pytest.mark.xfail(strict=True, reason="the controller takes the release_id of an old epoch for nothing")
 def test_a_stop_read_from_a_gate_of_an_older_epoch_is_not_let_go_without_a_clear() -> None:
     """EST-6: what let go is higher than what was retained only because nothing was retained."""
     controller = receive(PumpMemory(), Block(epoch=2, release_id=30), now_s=0.0)
