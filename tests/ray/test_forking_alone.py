@@ -185,6 +185,7 @@ session.shutdown()
     assert said["marked"]
 
 
+@pytest.mark.prove
 def test_a_folder_that_was_removed_costs_no_worker(script: Callable[..., Script]) -> None:
     """SUP-8: /tmp cleaned under it: workers start cold (but one that waited), and soon they are forked again."""
     run = script("""
@@ -260,7 +261,10 @@ session.shutdown()
     assert said["still_two"] == 2
 
 
-@pytest.mark.parametrize("how", ["setting", "version", "launcher", "host"])
+@pytest.mark.parametrize(
+    "how",
+    ["setting", *(pytest.param(each, marks=pytest.mark.prove) for each in ("version", "launcher", "host"))],
+)
 def test_where_workers_cannot_be_forked_they_start_cold(script: Callable[..., Script], how: str) -> None:
     """SUP-8: switched off, another Ray, no launcher, no host: everything runs, one line of the log says why."""
     spoil = {
@@ -337,7 +341,7 @@ def _judge_second_node(said: dict[str, Any]) -> None:
     assert said["left"] == ["logs"]
 
 
-@pytest.mark.parametrize("end", ["SIGINT", "SIGHUP"])
+@pytest.mark.parametrize("end", ["SIGINT", pytest.param("SIGHUP", marks=pytest.mark.prove)])
 def test_a_joined_node_forks_its_own_workers(script: Callable[..., Script], end: str) -> None:
     """SUP-8: `calejo node start` with Ray's token: its host, status, reload and end."""
     _judge_second_node(script(_SECOND_NODE, END=end).heard())
@@ -400,6 +404,7 @@ def certificates() -> Iterator[dict[str, str]]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.prove
 def test_with_tls_everything_is_forked_all_the_same(
     script: Callable[..., Script], certificates: dict[str, str]
 ) -> None:
