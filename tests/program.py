@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,10 +60,17 @@ def _is_demo(pid: int) -> bool:
 
 
 class Program:
-    """One run of Calejo in the foreground of a child process."""
+    """One run of Calejo in the foreground of a child process; `calejo` is how to call it, if not as installed."""
 
-    def __init__(self, data_dir: Path, *arguments: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        calejo: Sequence[str] = (CALEJO,),
+    ) -> None:
         self.data_dir = data_dir
+        self.calejo = calejo
         self.opcua, self.modbus, self.rest, self.health = free_ports(4)
         self.arguments = arguments
         self.environment = environment or {}
@@ -76,7 +83,7 @@ class Program:
         self.ready_after_s = None
         self.process = subprocess.Popen(
             [
-                CALEJO, "run", *self.arguments, "--data-dir", str(self.data_dir),
+                *self.calejo, "run", *self.arguments, "--data-dir", str(self.data_dir),
                 "--opcua-port", str(self.opcua), "--modbus-port", str(self.modbus),
                 "--rest-port", str(self.rest), "--health-port", str(self.health),
             ],
@@ -145,7 +152,7 @@ class Program:
     def command(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run another `calejo` command against this data folder, in the environment of the run."""
         done = subprocess.run(
-            [CALEJO, *arguments, "--data-dir", str(self.data_dir)],
+            [*self.calejo, *arguments, "--data-dir", str(self.data_dir)],
             capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S, check=False,
             env=_clean_environment() | self.environment,
         )  # fmt: skip

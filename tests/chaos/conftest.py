@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.chaos.figures import figures
+from tests.chaos.opcua_log import OpcUaLog
 from tests.chaos.sql import Sql, sql_of
 from tests.chaos.truth import full_wells, truth_of
 from tests.chaos.wire_log import Place, WireLog
@@ -114,6 +115,32 @@ def wire(demo: Program) -> Iterator[WireLog]:
     with sampled(demo) as log:
         under_way(log)
         yield log
+
+
+@pytest.fixture
+def opcua(demo: Program, wire: WireLog) -> Iterator[OpcUaLog]:
+    with OpcUaLog(demo.opcua, wire.places) as log:
+        yield log
+
+
+@pytest.fixture
+def database(demo: Program) -> Iterator[Sql]:
+    """The database; afterwards the pumps swing as before."""
+    sql = sql_of(demo)
+    yield sql
+    sql.insert_moving_plans(lasts_s=PLANS_LAST_S)
+
+
+@pytest.fixture
+def pump_id(database: Sql, wire: WireLog) -> str:
+    """A pump that follows its plan's speed and nothing else, running."""
+    direct = [row[0] for row in database.run("SELECT pump_id FROM pumps WHERE control_type = 'DIRECT_SPEED'")]
+
+    def running() -> str | None:
+        seen = {pump: wire.latest(pump) for pump in direct}
+        return next((pump for pump, latest in seen.items() if latest and latest.setpoint_hz > 0), None)
+
+    return until(running, within_s=30, what="a pump with a DIRECT_SPEED plan running")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

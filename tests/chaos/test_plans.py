@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 
-from tests.chaos.conftest import PLANS_LAST_S
 from tests.chaos.figures import keep
 from tests.chaos.opcua_log import OpcUaLog
-from tests.chaos.sql import Sql, sql_of
+from tests.chaos.sql import Sql
 from tests.chaos.test_kills import judge
 from tests.chaos.wire_log import WireLog
 from tests.program import Program, until
@@ -23,32 +21,6 @@ ON_THE_WIRES_WITHIN_S = 10.0
 GOOD_HZ, NEXT_HZ, ABSURD_HZ = 30.0, 34.0, 60.0
 # The wire's resolution, and half of it again for the sum of two roundings.
 RESOLUTION_HZ = 0.011
-
-
-@pytest.fixture
-def opcua(demo: Program, wire: WireLog) -> Iterator[OpcUaLog]:
-    with OpcUaLog(demo.opcua, wire.places) as log:
-        yield log
-
-
-@pytest.fixture
-def database(demo: Program) -> Iterator[Sql]:
-    """The database; afterwards the pumps swing as before."""
-    sql = sql_of(demo)
-    yield sql
-    sql.insert_moving_plans(lasts_s=PLANS_LAST_S)
-
-
-@pytest.fixture
-def pump_id(database: Sql, wire: WireLog) -> str:
-    """A pump that follows its plan's speed and nothing else, running."""
-    direct = [row[0] for row in database.run("SELECT pump_id FROM pumps WHERE control_type = 'DIRECT_SPEED'")]
-
-    def running() -> str | None:
-        seen = {pump: wire.latest(pump) for pump in direct}
-        return next((pump for pump, latest in seen.items() if latest and latest.setpoint_hz > 0), None)
-
-    return until(running, within_s=30, what="a pump with a DIRECT_SPEED plan running")
 
 
 def both_show(wire: WireLog, opcua: OpcUaLog, pump_id: str, hz: float, since_s: float) -> float:
