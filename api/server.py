@@ -25,6 +25,8 @@ REQUEST_HEAD_S: Final = 20.0
 # Running requests may end for so long once the server is told to stop.
 GRACE_S: Final = 1
 _START_POLL_S: Final = 0.01
+# How often uvicorn wants to be ticked; it counts ten ticks a second (the Date header is renewed at every tenth).
+_TICK_S: Final = 0.1
 _IPV6: Final = 6
 
 
@@ -91,6 +93,7 @@ class HttpServer(uvicorn.Server):
         )
         self._listening = listening
         self._port: int = listening.getsockname()[1]
+        self._told_to_stop = asyncio.Event()
         self.ended = asyncio.Event()
 
     @property
@@ -103,8 +106,17 @@ class HttpServer(uvicorn.Server):
         """Leave the signals alone."""
         yield
 
+    async def main_loop(self) -> None:
+        """Tick as uvicorn does, but end at once when told to instead of at the next tick."""
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK_S):
+                    await self._told_to_stop.wait()
+
     async def run_until_stopped(self) -> None:
-        """Serve until `should_exit` is set, then free the port."""
+        """Serve until `stop` is called, then free the port."""
         try:
             await self.serve(sockets=[self._listening])
         finally:
@@ -129,6 +141,7 @@ class HttpServer(uvicorn.Server):
     async def stop(self, *, deadline_s: float) -> None:
         """Let running requests end, cut off what does not, and free the port."""
         self.should_exit = True
+        self._told_to_stop.set()
         with contextlib.suppress(TimeoutError):  # the process ends next, and the port with it
             async with asyncio.timeout(deadline_s):
                 await self.ended.wait()
