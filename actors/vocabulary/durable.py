@@ -43,11 +43,15 @@ class MotorTimers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What of one pump must survive every restart (SAF-7): its timers and its level latches (rules 3 and 4)."""
+    """What of one pump must survive every restart (SAF-7): its timers and its level latches (rules 3 and 4).
+
+    `held_since`: since when its failsafe holds the last value (WDG-3): no number of restarts makes that longer.
+    """
 
     timers: MotorTimers
     dry_run: bool | None = None
     high: bool = False
+    held_since: Instant | None = None
 
 
 class StationMemory(msgspec.Struct, frozen=True, kw_only=True):
