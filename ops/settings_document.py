@@ -70,6 +70,10 @@ MEANINGS: Final = {
     "control.latch_poll_s": "How often gates look into the latch folder; at most 0.5 s",
     "control.publish_refresh_s": "How often a gate recomputes what it shows; at most 1 s",
     "control.gate_bind_after_s": "A gate without a setpoint takes its port after this; at most 3 s",
+    "control.setpoint_echo_s": "A controller whose setpoint echo has not agreed with the setpoint for so long raises an"
+    " alarm, once it has written one",
+    "control.clock_step_s": "A wall clock that moves by so much at once was set: an alarm; more than what a slow second"
+    " of this machine explains, at least 0.5 s",
     "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",
     "log.rotation_mib": "A log file is closed at this size",
     "log.retention_files": "So many closed log files are kept",
