@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ops import parameters_document
 from ops.settings import environment_name, fields
 
 _INTRODUCTION: Final = """\
@@ -94,7 +95,7 @@ _UNITS: Final = (
 
 def document() -> str:
     """Return the page."""
-    return "\n".join(_lines()) + "\n"
+    return "\n".join([*_lines(), *parameters_document.lines()])
 
 
 def unit_of(key: str) -> str:
