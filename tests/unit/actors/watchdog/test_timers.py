@@ -194,6 +194,20 @@ def test_what_a_plan_status_proves() -> None:
     ]
 
 
+def test_a_plan_status_without_a_database_and_an_optimiser_proves_neither() -> None:
+    """WDG-1: what nobody has read yet feeds nothing."""
+    status = PlanStatus(
+        station_id="s1",
+        database_answered_at=None,
+        optimiser_heartbeat_age_s=None,
+        covered={},
+        refused_total=0,
+        last_refusals={},
+        sent_at=T0,
+    )
+    assert timers.fed_by_plan("north", status) == []
+
+
 def test_an_endpoint_that_has_no_port_is_silent() -> None:
     """WDG-1: reporting is not enough, it must serve; SCADA's heartbeat counts when it moves."""
     status = EndpointStatus(
