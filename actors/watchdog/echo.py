@@ -7,6 +7,7 @@ turns as it is told is another question (CTL-5, `actors.safety.following`).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -72,6 +73,8 @@ def _is_silent(pump: PublishedPump, now: Instant, control: ControlSettings) -> b
 
 
 def _agrees(echo_hz: float, shown: tuple[Shown, ...]) -> bool:
-    """Between the lowest and the highest setpoint shown: on a ramp it is one of those in between."""
+    """One of the setpoints shown, or on a ramp one between two of them; between 0 and the minimum none ever is."""
     values = [one.setpoint_hz for one in shown]
-    return bool(values) and min(values) - TOLERANCE_HZ <= echo_hz <= max(values) + TOLERANCE_HZ
+    ramps = [(low, high) for low, high in map(sorted, pairwise(values)) if low > 0.0]
+    ranges = [*((value, value) for value in values), *ramps]
+    return any(low - TOLERANCE_HZ <= echo_hz <= high + TOLERANCE_HZ for low, high in ranges)

@@ -17,6 +17,7 @@ from actors.feedback import LEVEL, LOCAL_OVERRIDE, PLC_HEARTBEAT, RUNNING, SPEED
 from actors.messages import EndpointStatus, JudgedValue, PlanStatus, StationDecisions
 from actors.safety.hand_back import protects_by_level
 from actors.vocabulary import ControlSettings, Instant, Quality, Severity, SiteConfig, StationConfig
+from actors.watchdog.echo import WINDOW_S as ECHO_WINDOW_S
 
 PROTOCOLS: Final = ("opcua", "modbus")
 # What the chain needs of every pump before it claims anything (CTL-7).
@@ -143,7 +144,8 @@ def specs(control: ControlSettings) -> dict[Watch, TimerSpec]:
         # Watched once a controller has written one.
         Watch.SETPOINT_ECHO: TimerSpec(
             limit_s=control.setpoint_echo_s,
-            return_hold_s=5.0,
+            # An echo that stands still agrees for a window while a ramp passes it, and is good for the limit after.
+            return_hold_s=control.setpoint_echo_s + 2 * ECHO_WINDOW_S,
             severity=Severity.HIGH,
             text="the setpoint that the controller echoes is not one that was shown",
             from_start=False,

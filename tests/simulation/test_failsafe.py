@@ -8,7 +8,7 @@ moves nothing suddenly. Method: one station of the demo with its plant, one caus
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -17,7 +17,9 @@ import pytest
 from actors.messages import Done, RetryChild, SetMode
 from actors.vocabulary import Address, FailsafeStrategy, Mode, Reason, SafetyLimits, Scope
 from actors.vocabulary.ids import pump_address, site_address, station_part_address
-from actors.vocabulary.records import FailsafeRecord
+from actors.vocabulary.records import AlarmRecord, FailsafeRecord
+from ops.demo.catalogue import DemoStation
+from protocols.points import path_of
 from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.simulation.site import SETTINGS, SimSite
 from tests.simulation.stories import under_control
@@ -280,6 +282,44 @@ async def _kill_for_ever(world: SimRuntime, victim: Address) -> None:
         if world.is_alive(victim):
             world.crash(victim)
         await asyncio.sleep(0.5)
+
+
+def test_a_pump_that_does_not_turn_is_named_on_the_wire_and_told_on() -> None:
+    """CTL-5: told to run and standing still: the bit, the alarm and its return; the setpoint stays what it was."""
+
+    async def story(told: Story) -> None:
+        site = told.site
+        await told.until(lambda: told.shown().hz >= 25.0, within_s=200.0, what="running")
+        paths, standing = site.controllers._paths, {"actual_speed": 0.0, "running": 0.0}
+
+        def broken(place: DemoStation, pump_id: str, values: Mapping[str, float]) -> dict[str, float]:
+            return paths(place, pump_id, {**values, **standing} if pump_id == told.first else values)
+
+        def bit() -> bool:
+            server = site.ports["modbus"].look()
+            assert server is not None
+            path = path_of(site.config.site_id, told.station_id, told.first, "not_following")
+            return bool(server.values[path].value)
+
+        site.database.withdrawn = True  # the default setpoint: told to run for as long as it takes
+        assert not bit()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(site.controllers, "_paths", broken)
+            took_s = await told.until(bit, within_s=45.0, what="NOT_FOLLOWING")
+            assert took_s >= 20.0
+            assert told.shown().enabled
+            assert told.shown().hz >= 20.0
+        await told.until(lambda: not bit(), within_s=45.0, what="following again")
+
+        def ended() -> bool:
+            alarms = [one for one in site.database.records.values() if isinstance(one, AlarmRecord)]
+            [alarm] = [one for one in alarms if one.condition == "not_following"]
+            assert alarm.subject == told.first
+            return alarm.returned_at is not None
+
+        await told.until(ended, within_s=30.0, what="the alarm's end is on record")
+
+    play(story)
 
 
 # --------------------------------------------------------------------------- the strategies on the wire

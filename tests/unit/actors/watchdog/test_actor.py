@@ -155,11 +155,28 @@ def test_an_echo_that_is_not_what_was_shown_is_alarmed_and_returns() -> None:
         assert mismatch not in bench.alarms(AlarmAsserted)
         await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=12.0))
         assert mismatch in bench.alarms(AlarmAsserted)
-        for _ in range(5):
+        for _ in range(22):
             await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=49.0))
         assert mismatch not in bench.alarms(AlarmReturned)
         await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=49.0))
         assert mismatch in bench.alarms(AlarmReturned)
+
+    play(story)
+
+
+def test_an_echo_that_stands_still_is_not_excused_by_a_ramp_that_passes_it() -> None:
+    """WDG-1: a start from 0 to the minimum shows nothing in between, and a ramp passes 30 Hz in a moment."""
+
+    async def story(bench: Bench) -> None:
+        mismatch = ("setpoint_echo_mismatch", "p1")
+        for echo_hz in (12.0, 30.0):
+            for _ in range(12):
+                await bench.second(bench.endpoint(shown_hz=0.0, echo_hz=echo_hz))
+            assert mismatch in bench.alarms(AlarmAsserted)
+            for second in range(30):
+                shown_hz = min(20.0 + 2.0 * second, 50.0)
+                await bench.second(bench.endpoint(shown_hz=shown_hz, echo_hz=echo_hz))
+                assert mismatch not in bench.alarms(AlarmReturned)
 
     play(story)
 
