@@ -59,6 +59,12 @@ def test_a_speed_that_hunts_around_the_same_figure_does_not_come_nearer() -> Non
     assert failed(hunting)[-1]
 
 
+def test_a_pump_that_overshoots_begins_its_time_anew() -> None:
+    """CTL-5: too slow, then too fast: it moves, and has the whole time on either side."""
+    assert not any(failed([(35.0, 30.0)] * 20 + [(35.0, 40.0)] * 20))
+    assert failed([(35.0, 30.0)] * 20 + [(35.0, 40.0)] * 21)[-1]
+
+
 def test_a_pump_that_does_not_stop_is_named_until_it_stands() -> None:
     """CTL-5: told 0 and running; standing for the time ends it."""
     running = [(0.0, 30.0)] * 21

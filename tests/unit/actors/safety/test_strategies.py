@@ -171,6 +171,30 @@ def test_by_level_stands_below_the_rules_above_and_beneath() -> None:
     )
 
 
+def test_by_level_with_a_closed_float_and_no_level_the_default_stands_in() -> None:
+    """WDG-3, SAF-2.4: the float keeps the claim; which pump answers it, rule 4 says, and the others have no level."""
+    pair = station(
+        by_level(),
+        msgspec.structs.replace(by_level(), pump_id="b", name="b", wire_slot=1),
+        max_pumps_running=1,
+        has_high_float=True,
+    )
+    bench = play(
+        pair,
+        """
+        t_s  a.plan_hz  b.plan_hz  level_m  float  a.without         b.without         a.failsafe         b.failsafe         | a.setpoint_hz  b.setpoint_hz
+          0        30         0      1.5    0      -                 -                 -                  -                  |         30.00           0.00
+          1         -         -      1.5    1      wet_well_level_m  wet_well_level_m  FAILSAFE_DATABASE  FAILSAFE_DATABASE  |         31.00           0.00
+         20         -         -      1.5    1      wet_well_level_m  wet_well_level_m  FAILSAFE_DATABASE  FAILSAFE_DATABASE  |         50.00           0.00
+        """,  # noqa: E501  (a row of a timeline is one line)
+    )
+    steps = bench.decisions["b"].trail
+    assert [step.why for step in steps if step.rule is Rule.FAILSAFE] == [
+        "level unknown: default setpoint 30 Hz"
+    ]
+    assert steps[-1].rule is Rule.LEVEL_BAND, "at a level nobody knows nothing starts but what rule 4 chose"
+
+
 def test_an_operators_stop_is_never_turned_into_a_start_by_a_level() -> None:
     """CTL-7: held stopped, a failsafe by level starts nothing."""
     play(
