@@ -359,7 +359,7 @@ def not_following_is_told(one: One) -> str:
     judged = one.decision.remote_enabled and not one.lapsed and not one.entry.out_of_service
     if not judged or speed_hz is None or one.state.decided_at is None:
         return "told of a pump that is not judged" if told else ""
-    own = one.config.control_parameters
+    own = own_parameters(one)
     tolerance_hz, time_s = own.get("following_tolerance_hz", 2.0), own.get("following_time_s", 20.0)
     turns_hz = 0.0 if one.good("running") == 0.0 else speed_hz
     off_hz = turns_hz - one.previous_hz
@@ -876,6 +876,14 @@ def default_setpoint_hz(one: One) -> float:
     return default_hz if limits.hard_min_speed_hz <= default_hz <= limits.hard_max_speed_hz else 0.0
 
 
+def own_parameters(one: One) -> Mapping[str, float]:
+    """The pump's own figures for failsafe and following; a set with a bad value, or half a pair, is refused whole."""
+    own = one.config.control_parameters
+    start_m, stop_m = own.get("failsafe_start_level_m"), own.get("failsafe_stop_level_m")
+    paired = (start_m is None) is (stop_m is None) and (start_m is None or start_m > stop_m)
+    return own if paired and not any(isinstance(value, str) for value in own.values()) else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Levels:
     """What LEVEL_ON_OFF of a pump that empties goes by."""
@@ -887,11 +895,9 @@ class Levels:
 
 def levels_of(one: One) -> Levels | None:
     """Return the levels of LEVEL_ON_OFF: its own, else the approved, if they lie inside the protective ones."""
-    limits, own = one.limits, one.config.control_parameters
+    limits, own = one.limits, own_parameters(one)
     if limits is None:
         return None
-    if any(isinstance(value, str) for value in own.values()):
-        own = {}  # refused whole
     start_m = own.get("failsafe_start_level_m", limits.level_max_m)
     stop_m = own.get("failsafe_stop_level_m", limits.level_min_m)
     if start_m is None or stop_m is None:
@@ -906,12 +912,17 @@ def levels_of(one: One) -> Levels | None:
 
 def runs_by_level(one: One, levels: Levels) -> bool:
     """Whether it runs: by the level, and where that says nothing as before."""
-    level_m, was = one.level_m(), one.state.strategy.on
+    level_m, was = believed_level_m(one), one.state.strategy.on
     if level_m is not None and level_m >= levels.start_m:
         return True
     if level_m is not None and level_m <= levels.stop_m:
         return False
     return one.previous_hz > 0.0 if was is None or one.lapsed else was
+
+
+def believed_level_m(one: One) -> float | None:
+    """The level that rules may use, none while a closed float contradicts it."""
+    return None if one.round.after.contradicted else one.level_m()
 
 
 def held_last_hz(one: One) -> float:
@@ -929,12 +940,11 @@ def strategy_hz(one: One) -> float:
             return 0.0
         case FailsafeStrategy.LEVEL_ON_OFF:
             levels = levels_of(one)
-            if levels is None or one.level_m() is None:
+            if levels is None or believed_level_m(one) is None:
                 return default_hz
             return levels.run_hz if runs_by_level(one, levels) else 0.0
         case FailsafeStrategy.HOLD_LAST:
-            hold_s = one.config.control_parameters.get("failsafe_hold_s", 900.0)
-            hold_s = 900.0 if isinstance(hold_s, str) else hold_s
+            hold_s = own_parameters(one).get("failsafe_hold_s", 900.0)
             since = one.state.strategy.held_since
             held_s = 0.0 if since is None else one.round.now.seconds_since(since)
             return default_hz if held_s >= hold_s else held_last_hz(one)
