@@ -214,11 +214,23 @@ def test_an_operators_stop_is_never_turned_into_a_start_by_a_level() -> None:
         ({"level_max_m": None}, {}, "no start and stop level"),
         ({"level_min_m": None}, {}, "no start and stop level"),
         ({"level_max_m": None}, {"failsafe_start_level_m": 1.5, "failsafe_stop_level_m": 0.8}, ""),
-        ({}, {"failsafe_start_level_m": 1.5, "failsafe_stop_level_m": 0.4}, "dry-run level 0.4"),
+        (
+            {},
+            {"failsafe_start_level_m": 1.5, "failsafe_stop_level_m": 0.4},
+            "0.4 m is not above the dry-run level 0.4 m",
+        ),
         ({}, {"failsafe_start_level_m": 1.5, "failsafe_stop_level_m": 0.41}, ""),
-        ({}, {"failsafe_start_level_m": 3.0, "failsafe_stop_level_m": 0.8}, "emergency high level 3"),
+        (
+            {},
+            {"failsafe_start_level_m": 3.0, "failsafe_stop_level_m": 0.8},
+            "3 m is not below the emergency high level 3 m",
+        ),
         ({}, {"failsafe_start_level_m": 2.99, "failsafe_stop_level_m": 0.8}, ""),
-        ({}, {"failsafe_start_level_m": 0.69, "failsafe_stop_level_m": 0.5}, "below the minimum level 0.7"),
+        (
+            {},
+            {"failsafe_start_level_m": 0.69, "failsafe_stop_level_m": 0.5},
+            "start level 0.69 m is below the minimum level 0.7 m",
+        ),
         ({}, {"failsafe_start_level_m": 0.7, "failsafe_stop_level_m": 0.5}, ""),
         # A set with one bad value is refused whole: the approved levels hold.
         ({}, {"failsafe_start_level_m": 1.5, "failsafe_stop_level_m": "low"}, ""),
