@@ -321,7 +321,7 @@ class SafetyActor:
             self._conditions.hold("timers_unreadable", str(self._ports.address), Severity.HIGH, text)
             return initial_state(now)
         self._stored = memory
-        return restored(memory, seen, now=now)
+        return restored(memory, seen, now=now, gap_s_max=self._control.setpoint_lease_s)
 
     def _keep_memory(self) -> None:
         """Store what changed without a start of ours, or what the disk refused; note that the rest still holds."""

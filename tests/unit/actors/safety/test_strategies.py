@@ -418,7 +418,7 @@ def test_a_hold_survives_a_restart_by_what_is_measured_and_no_restart_makes_it_l
         if second % 20 == 0:
             memory = memory_of("s", bench.state, epoch=Epoch(0, second), boot_id=bench.now.boot_id)
             assert memory.pumps["a"].held_since is not None
-            bench.state = restored(memory, {}, now=bench.now)
+            bench.state = restored(memory, {}, now=bench.now, gap_s_max=10.0)
             bench.held.clear()
         decision = bench.tick({"a": EXPIRED}, period_s=1.0)["a"]
         want_hz = 41.0 if second <= 100 else max(30.0, 41.0 - (second - 100))
@@ -431,7 +431,7 @@ def test_no_hold_is_remembered_of_a_failsafe_that_is_over() -> None:
     bench = Bench(station(holding(100.0)), start_hz={"a": 41.0})
     bench.tick({"a": EXPIRED})
     memory = memory_of("s", bench.state, epoch=Epoch(0, 1), boot_id=bench.now.boot_id)
-    bench.state = restored(memory, {}, now=bench.now.plus(50.0))
+    bench.state = restored(memory, {}, now=bench.now.plus(50.0), gap_s_max=10.0)
     bench.now = bench.now.plus(50.0)
     bench.tick({"a": {"no_proposal": 1}}, period_s=1.0)
     assert bench.state.pumps["a"].strategy.held_since is not None, "nobody said anything yet"
