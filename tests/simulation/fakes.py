@@ -89,11 +89,10 @@ class FakeEndpointServer:
 class FakeLatchStore:
     """The latch folder in memory, shared by everything that is handed it; `refuses` is a full disk."""
 
-    def __init__(self, *, floor: int = 1_800_000_000) -> None:
+    def __init__(self, *, stamp: int = 1_800_000_000) -> None:
         self.held = LatchSet()
         self.refuses = False
-        self._floor = floor
-        self._stamp = floor
+        self._stamp = stamp
 
     def load(self) -> tuple[StopEventRecord, ...]:
         """Return every stop."""
@@ -108,10 +107,6 @@ class FakeLatchStore:
         self._refuse()
         self._stamp += 1
         return self._stamp
-
-    def release_floor(self) -> int:
-        """Return the number in force without any clear."""
-        return self._floor
 
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         """Keep these, or refuse like a disk."""
