@@ -74,7 +74,7 @@ WHOLE = [
     pytest.param(("NG=1", "NS=1"), id="one gate, one stop"),
     pytest.param(("NG=1", "NS=1", "LIVE"), id="and service returns"),
     pytest.param(("NG=1", "NS=1", "EPOCH_LOST"), id="and the epoch file is lost"),
-    pytest.param(("NG=1", "NS=1", "REINSTALL"), id="and the latch folder is lost"),
+    pytest.param(("NG=1", "NS=1", "REINSTALL"), id="and the latch folder is lost", marks=pytest.mark.endless),
 ]
 
 
