@@ -71,10 +71,6 @@ class LatchStore(Protocol):
         """Return a number above every stamp and release issued so far, at least the current UTC second (EST-6)."""
         ...
 
-    def release_floor(self) -> int:
-        """Return the release number in force when no clear is remembered (seeded with the UTC second, durable)."""
-        ...
-
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         """Make these durable (fsync of file and folder) and return; a known one is kept, a clear is added to it.
 
@@ -90,7 +86,11 @@ class JoinedLatchStore(LatchStore, Protocol):
     """A latch store that knows whether it was ever joined with the database, and can forget (EST-2)."""
 
     def is_new(self) -> bool:
-        """Return whether nobody has asked for `release_floor` yet: the database's stops may be missing here."""
+        """Return whether it was never marked as joined: the database's stops may be missing here."""
+        ...
+
+    def mark_joined(self) -> None:
+        """Note, durably, that this folder holds all that the database holds."""
         ...
 
     def drop(self, record_ids: Collection[str]) -> None:

@@ -225,7 +225,7 @@ class PublisherActor:
             self._gates,
             self._desk.latches,
             self._board,
-            release_floor=self._desk.release_floor,
+            whole=self._desk.whole,
             stale_s=self._control.feedback_stale_s,
             now=now,
             only=only,

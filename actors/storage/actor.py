@@ -232,7 +232,8 @@ class StorageActor:
             latches.merge(joined.to_folder)
         # Only now the folder is whole: this is what marks it so.
         if latches.is_new():
-            latches.release_floor()
+            self._ports.log.warning("latch_folder_begins_anew", stops_from_database=len(rows))
+            latches.mark_joined()
         if joined.to_drop:
             latches.drop(joined.to_drop)
         audits = [

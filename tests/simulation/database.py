@@ -49,6 +49,7 @@ class FakeDatabase:
         self._away = False
         self._hangs = False
         self._back = asyncio.Event()
+        self.refused = 0
 
     # ----------------------------------------------------------------- being away
 
@@ -70,6 +71,7 @@ class FakeDatabase:
 
         """
         await asyncio.sleep(0.002)
+        self.refused += self._away
         if self._away and self._hangs:
             await self._back.wait()
             raise DeviceError("database: server closed the connection unexpectedly")

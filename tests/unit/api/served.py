@@ -125,9 +125,6 @@ class Latches:
             self._stamp = max(self._stamp + 1, time.time_ns() // 10**9)
             return self._stamp
 
-    def release_floor(self) -> int:
-        return 1_800_000_000
-
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         self._disk()
         with self._lock:

@@ -161,9 +161,6 @@ class FakeLatches:
     def next_stamp(self) -> int:
         return 1
 
-    def release_floor(self) -> int:
-        return 0
-
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         self._check()
         self.records = (*self.records, *records)
@@ -487,6 +484,9 @@ class NewFolder(FakeLatches):
 
     def drop(self, record_ids: Collection[str]) -> None:
         raise AssertionError("safety forgets nothing")
+
+    def mark_joined(self) -> None:
+        raise AssertionError("safety joins nothing")
 
 
 def test_nothing_is_decided_before_a_new_folder_holds_the_databases_stops() -> None:
