@@ -138,6 +138,15 @@ def _add_run(
         metavar="N",
         help="how often each role is killed (0 to 10)",
     )
+    bench.add_argument(
+        "--stops",
+        type=int,
+        choices=range(1001),
+        default=50,
+        metavar="N",
+        help="how often every pump is stopped by each way (0 to 1000)",
+    )
+    bench.add_argument("--only", choices=("kernel", "stops"), default=None, help="measure only this")
 
 
 def _add_estop(
