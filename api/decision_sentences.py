@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from actors.vocabulary import Reason
@@ -61,12 +61,12 @@ def sentences(view: dict[str, Any]) -> list[str]:
     """Return the lines for an operator; `view` is what `api.decision_views` made, whose texts are all of our own."""
     decision = view["decision"]
     claim = "remote enabled" if decision["remote_enabled"] else "nothing claimed (local control)"
-    pump = f"Pump {view['pump_id']} of station {view['station_id']} at {view['at']}"
+    pump = f"Pump {view['pump_id']} of station {view['station_id']} at {_time(view['at'])}"
     lines = [f"{pump}: {_hz(decision['setpoint_hz'])}, {claim}, because {because(decision['reason'])}."]
     if view["silent"]:
-        until = view["next_decision_at"] or "now"
+        until = _time(view["next_decision_at"]) if view["next_decision_at"] else "now"
         lines.append(
-            f"Careful: the last decision recorded is of {view['decided_at']}, the next of {until}."
+            f"Careful: the last decision recorded is of {_time(view['decided_at'])}, the next of {until}."
             " In between nothing was decided or nothing could be recorded; the wires say which."
         )
     lines += [_plan(view), *_calculator(view["proposal"]), *_rules(view["rules"])]
@@ -92,8 +92,8 @@ def _plan(view: dict[str, Any]) -> str:
         return "Plan: none was used."
     figures = [f"{plan[key]:g} {unit}" for key, unit in _PLANNED.items() if plan.get(key) is not None]
     return (
-        f"Plan: row {plan['plan_id']}, version {plan['plan_version']}, from {plan['interval_start']}"
-        f" to {plan['interval_end']}: {', '.join(figures) or 'no values'}."
+        f"Plan: row {plan['plan_id']}, version {plan['plan_version']}, from {_time(plan['interval_start'])}"
+        f" to {_time(plan['interval_end'])}: {', '.join(figures) or 'no values'}."
     )
 
 
@@ -135,7 +135,7 @@ def _safety(view: dict[str, Any]) -> str:
             f" approved by {limits.get('approved_by')})"
         )
     return (
-        f"Safety decided {_hz(decision['setpoint_hz'])} at {view['decided_at']} with {known};"
+        f"Safety decided {_hz(decision['setpoint_hz'])} at {_time(view['decided_at'])} with {known};"
         f" epoch {decision['epoch']}, sequence {decision['sequence']}."
     )
 
@@ -143,24 +143,24 @@ def _safety(view: dict[str, Any]) -> str:
 def _stop(stop: dict[str, Any]) -> str:
     what = "Emergency stop" if stop["kind"] == "emergency_stop" else "Out of service"
     where = stop["scope"].lower() + (f" {stop['scope_id']}" if stop["scope_id"] else "")
-    return f"{what} of {where} by {stop['set_by']} since {stop['set_at']}: {stop['reason']}"
+    return f"{what} of {where} by {stop['set_by']} since {_time(stop['set_at'])}: {stop['reason']}"
 
 
 def _wire(wire: dict[str, Any], view: dict[str, Any]) -> list[str]:
     name, took, shown = wire["endpoint"], wire["took"], wire["shown"]
     if took is None:
         lines = [f"Wire {name}: did not take this decision, or a later one overtook it."]
-    elif took["since"] > view["at"]:
-        lines = [f"Wire {name}: had not taken it yet; it did at {took['since']}."]
+    elif datetime.fromisoformat(took["since"]) > datetime.fromisoformat(view["at"]):
+        lines = [f"Wire {name}: had not taken it yet; it did at {_time(took['since'])}."]
     else:
         later = _after(view["decided_at"], took["since"])
         lines = [
-            f"Wire {name}: took it at {took['since']}, {later} after it was decided, and {_picture(took)}."
+            f"Wire {name}: took it at {_time(took['since'])}, {later} after it was decided, and {_picture(took)}."
         ]
     if took is not None:
         lines.append(f"  the controller {_echo(took)}")
     if shown is not None and (took is None or shown["record_id"] != took["record_id"]):
-        lines.append(f"  at that time, since {shown['since']}, it {_picture(shown)}")
+        lines.append(f"  at that time, since {_time(shown['since'])}, it {_picture(shown)}")
         if took is None:
             lines.append(f"  the controller {_echo(shown)}")
     return lines
@@ -178,9 +178,9 @@ def _picture(shown: dict[str, Any]) -> str:
 def _echo(shown: dict[str, Any]) -> str:
     told = []
     if shown.get("echo_at"):
-        told.append(f"echoed {_hz(shown['echo_hz'])} at {shown['echo_at']}")
+        told.append(f"echoed {_hz(shown['echo_hz'])} at {_time(shown['echo_at'])}")
     if shown.get("measured_at"):
-        told.append(f"measured {_hz(shown['measured_hz'])} at {shown['measured_at']}")
+        told.append(f"measured {_hz(shown['measured_hz'])} at {_time(shown['measured_at'])}")
     return " and ".join(told) or "had written nothing back"
 
 
@@ -193,7 +193,16 @@ def _plant(plant: dict[str, Any] | None) -> str:
     if plant.get("local_override"):
         figures.append("under local control")
     told = ", ".join(figures) or "no values"
-    return f"Plant at {plant['measured_at']} ({plant['source']}, {plant['quality']}): {told}."
+    return f"Plant at {_time(plant['measured_at'])} ({plant['source']}, {plant['quality']}): {told}."
+
+
+def _time(moment: str) -> str:
+    """Return a moment as people read it: UTC to the millisecond, or to the second where that is all there is."""
+    try:
+        told = datetime.fromisoformat(moment).astimezone(UTC).isoformat(timespec="milliseconds")
+    except ValueError:
+        return moment  # whatever stood in what was recorded
+    return told.removesuffix("+00:00").removesuffix(".000") + "Z"
 
 
 def _after(earlier: str, later: str) -> str:

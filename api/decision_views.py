@@ -123,12 +123,12 @@ def _wire(row: WireRecord) -> dict[str, Any]:
 
 def _plant(row: FeedbackRow) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(row)
-    return plain
+    return {**plain, "measured_at": row.measured_at.isoformat()}
 
 
 def _stop(stop: StopEventRecord) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(stop)
-    return plain
+    return {**plain, "set_at": stop.set_at.isoformat(), "cleared_at": _iso(stop.cleared_at)}
 
 
 def _rule(name: Any) -> str:

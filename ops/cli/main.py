@@ -170,6 +170,18 @@ def _add_estop(
     listing.set_defaults(command="ops.cli.estop:list_stops")
     listing.add_argument("--all", action="store_true", help="cleared ones too")
 
+    showing = estop.add_parser("show", parents=[common, data], help="what wires and motors show of a stop")
+    showing.set_defaults(command="ops.cli.estop_show:show_stop")
+    showing.add_argument("stop", metavar="ID")
+    showing.add_argument(
+        "--wait",
+        dest="wait_s",
+        type=duration_s,
+        default=None,
+        metavar="DURATION",
+        help="until all motors stand",
+    )
+
     clearing = estop.add_parser("clear", parents=[common, data], help="clear stops; pumps then ramp from 0")
     clearing.set_defaults(command="ops.cli.estop:clear_stops")
     clearing.add_argument(
