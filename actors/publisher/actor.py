@@ -145,7 +145,10 @@ class PublisherActor:
             case StopsChanged():
                 return self._traffic.take(message, published=self._server.bound != "")
             case GetEndpoint():
-                return self._status(self._ports.clock.now(), latency_window_s=message.latency_window_s)
+                now = self._ports.clock.now()
+                self._publish(now)
+                shown = tuple(self._all_shown(now).values())
+                return self._status(now, shown, latency_window_s=message.latency_window_s)
             case _:
                 assert_never(message)
         return None
@@ -345,20 +348,23 @@ class PublisherActor:
         self._publish(now)
         self._desk.make_durable()
         self._traffic.tell_alarms()
+        shown = self._all_shown(now)
         self._receipts, rows = receipts.due(
-            self._receipts, self._gates, self._all_shown(now), endpoint=self._protocol, now=now
+            self._receipts, self._gates, shown, endpoint=self._protocol, now=now
         )
         self._outbox.put(*rows)
-        self._ports.directory.ref(watchdog_address(self._site.site_id)).tell(self._status(now))
+        status = self._status(now, tuple(shown.values()))
+        self._ports.directory.ref(watchdog_address(self._site.site_id)).tell(status)
 
-    def _status(self, now: Instant, *, latency_window_s: float = LATENCY_WINDOW_S) -> EndpointStatus:
-        self._publish(now)
+    def _status(
+        self, now: Instant, pumps: tuple[PublishedPump, ...], *, latency_window_s: float = LATENCY_WINDOW_S
+    ) -> EndpointStatus:
         beats = {station_id: feedback.scada_beat(self._board, station_id) for station_id in self._gates}
         return EndpointStatus(
             protocol=self._protocol,
             bound=self._server.bound,
             clients=self._server.clients,
-            pumps=tuple(self._all_shown(now).values()),
+            pumps=pumps,
             writes_refused=self._refusals.total,
             stops_active=tuple(stop.record_id for stop in self._desk.latches.active(EMERGENCY_STOP)),
             sent_at=now,

@@ -84,6 +84,15 @@ def test_a_recorded_decision_is_written_with_its_echo() -> None:
     assert desk.look(after_s=1.0) == ()
 
 
+def test_a_decision_before_the_first_look_is_its_first_row() -> None:
+    """SAF-4: nothing was written yet and nothing changed: the receipt waits for its echo like any other."""
+    desk = Desk()
+    desk.book = ReceiptBook()
+    desk.take(1)
+    assert desk.look(after_s=1.0) == ()
+    assert [row.detail["why"] for row in desk.look(after_s=ECHO_WAIT_S)] == ["taken"]
+
+
 def test_a_controller_that_says_nothing_or_something_else_is_told_of_as_it_is() -> None:
     """SAF-4: after its time the row is written all the same, with what came back (here: another value)."""
     desk = Desk()
