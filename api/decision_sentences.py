@@ -90,10 +90,11 @@ def _plan(view: dict[str, Any]) -> str:
         if proposal["plan_id"] is not None:
             return f"Plan: row {proposal['plan_id']}, whose values were not recorded by the version that ran then."
         return "Plan: none was used."
-    figures = [f"{plan[key]:g} {unit}" for key, unit in _PLANNED.items() if plan.get(key) is not None]
+    figures = [f"{_number(plan[key])} {unit}" for key, unit in _PLANNED.items() if plan.get(key) is not None]
     return (
-        f"Plan: row {plan['plan_id']}, version {plan['plan_version']}, from {_time(plan['interval_start'])}"
-        f" to {_time(plan['interval_end'])}: {', '.join(figures) or 'no values'}."
+        f"Plan: row {plan.get('plan_id')}, version {plan.get('plan_version')},"
+        f" from {_time(plan.get('interval_start'))} to {_time(plan.get('interval_end'))}:"
+        f" {', '.join(figures) or 'no values'}."
     )
 
 
@@ -196,12 +197,12 @@ def _plant(plant: dict[str, Any] | None) -> str:
     return f"Plant at {_time(plant['measured_at'])} ({plant['source']}, {plant['quality']}): {told}."
 
 
-def _time(moment: str) -> str:
+def _time(moment: Any) -> str:
     """Return a moment as people read it: UTC to the millisecond, or to the second where that is all there is."""
     try:
-        told = datetime.fromisoformat(moment).astimezone(UTC).isoformat(timespec="milliseconds")
+        told = datetime.fromisoformat(str(moment)).astimezone(UTC).isoformat(timespec="milliseconds")
     except ValueError:
-        return moment  # whatever stood in what was recorded
+        return str(moment)  # whatever stood in what was recorded
     return told.removesuffix("+00:00").removesuffix(".000") + "Z"
 
 

@@ -38,8 +38,8 @@ def explained(chain: DecisionChain, *, at: datetime, row_period_s: float) -> dic
     decision = chain.decision
     assert decision is not None, "there is nothing to explain without a decision"
     trail = decision.trail
-    proposal = trail.get("proposal") or {}
-    source = proposal.get("source") or {}
+    proposal = _mapping(trail.get("proposal"))
+    source = _mapping(proposal.get("source"))
     view: dict[str, Any] = {
         "pump_id": chain.pump_id,
         "station_id": decision.station_id,
@@ -48,7 +48,7 @@ def explained(chain: DecisionChain, *, at: datetime, row_period_s: float) -> dic
         "age_s": round((at - decision.at).total_seconds(), 3),
         "next_decision_at": _iso(chain.next_at),
         "silent": at - decision.at > timedelta(seconds=row_period_s * _ROWS_MISSED),
-        "plan": source.get("plan"),
+        "plan": _mapping(source.get("plan")) or None,
         "proposal": {
             "calculator": source.get("calculator"),
             "wish_hz": proposal.get("wish_hz"),
@@ -56,7 +56,7 @@ def explained(chain: DecisionChain, *, at: datetime, row_period_s: float) -> dic
             "note": source.get("note", ""),
             "plan_id": source.get("plan_id"),
             "plan_version": source.get("plan_version"),
-            "inputs": source.get("inputs") or {},
+            "inputs": {name: _mapping(value) for name, value in _mapping(source.get("inputs")).items()},
             "failsafe": proposal.get("failsafe"),
             "held_stopped": proposal.get("held_stopped"),
             "tick": proposal.get("origin"),
@@ -129,6 +129,11 @@ def _plant(row: FeedbackRow) -> dict[str, Any]:
 def _stop(stop: StopEventRecord) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(stop)
     return {**plain, "set_at": stop.set_at.isoformat(), "cleared_at": _iso(stop.cleared_at)}
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """Return what should be a mapping; a proposal may have held anything (SAF-3), and was recorded as it came."""
+    return value if isinstance(value, dict) else {}
 
 
 def _rule(name: Any) -> str:

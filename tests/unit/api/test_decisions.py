@@ -290,6 +290,40 @@ def test_rows_of_an_older_version_are_told_as_far_as_they_go() -> None:
     assert view["sentences"][0].endswith("because A_LATER_ONE.")
 
 
+@pytest.mark.parametrize(
+    "proposal",
+    [
+        "a NoneType",
+        {"source": "a NoneType", "wish_hz": "nan", "mode": "sometimes"},
+        {
+            "source": {"plan": "x", "inputs": "y", "calculator": "z" * 300},
+            "wish_hz": "a number beyond any number",
+        },
+        {
+            "source": {
+                "plan": {"suggested_speed_hz": "nan", "interval_start": 7},
+                "inputs": {"level": "a list"},
+            }
+        },
+        {"source": {"inputs": {"level": {"value": "inf", "quality": 3, "age_s": "inf"}}}, "wish_hz": None},
+    ],
+)
+def test_whatever_a_proposal_held_is_told(proposal: Any) -> None:
+    """SAF-3, SAF-4: it was recorded as it came, and can be explained: that is when somebody asks."""
+    odd = decision(1, trail={"proposal": proposal, "steps": [{"rule": "INVALID_PROPOSAL", "before_hz": "nan",
+                                                              "after_hz": 0.0, "why": "no number"}]})  # fmt: skip
+    view = explained(DecisionChain(pump_id="p1", decision=odd), at=odd.at, row_period_s=60.0)
+    msgspec.json.encode(view)
+    told(
+        view["sentences"],
+        "Pump p1",
+        "Plan:",
+        "Calculator:",
+        "Rule invalid_proposal: nan Hz -> 0.00 Hz",
+        "Safety",
+    )
+
+
 def test_every_reason_has_its_own_words() -> None:
     """SAF-4: an operator reads no codes."""
     assert set(BECAUSE) == set(Reason)
