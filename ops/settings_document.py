@@ -75,6 +75,8 @@ MEANINGS: Final = {
     " alarm, once it has written one",
     "control.clock_step_s": "A wall clock that moves by so much at once was set: an alarm; more than what a slow second"
     " of this machine explains, at least 0.5 s",
+    "history.decisions_days": "How long decisions, and what the endpoints made of them, stay explainable; 2 to 3650."
+    " The last decision before that stays too",
     "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",
     "log.rotation_mib": "A log file is closed at this size",
     "log.retention_files": "So many closed log files are kept",
@@ -89,6 +91,7 @@ _UNITS: Final = (
     ("_hz_max", "Hz"),
     ("_bytes_max", "bytes"),
     ("_mib", "MiB"),
+    ("_days", "days"),
     ("_s", "s"),
 )
 
