@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from actors.safety.timers import STARTS_KEPT
 from actors.safety.types import KernelState, PumpState, initial_state
 from actors.vocabulary import Instant
-from actors.vocabulary.durable import Epoch, PumpMemory, StationMemory
+from actors.vocabulary.durable import Epoch, PumpMemory, StationMemory, Wear
+
+WEAR_STEP_S: Final = 600.0
+"""Hours run and the time of the last flush become durable in such steps, and at each start and stop."""
 
 
 def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str) -> StationMemory:
@@ -19,11 +23,14 @@ def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str
         epoch=epoch,
         boot_id=boot_id,
         pumps={
-            pump_id: PumpMemory(timers=pump.timers, dry_run=pump.dry_run, high=pump.high)
+            pump_id: PumpMemory(timers=pump.timers, dry_run=pump.dry_run, high=pump.high, wear=pump.wear)
             for pump_id, pump in state.pumps.items()
             if pump.timers is not None
         },
         duties=dict(state.duties),
+        turn=state.turn,
+        tasks=dict(state.tasks),
+        flushed_at=state.flushed_at,
     )
 
 
@@ -48,8 +55,20 @@ def restored(memory: StationMemory | None, seen: Mapping[str, Instant], *, now: 
             starts=tuple(_rebased(start, now) for start in timers.starts[-STARTS_KEPT:]),
             known_at=known_at,
         )
-        pumps[pump_id] = PumpState(timers=timers, dry_run=pump.dry_run, high=pump.high)
-    return msgspec.structs.replace(state, pumps=pumps, duties=dict(memory.duties))
+        pumps[pump_id] = PumpState(
+            timers=timers, dry_run=pump.dry_run, high=pump.high, wear=_rebased_wear(pump.wear, now)
+        )
+    return msgspec.structs.replace(
+        state,
+        pumps=pumps,
+        duties=dict(memory.duties),
+        turn=memory.turn,
+        tasks={
+            pump_id: msgspec.structs.replace(task, since=_rebased(task.since, now))
+            for pump_id, task in memory.tasks.items()
+        },
+        flushed_at=None if memory.flushed_at is None else _rebased(memory.flushed_at, now),
+    )
 
 
 def same(one: StationMemory, other: StationMemory) -> bool:
@@ -79,10 +98,30 @@ def _last_start(pump: PumpState | None) -> tuple[Instant, ...]:
 
 def _settled(memory: StationMemory) -> tuple[object, ...]:
     pumps = {
-        pump_id: (pump.timers.turning, pump.timers.since, pump.timers.starts[-1:], pump.dry_run, pump.high)
+        pump_id: (
+            pump.timers.turning,
+            pump.timers.since,
+            pump.timers.starts[-1:],
+            pump.dry_run,
+            pump.high,
+            pump.wear.starts,
+            # Not each second: what a crash may lose of the hours run.
+            int(pump.wear.run_s // WEAR_STEP_S),
+        )
         for pump_id, pump in memory.pumps.items()
     }
-    return memory.epoch, memory.duties, pumps
+    return memory.epoch, memory.duties, memory.turn, memory.tasks, _flushed_step(memory), pumps
+
+
+def _flushed_step(memory: StationMemory) -> int | None:
+    """Return when the main was flushed, in steps: while it has its flow the moment moves on each second."""
+    return None if memory.flushed_at is None else int(memory.flushed_at.utc_ns // (WEAR_STEP_S * 1e9))
+
+
+def _rebased_wear(wear: Wear, now: Instant) -> Wear:
+    """Return the wear on the clock of `now`'s boot; what happened since the last look is not known."""
+    turned_at = None if wear.turned_at is None else _rebased(wear.turned_at, now)
+    return msgspec.structs.replace(wear, turned_at=turned_at, seen_at=None)
 
 
 def _rebased(then: Instant, now: Instant) -> Instant:

@@ -16,7 +16,8 @@ from actors.vocabulary import (
     SafetyLimits,
     StationConfig,
 )
-from actors.vocabulary.durable import MotorTimers
+from actors.vocabulary.durable import MotorTimers, Task, Wear
+from actors.vocabulary.duties import DutyProfile
 
 
 class PumpInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +38,7 @@ class PumpInput(msgspec.Struct, frozen=True, kw_only=True):
 class RoundInput(msgspec.Struct, frozen=True, kw_only=True):
     """One scheduling round of one station. `pumps` holds every pump of `station.pumps`; `deciding` names
     those that get a decision, the others only advance their conditions. `starts_durable`: the disk takes what a
-    start must leave behind before it is published (SAF-7).
+    start must leave behind before it is published (SAF-7). `profile`: the one that holds at this hour (CTL-6).
     """
 
     station: StationConfig
@@ -45,6 +46,7 @@ class RoundInput(msgspec.Struct, frozen=True, kw_only=True):
     pumps: dict[str, PumpInput]
     deciding: frozenset[str]
     starts_durable: bool = True
+    profile: DutyProfile | None = None
 
 
 class HandBack(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +70,23 @@ class Failsafe(msgspec.Struct, frozen=True, kw_only=True):
     clear_since: Instant | None = None
 
 
+class CleanOutOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's order to clean out a well with one pump (CTL-6), in force from `since` to `until`.
+
+    `began`: its pump has run under it. `over`: why it has ended; such an order does nothing any more. Never stored: a
+    restart ends it.
+    """
+
+    order_id: str
+    pump_id: str
+    by: str
+    reason: str
+    since: Instant
+    until: Instant
+    began: bool = False
+    over: str = ""
+
+
 class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     """What the kernel remembers of one pump.
 
@@ -75,7 +94,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     `target_hz` where it was going before the ramp. `dry_run` None: no good level was seen yet.
     `essentials_at`: when running, speed and local override had arrived (SAF-10). `invalid_ticks` counts bad
     proposals in a row, each `counted_sequence` once. `cap_stopped_at`: when a power or flow cap stopped it.
-    `timers`: its starts, run and rest; None: nothing is known.
+    `timers`: its starts, run and rest; None: nothing is known. `wear`: hours run and starts since we know it.
     `origin`: the tick of the last decision; `fresh_left`: fresh decisions that a gate still waits for after
     a lapse, the first of which was made at `fresh_since`; `lapses`: when the last leases ran out.
     """
@@ -93,6 +112,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     counted_sequence: int | None = None
     cap_stopped_at: Instant | None = None
     timers: MotorTimers | None = None
+    wear: Wear = Wear()
     origin: Instant | None = None
     fresh_left: int = 0
     fresh_since: Instant | None = None
@@ -105,7 +125,9 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
     `since`: our own start. `started_at`: the last start of a pump (at first our own start, so that a power-
     up is staggered too). `float_alone_since`: since when a closed high float stands against the level.
     `contradicted`: a dry level met a closed float and has not left dry since. `duties`: pump -> the pump that
-    runs in its place (rule 6).
+    runs in its place (rule 6). `turn`: who started last on duty. `tasks`: who assists, exercises or flushes.
+    `assisted_at`: the last begin of an assist. `flushed_at`: when the rising main last had its minimum flow for long
+    enough, `moving_since`: since when it has it now. `clean_out`: a person's order.
     """
 
     since: Instant
@@ -114,6 +136,12 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
     float_alone_since: Instant | None = None
     contradicted: bool = False
     duties: dict[str, str] = msgspec.field(default_factory=dict)
+    turn: str = ""
+    tasks: dict[str, Task] = msgspec.field(default_factory=dict)
+    assisted_at: Instant | None = None
+    flushed_at: Instant | None = None
+    moving_since: Instant | None = None
+    clean_out: CleanOutOrder | None = None
 
 
 def initial_state(since: Instant) -> KernelState:
@@ -131,6 +159,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     not_commissioned: bool = False
     invalid_proposal: bool = False
     final_check: bool = False
+    substituted: bool = False
+    clean_out: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +199,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `high_level`: the station's emergency high level holds; `high_chosen`: this pump answers it.
     `start_refused`: why rule 6 forbids a start now; `run_s`: for how long the pump has been turning.
     `unseen`: after a lapse the gates will not show this decision yet.
-    `soft_stop_hz_per_s`: how fast a normal stop comes down at most.
+    `soft_stop_hz_per_s`: how fast a normal stop comes down at most. `profile`: what bounds a plan's wish at this hour.
+    `snoring`: a person's clean-out lets the running pump go on below its dry-run level.
     """
 
     config: PumpConfig
@@ -196,6 +227,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     run_s: float | None = None
     soft_stop_hz_per_s: float | None = None
     unseen: bool = False
+    profile: DutyProfile | None = None
+    snoring: bool = False
     image: bool = False
 
 
