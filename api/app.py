@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from actors.runtime import Log
 from actors.vocabulary import CallerError, DeviceError, InvalidValueError, RefusedError, UnknownSubjectError
+from api.duty_routes import DUTY_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
 from api.health import HEALTH_HANDLERS
 from api.limit_routes import LIMIT_HANDLERS
@@ -32,7 +33,7 @@ AnyRequest = Request[Any, Any, Any]
 def rest_application(service: Service, *, version: str, log: Log) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=[*HANDLERS, *LIMIT_HANDLERS])],
+        route_handlers=[Router(path="/api/v1", route_handlers=[*HANDLERS, *DUTY_HANDLERS, *LIMIT_HANDLERS])],
         openapi_config=OpenAPIConfig(
             title="Calejo",
             version=version,

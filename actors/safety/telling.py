@@ -33,6 +33,8 @@ PUMP_CONDITIONS: Final = (
     "not_commissioned",
     "invalid_proposal",
     "final_check",
+    "duty_substituted",
+    "clean_out",
 )
 """Alarm conditions whose subject is a pump; `high_level` is its station's."""
 
@@ -202,6 +204,12 @@ def hold_alarms(book: ConditionBook, decision: Decision) -> None:
             Severity.CRITICAL,
             f"{pump_id}: final check refused a value of our own",
         ),
+        "duty_substituted": (
+            held.substituted,
+            Severity.MEDIUM,
+            f"{pump_id}: cannot do its duty, another pump does",
+        ),
+        "clean_out": (held.clean_out, Severity.MEDIUM, f"{pump_id}: clean-out by a person's order"),
     }
     for condition, (holds, severity, text) in texts.items():
         if holds:

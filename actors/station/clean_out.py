@@ -93,7 +93,7 @@ def _over(order: CleanOutOrder, fact: Facts | None, settings: CleanOut | None, *
 
 def _takes_air(fact: Facts, settings: CleanOut) -> str:
     """Why a pump that runs below its dry-run level must not go on; empty: it may."""
-    if not fact.dry_run or settings.power_kw_min is None:
+    if not fact.dry_run:
         return ""
     power_kw = good_value(fact.feedback, POWER)
     if power_kw is None:

@@ -9,9 +9,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from actors.vocabulary import DutyProfile, PumpConfig, StationConfig
+from actors.vocabulary import PumpConfig, StationConfig
+from actors.vocabulary.duties import DAY_MINUTES, DutyProfile
 
-DAY_MIN: Final = 1440
 _DAYS: Final = 7
 
 
@@ -30,7 +30,7 @@ def governing(station: StationConfig, utc: datetime) -> DutyProfile | None:
         (
             profile
             for profile in station.duties.profiles
-            if _covers(profile, day, minute) or _covers(profile, yesterday, minute + DAY_MIN)
+            if _covers(profile, day, minute) or _covers(profile, yesterday, minute + DAY_MINUTES)
         ),
         None,
     )
@@ -52,21 +52,9 @@ def pump_in_force(pump: PumpConfig, profile: DutyProfile | None) -> PumpConfig:
     return msgspec.structs.replace(pump, default_setpoint_hz=profile.default_setpoint_hz)
 
 
-def minutes_of(profile: DutyProfile) -> frozenset[int]:
-    """Return the minutes of a week (0: Monday, 00:00) in which the profile holds."""
-    lasts = (profile.until_minute - profile.from_minute) % DAY_MIN or DAY_MIN
-    week = _DAYS * DAY_MIN
-    return frozenset(
-        ((day - 1) * DAY_MIN + profile.from_minute + minute) % week
-        for day in profile.weekdays
-        for minute in range(lasts)
-    )
-
-
 def _covers(profile: DutyProfile, day: int, minute: int) -> bool:
     """Whether it began on `day` and still holds at `minute` after that day's midnight."""
-    lasts = (profile.until_minute - profile.from_minute) % DAY_MIN or DAY_MIN
-    return day in profile.weekdays and profile.from_minute <= minute < profile.from_minute + lasts
+    return day in profile.weekdays and profile.from_minute <= minute < profile.from_minute + profile.lasts
 
 
 @lru_cache(maxsize=64)

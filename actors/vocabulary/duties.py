@@ -6,8 +6,11 @@ Everything here is off unless configured; substitution, maximum running and stag
 from __future__ import annotations
 
 from enum import StrEnum, unique
+from typing import Final
 
 import msgspec
+
+DAY_MINUTES: Final = 1440
 
 
 @unique
@@ -57,13 +60,13 @@ class Flush(msgspec.Struct, frozen=True, kw_only=True):
 class CleanOut(msgspec.Struct, frozen=True, kw_only=True):
     """Snoring, by a person's order only: down to `level_m`, at most `run_s` at `speed_hz`.
 
-    `power_kw_min`: what a pump below its dry-run level must at least draw, else it takes air; None: not judged.
+    `power_kw_min`: what a pump below its dry-run level must at least draw (measured), else it takes air.
     """
 
     level_m: float
     run_s: float
     speed_hz: float
-    power_kw_min: float | None = None
+    power_kw_min: float
 
 
 class DutyProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +85,20 @@ class DutyProfile(msgspec.Struct, frozen=True, kw_only=True):
     speed_hz_max: float | None = None
     max_pumps_running: int | None = None
     duty_order: tuple[str, ...] = ()
+
+    @property
+    def lasts(self) -> int:
+        """How many minutes it lasts each time; one that ends when it begins lasts a whole day."""
+        return (self.until_minute - self.from_minute) % DAY_MINUTES or DAY_MINUTES
+
+    @property
+    def minutes(self) -> frozenset[int]:
+        """The minutes of a week (0: Monday, 00:00) in which it holds."""
+        return frozenset(
+            ((day - 1) * DAY_MINUTES + self.from_minute + minute) % (7 * DAY_MINUTES)
+            for day in self.weekdays
+            for minute in range(self.lasts)
+        )
 
 
 class StationDuties(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from storage.models.configuration import (
     pumps,
     sites,
 )
+from storage.models.duties import station_duties, station_profiles
 from storage.models.history import (
     alarms,
     audit_log,
@@ -41,4 +42,6 @@ __all__ = [
     "pumps",
     "safety_limit_violations",
     "sites",
+    "station_duties",
+    "station_profiles",
 ]

@@ -1087,7 +1087,7 @@ def _may_clean_out(one: One) -> bool:
     if one.previous_hz <= 0.0 or one.good("running") != 1.0:
         return False
     power_kw, least_kw = one.good("actual_power_kw"), settings.power_kw_min
-    return not dry or least_kw is None or (power_kw is not None and power_kw >= least_kw)
+    return not dry or (power_kw is not None and power_kw >= least_kw)
 
 
 def _snores(one: One) -> bool:

@@ -147,8 +147,7 @@ DUTIES: Final[Mapping[str, StationDuties]] = {
         flush=Flush(every_h=12.0, run_s=60.0, speed_hz=45.0, flow_m3h=90.0, level_m=1.5),
     ),
     "exercise": StationDuties(exercise=Exercise(after_h=24.0, run_s=30.0, level_m=0.9)),
-    "clean_out": StationDuties(clean_out=CleanOut(level_m=0.25, run_s=300.0, speed_hz=25.0)),
-    "watched_clean_out": StationDuties(
+    "clean_out": StationDuties(
         clean_out=CleanOut(level_m=0.25, run_s=300.0, speed_hz=25.0, power_kw_min=3.0)
     ),
     "all": StationDuties(
@@ -156,7 +155,7 @@ DUTIES: Final[Mapping[str, StationDuties]] = {
         assist=Assist(pumps=1, reset_m=1.5, after_s=60.0),
         exercise=Exercise(after_h=24.0, run_s=30.0, level_m=0.9),
         flush=Flush(every_h=12.0, run_s=60.0, speed_hz=45.0, flow_m3h=90.0, level_m=1.5),
-        clean_out=CleanOut(level_m=0.25, run_s=300.0, speed_hz=25.0),
+        clean_out=CleanOut(level_m=0.25, run_s=300.0, speed_hz=25.0, power_kw_min=3.0),
     ),
 }
 PROFILES: Final[Mapping[str, DutyProfile | None]] = {
@@ -803,7 +802,7 @@ SPACES: Final[tuple[Space, ...]] = (
         "a person's clean-out around the dry-run level: order, time, level, power, float, panel, health",
         station={
             "clean_out": tuple(ORDERS),
-            "settings": ("none", "clean_out", "watched_clean_out"),
+            "settings": ("none", "clean_out", "all"),
             "has_float": _BOOL,
         },
         pump={
@@ -847,7 +846,7 @@ SPACES: Final[tuple[Space, ...]] = (
             "proposal": ("0", "in_band"),
         },
         pumps=2,
-        fixed={"running": "as_told"},
+        fixed={"running": "as_told", "power_kw": 4.0},
     ),
     Space(
         "hours",

@@ -42,7 +42,7 @@ QUICK_DUTIES = StationDuties(
     assist=Assist(pumps=1, reset_m=0.8, after_s=4.0),
     exercise=Exercise(after_h=0.01, run_s=5.0, level_m=0.8),
     flush=Flush(every_h=0.015, run_s=10.0, speed_hz=45.0, flow_m3h=90.0, level_m=1.0),
-    clean_out=CleanOut(level_m=0.3, run_s=60.0, speed_hz=30.0),
+    clean_out=CleanOut(level_m=0.3, run_s=60.0, speed_hz=30.0, power_kw_min=3.0),
 )
 STEP = st.fixed_dictionaries(
     {"plan_hz": WISH, "level_m": LEVEL},

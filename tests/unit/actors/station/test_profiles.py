@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.station.profiles import governing, in_force, minutes_of, pump_in_force
+from actors.station.profiles import governing, in_force, pump_in_force
 from actors.vocabulary import DutyProfile, StationDuties
 from tests.unit.actors.safety.timeline import limits, pump, replaced, station
 
@@ -73,7 +73,7 @@ def test_the_minutes_of_a_week_are_those_in_which_it_governs(
     """CTL-6: what discovery compares for overlaps is what the clock later goes by."""
     profile = DutyProfile(name="p", weekdays=tuple(sorted(days)), from_minute=begin, until_minute=end)
     when = datetime(2026, 6, 1, tzinfo=UTC) + timedelta(minutes=minute)  # a Monday
-    assert (name_at(when, profile, zone="UTC") == "p") is (minute in minutes_of(profile))
+    assert (name_at(when, profile, zone="UTC") == "p") is (minute in profile.minutes)
 
 
 def test_a_profile_only_tightens_the_number_and_not_at_a_high_level() -> None:
