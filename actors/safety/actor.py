@@ -254,6 +254,9 @@ class SafetyActor:
             decisions, kernel = decide_round(given, self._kernel, now=now)
         self._kernel = kernel
         self._note_clean_out(now)
+        if kernel.clean_out is not None and not kernel.clean_out.over:
+            # A pump that runs in a dry well: should we die now, our successor knows at once that it is dry.
+            self._keep_memory()
         return decisions
 
     def _issue(self, decision: Decision, now: Instant) -> PumpDecision:
