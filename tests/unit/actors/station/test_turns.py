@@ -183,6 +183,22 @@ def test_what_turns_does_its_duty(turning: dict[str, Any]) -> None:
     assert "b" not in running(bench)
 
 
+def test_a_hand_at_the_panel_takes_the_duty_and_gives_it_back_without_a_bump() -> None:
+    """CTL-6, CTL-7: standing at its panel it is replaced; run there it does its duty; back with us it goes on from there."""
+    bench = of("a", "b")
+    run(bench, 3, a=DUTY, b=IDLE)
+    run(bench, 3, a={**DUTY, "local": 1.0, "speed_hz": 0.0}, b=IDLE)
+    assert running(bench) == ["b"]
+    run(bench, 3, a={**DUTY, "local": 1.0, "speed_hz": 42.0}, b=IDLE)
+    first, second = bench.decisions["a"], bench.decisions["b"]
+    assert (first.remote_enabled, first.tracking_hz, second.setpoint_hz) == (False, 42.0, 0.0)
+    bench.config = msgspec.structs.replace(
+        bench.config, pumps=tuple(pump(name, limits(rate_hz_per_s=1.0)) for name in "ab")
+    )
+    run(bench, 1, a=DUTY, b=IDLE)
+    assert {name: one.setpoint_hz for name, one in bench.decisions.items()} == {"a": 41.0, "b": 0.0}
+
+
 @pytest.mark.parametrize(
     "nothing",
     [
