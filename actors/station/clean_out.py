@@ -33,10 +33,11 @@ def why_not(pump_id: str, facts: Mapping[str, Facts], station: StationConfig) ->
         return why
     if fact.dry_run:
         return "it is stopped by dry run; the level must first be above its reset"
-    limits = fact.limits
-    assert limits is not None
-    if limits.level_min_m is not None and fact.level_m is not None and fact.level_m < limits.level_min_m:
-        return f"level {fact.level_m:g} m, no start below {limits.level_min_m:g} m"
+    assert fact.limits is not None, "_unfit has looked"
+    assert fact.level_m is not None, "_unfit has looked"
+    least_m = fact.limits.level_min_m
+    if least_m is not None and fact.level_m < least_m:
+        return f"level {fact.level_m:g} m, no start below {least_m:g} m"
     return ""
 
 
@@ -81,11 +82,9 @@ def _over(order: CleanOutOrder, fact: Facts | None, settings: CleanOut | None, *
     if (why := _unfit(fact, settings)) != "":
         return why
     if not order.began:
-        waited_s = now.seconds_since(order.since)
-        late = fact.state.output_hz <= 0.0 and waited_s >= BEGIN_WITHIN_S
-        if late or fact.dry_run:
-            return "the pump did not start in time" if late else "dry run before the pump ran"
-        return ""
+        if now.seconds_since(order.since) >= BEGIN_WITHIN_S:
+            return "the pump did not start in time"
+        return "dry run before the pump ran" if fact.dry_run else ""
     if fact.state.output_hz <= 0.0 or fact.running is not True:
         return "the pump stopped"
     return _takes_air(fact, settings)
@@ -113,9 +112,10 @@ def _unfit(fact: Facts, settings: CleanOut) -> str:
     if fact.stopped or fact.out_of_service:
         return "it is stopped or out of service"
     # `malformed` and lapse are the shell's: what stands here is a tick that still counts.
-    ours = proposal is not None and not invalid_wish(proposal) and mode_of(proposal) is Mode.AUTO
-    if not ours or (proposal is not None and proposal.held_stopped is True):
+    if proposal is None or invalid_wish(proposal) or mode_of(proposal) is not Mode.AUTO:
         return "the pump is not in AUTO"
+    if proposal.held_stopped is True:
+        return "the pump is held stopped"
     if fact.state.failsafe.reason is not None:
         return "the pump is in failsafe"
     if faulty(fact):

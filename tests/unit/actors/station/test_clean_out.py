@@ -102,7 +102,7 @@ def test_a_clean_out_runs_the_pump_down_to_its_own_bound_and_is_then_over() -> N
         ({"stop": True}, "stopped"),
         ({"oos": True}, "out of service"),
         ({"mode": Mode.MANUAL, "plan_hz": 30.0}, "not in AUTO"),
-        ({"held": True}, "not in AUTO"),
+        ({"held": True}, "held stopped"),
         ({"plan_hz": float("nan")}, "not in AUTO"),
         ({"failsafe": "FAILSAFE_DATABASE", "plan_hz": None}, "failsafe"),
         ({"plc_stuck": True}, "not ours"),
@@ -122,13 +122,32 @@ def test_whatever_is_not_as_it_must_be_ends_it_for_good_and_rule_3_stops_the_pum
     assert bench.decisions["a"].setpoint_hz == 0.0
 
 
+def test_a_pump_that_we_stopped_is_not_started_again_while_it_still_turns() -> None:
+    """CTL-6, SAF-2.3: told 0 and coasting is stopped, whatever it measures."""
+    bench = snoring()
+    stopped = msgspec.structs.replace(bench.state.pumps["a"], output_hz=0.0, target_hz=0.0)
+    bench.state = msgspec.structs.replace(bench.state, pumps={"a": stopped})
+    run(bench, 1, level_m=0.3, running=1.0, speed_hz=22.0)
+    assert over(bench) == "the pump stopped"
+    assert bench.decisions["a"].setpoint_hz == 0.0
+
+
+def test_power_at_its_bound_is_enough() -> None:
+    """CTL-6: takes air below it."""
+    bench = snoring()
+    run(bench, 1, level_m=0.3, power_kw=3.0)
+    assert (over(bench), bench.decisions["a"].setpoint_hz) == ("", 25.0)
+
+
 def test_its_time_ends_it() -> None:
     """CTL-6: bounded time, in the dry zone and above it."""
     for level_m in (0.3, 1.0):
         bench = bench_of()
         ordered(bench, lasts_s=20.0)
         run(bench, 3)
-        run(bench, 18, level_m=level_m)
+        run(bench, 16, level_m=level_m)
+        assert over(bench) == ""
+        run(bench, 1, level_m=level_m)
         assert over(bench) == "its time is over"
         assert bench.decisions["a"].setpoint_hz in {0.0, 20.0}
 
@@ -137,7 +156,9 @@ def test_it_starts_nothing_below_the_minimum_level_or_late() -> None:
     """SAF-2.3, SAF-2.8: rules 3 and 8 let only a pump run on that ran before; an old order starts nothing."""
     bench = bench_of()
     ordered(bench)
-    run(bench, 61, level_m=0.65)
+    run(bench, 59, level_m=0.65)
+    assert over(bench) == ""
+    run(bench, 1, level_m=0.65)
     assert bench.decisions["a"].setpoint_hz == 0.0
     assert over(bench) == "the pump did not start in time"
     bench = bench_of()
@@ -189,6 +210,13 @@ def test_a_configuration_that_is_taken_away_ends_it() -> None:
     run(bench, 1, level_m=0.3)
     assert over(bench) == "it is not configured any more"
     assert bench.decisions["a"].setpoint_hz == 0.0
+    # Nor does it hold for a pump that is gone.
+    bench = bench_of("a", "b")
+    ordered(bench)
+    run(bench, 3)
+    bench.config = msgspec.structs.replace(bench.config, pumps=(pump("b", OF),))
+    run(bench, 1)
+    assert over(bench) == "it is not configured any more"
 
 
 def refusal(told: dict[str, Any], pump_id: str = "a", duties: StationDuties = DUTIES) -> str:
@@ -206,6 +234,7 @@ def refusal(told: dict[str, Any], pump_id: str = "a", duties: StationDuties = DU
         ({}, ""),
         ({"plan_hz": 35.0}, ""),
         ({"level_m": 0.65}, "no start below 0.7 m"),
+        ({"level_m": 0.7}, ""),
         ({"level_m": 0.3}, "dry run"),
         ({"level_m": 3.2}, "emergency high level"),
         ({"stop": True}, "stopped"),
@@ -219,6 +248,24 @@ def test_an_order_that_would_end_at_once_is_refused_with_the_reason(told: dict[s
     told_why = refusal(told)
     assert (told_why == "") is (why == "")
     assert why in told_why
+
+
+def test_a_pump_without_a_minimum_level_may_be_ordered_above_its_dry_run_reset() -> None:
+    """CTL-6: rule 8 has nothing to say there."""
+    of = msgspec.structs.replace(OF, level_min_m=None)
+    bench = Bench(station(pump("a", of), duties=DUTIES))
+    run(bench, 12)
+    seen: list[RoundInput] = []
+    bench.tick({"a": {**USUAL, "level_m": 0.65}}, period_s=1.0, spy=seen.append)
+    facts, _ = observe(seen[0], bench.state, now=bench.now)
+    assert why_not("a", facts, seen[0].station) == ""
+    without = msgspec.structs.replace(of, level_dry_run_m=None, level_dry_run_reset_m=None)
+    told = {"a": msgspec.structs.replace(facts["a"], limits=without)}
+    assert why_not("a", told, seen[0].station) == "the pump has no dry-run level"
+    told = {"a": msgspec.structs.replace(facts["a"], proposal=None)}
+    assert why_not("a", told, seen[0].station) == "the pump is not in AUTO"
+    told = {"a": msgspec.structs.replace(facts["a"], limits=None)}
+    assert why_not("a", told, seen[0].station) == "the pump has no dry-run level"
 
 
 def test_without_a_valid_configuration_or_pump_it_is_refused() -> None:

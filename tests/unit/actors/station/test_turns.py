@@ -184,7 +184,7 @@ def test_what_turns_does_its_duty(turning: dict[str, Any]) -> None:
 
 
 def test_a_hand_at_the_panel_takes_the_duty_and_gives_it_back_without_a_bump() -> None:
-    """CTL-6, CTL-7: standing at its panel it is replaced; run there it does its duty; back with us it goes on from there."""
+    """CTL-6, CTL-7: standing there it is replaced; run by hand it does its duty; back with us it goes on from there."""
     bench = of("a", "b")
     run(bench, 3, a=DUTY, b=IDLE)
     run(bench, 3, a={**DUTY, "local": 1.0, "speed_hz": 0.0}, b=IDLE)
