@@ -132,6 +132,17 @@ def test_a_pump_that_we_stopped_is_not_started_again_while_it_still_turns() -> N
     assert bench.decisions["a"].setpoint_hz == 0.0
 
 
+def test_a_pump_that_takes_its_time_to_start_is_waited_for() -> None:
+    """CTL-6: it has begun once it was seen to turn; until then nothing has stopped."""
+    bench = bench_of()
+    ordered(bench)
+    run(bench, 5, running=0.0, speed_hz=0.0)
+    assert (over(bench), bench.decisions["a"].setpoint_hz) == ("", 25.0)
+    run(bench, 3)
+    run(bench, 3, level_m=0.3)
+    assert (over(bench), bench.decisions["a"].setpoint_hz) == ("", 25.0)
+
+
 def test_power_at_its_bound_is_enough() -> None:
     """CTL-6: takes air below it."""
     bench = snoring()
