@@ -20,6 +20,7 @@ from storage.models.history import (
     plan_refusals,
     pump_feedback,
     safety_limit_violations,
+    wire_records,
 )
 from storage.models.limits import pump_limit_proposals, pump_safety_limits_history
 
@@ -44,4 +45,5 @@ __all__ = [
     "sites",
     "station_duties",
     "station_profiles",
+    "wire_records",
 ]
