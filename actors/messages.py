@@ -333,8 +333,31 @@ class StationDecisions(Message, frozen=True, kw_only=True):
     sent_at: Instant
 
 
+class StartCleanOut(Message, frozen=True, kw_only=True):
+    """A person orders a clean-out with one pump (CTL-6), for `lasts_s` at most; None: as long as is configured."""
+
+    pump_id: str
+    command_id: str
+    by: str
+    reason: str
+    lasts_s: float | None = None
+    source_address: str = ""
+
+
+class StopCleanOut(Message, frozen=True, kw_only=True):
+    """A person ends the clean-out of one pump; without one this changes nothing."""
+
+    pump_id: str
+    command_id: str
+    by: str
+    reason: str
+    source_address: str = ""
+
+
 SafetyInbox: TypeAlias = (
     Tick
+    | StartCleanOut
+    | StopCleanOut
     | Configure
     | Proposal
     | RoundDue

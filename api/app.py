@@ -22,6 +22,7 @@ from actors.vocabulary import (
     UnknownSubjectError,
 )
 from api.decision_routes import DECISION_HANDLERS
+from api.duty_routes import DUTY_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
 from api.health import HEALTH_HANDLERS
 from api.limit_routes import LIMIT_HANDLERS
@@ -41,7 +42,10 @@ def rest_application(service: Service, *, version: str, log: Log) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
         route_handlers=[
-            Router(path="/api/v1", route_handlers=[*HANDLERS, *LIMIT_HANDLERS, *DECISION_HANDLERS])
+            Router(
+                path="/api/v1",
+                route_handlers=[*HANDLERS, *DUTY_HANDLERS, *LIMIT_HANDLERS, *DECISION_HANDLERS],
+            )
         ],
         openapi_config=OpenAPIConfig(
             title="Calejo",

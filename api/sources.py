@@ -10,6 +10,7 @@ from actors.messages import (
     Alarms,
     DiscoverNow,
     DiscoveryStatus,
+    Done,
     EndpointStatus,
     GetAlarms,
     GetEndpoint,
@@ -26,8 +27,10 @@ from actors.messages import (
     PumpStatus,
     RetryChild,
     SetMode,
+    StartCleanOut,
     StationDecisions,
     StationStatus,
+    StopCleanOut,
     StorageStatus,
     TreeNode,
     TreeView,
@@ -226,6 +229,17 @@ class Sources:
         address = pump_address(station.site_id, station.station_id, command.pump_id)
         await self._directory.ref(address).ask(command, deadline_s=_DEADLINE_S)
         return await self._ask(address, GetPump(), PumpStatus)
+
+    async def clean_out(self, station: StationConfig, command: StartCleanOut | StopCleanOut) -> Done:
+        """Give a station's safety an order to clean out, or to end it.
+
+        Raises:
+            UnavailableError: it does not answer.
+            CallerError: it refused.
+
+        """
+        address = station_part_address(station.site_id, station.station_id, "safety")
+        return await self._ask(address, command, Done)
 
     async def endpoints(self, site: SiteConfig) -> dict[str, EndpointStatus | str]:
         """Return what each endpoint of a site shows, or why it does not answer."""

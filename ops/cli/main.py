@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from ops.cli.duties import add_clean_out
 from ops.cli.exits import FAILED, ExitError
 from ops.cli.kit_parser import add_kit
 
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands, common)
     _add_estop(commands, common, data)
     _add_mode(commands, common, data)
+    add_clean_out(commands, common, data, user=_user(), duration_s=duration_s)
     _add_limits(commands, common, data)
     _add_explain(commands, common, data)
     _add_views(commands, common, data)

@@ -10,6 +10,7 @@ from storage.models.configuration import (
     pumps,
     sites,
 )
+from storage.models.duties import station_duties, station_profiles
 from storage.models.history import (
     alarms,
     audit_log,
@@ -42,5 +43,7 @@ __all__ = [
     "pumps",
     "safety_limit_violations",
     "sites",
+    "station_duties",
+    "station_profiles",
     "wire_records",
 ]

@@ -36,14 +36,20 @@ from actors.station.actor import StationActor
 from actors.storage.actor import StorageActor
 from actors.vocabulary import (
     Address,
+    Alternation,
+    Assist,
     CalejoError,
+    DutyProfile,
+    Exercise,
     FailsafeStrategy,
+    Flush,
     Instant,
     Role,
     SafetyLimits,
     Settings,
     SiteConfig,
     StationConfig,
+    StationDuties,
 )
 from actors.vocabulary.ids import ROOT, pump_address, site_address, station_part_address
 from actors.watchdog.actor import WatchdogActor
@@ -114,6 +120,10 @@ class SimSite:
         motors = random.Random(f"motors:{seed}")
         self.config = msgspec.structs.replace(
             self.config, stations=tuple(_guarded(station, motors) for station in self.config.stations)
+        )
+        turns = random.Random(f"duties:{seed}")
+        self.config = msgspec.structs.replace(
+            self.config, stations=tuple(_dutiful(station, turns) for station in self.config.stations)
         )
         self.latches = FakeLatchStore()
         self.epochs = FakeEpochStore()
@@ -303,6 +313,27 @@ def _guarded(station: StationConfig, dice: random.Random) -> StationConfig:
         soft_stop_hz_per_s=dice.choice((None, 1.0)),
         pumps=tuple(
             msgspec.structs.replace(pump, limits=_with_times(pump.limits, dice)) for pump in station.pumps
+        ),
+    )
+
+
+def _dutiful(station: StationConfig, dice: random.Random) -> StationConfig:
+    """Return the station with duties that come up within a story (CTL-6), in every second world."""
+    if dice.random() < 0.5:
+        return station
+    whole_day = DutyProfile(
+        name="always", weekdays=(1, 2, 3, 4, 5, 6, 7), from_minute=0, until_minute=0, speed_hz_max=40.0
+    )
+    return msgspec.structs.replace(
+        station,
+        duties=StationDuties(
+            alternation=dice.choice(list(Alternation)),
+            assist=dice.choice((None, Assist(pumps=1, reset_m=1.8, after_s=10.0))),
+            exercise=dice.choice((None, Exercise(after_h=0.02, run_s=10.0, level_m=0.9))),
+            flush=dice.choice(
+                (None, Flush(every_h=0.02, run_s=15.0, speed_hz=45.0, flow_m3h=200.0, level_m=1.0))
+            ),
+            profiles=dice.choice(((), (whole_day,))),
         ),
     )
 
