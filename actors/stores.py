@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from actors.vocabulary import Instant, InvalidRow, SiteConfig
+from actors.vocabulary.chains import DecisionChain, DecisionPage
 from actors.vocabulary.durable import Epoch, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
@@ -185,6 +186,32 @@ class HistoryReader(Protocol):
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
         """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
+        ...
+
+
+class DecisionReader(Protocol):
+    """Reads the past of a pump with the writer's role (SAF-4). No control actor has one."""
+
+    async def chain(self, pump_id: str, *, at: datetime) -> DecisionChain:
+        """Return what is remembered of a pump at a moment: its decision, the wires, the plant."""
+        ...
+
+    async def page(
+        self, pump_id: str, *, start: datetime, end: datetime, following: str, count_max: int
+    ) -> DecisionPage:
+        """Return decisions made in [start, end), the newest first; `following` as the page before said, or ''."""
+        ...
+
+
+class DecisionKeeper(Protocol):
+    """Forgets decisions that are older than what is kept; for the storage actor, beside its writer."""
+
+    async def due(self, *, before: datetime) -> Sequence[str]:
+        """Return the pumps with rows that nobody needs any longer to explain what held from `before` on."""
+        ...
+
+    async def forget(self, pump_id: str, *, before: datetime, count_max: int) -> int:
+        """Delete at most so many of a pump's rows and return how many; 0: nothing is left to do."""
         ...
 
 
