@@ -333,7 +333,8 @@ def failsafe_is_the_strategys(one: One) -> str:
         return "in failsafe, its strategy hands back, and it is claimed"
     if one.answers_high_level or one.entry.stopped:
         return ""
-    most_hz = max(one.at_most_hz(default_hz), one.held_at_hz())
+    # A stop by its place or by power may be on its soft way to 0 from above.
+    most_hz = max(one.at_most_hz(default_hz), one.at_most_hz(0.0), one.held_at_hz())
     return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz"
 
 
