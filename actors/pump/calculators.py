@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -102,6 +102,8 @@ def calculate(
             return _level(setup, parameters, plan, judged, state, applied=applied, dt_s=dt_s)
         case PowerParameters() as parameters:
             return _power(setup, parameters, plan, judged, state, applied=applied, dt_s=dt_s)
+        case _:
+            assert_never(setup.parameters)
 
 
 def affinity_speed_hz(power_kw: float, *, rated_power_kw: float, rated_speed_hz: float) -> float:

@@ -348,7 +348,8 @@ def failsafe_is_the_strategys(one: One) -> str:
         return ""
     wanted_hz = strategy_hz(one)
     wanted_hz = max(wanted_hz, one.least_flow_hz()) if wanted_hz > 0.0 else 0.0
-    most_hz = max(one.at_most_hz(min(wanted_hz, high)), one.held_at_hz())
+    # A stop by its place or by power may be on its soft way to 0 from above.
+    most_hz = max(one.at_most_hz(min(wanted_hz, high)), one.at_most_hz(0.0), one.held_at_hz())
     return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz"
 
 

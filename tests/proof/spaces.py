@@ -742,7 +742,11 @@ SPACES: Final[tuple[Space, ...]] = (
     Space(
         "soft_stops",
         "stops that are soft, and bounds on power and flow that they must not weaken",
-        station={"soft_stop_hz_per_s": (None, 0.1, 0.3, 2.0), "max_power_kw": (None, 6.0)},
+        station={
+            "soft_stop_hz_per_s": (None, 0.1, 0.3, 2.0),
+            "max_power_kw": (None, 6.0),
+            "max_running": (None, 0),
+        },
         pump={
             "limits": ("usual", "power", "flow", "power_and_flow"),
             "previous_hz": (20.0, 20.3, 35.0, 50.0),

@@ -123,3 +123,44 @@ def test_a_batch_that_storage_will_never_take_does_not_block_the_others() -> Non
         assert ("records_refused", {"count": 1, "error": "what is this"}) in ports.log.events
 
     run(story)
+
+
+def test_a_sleep_that_ends_early_is_slept_again() -> None:
+    """DAT-3: nothing is sent before its time, and nothing is lost by a timer that is early."""
+
+    async def story(ports: FakePorts, storage: Any, outbox: Outbox) -> None:
+        tries: list[float] = []
+        true_sleep = ports.clock.sleep
+        naps = 0
+
+        async def hasty(seconds: float) -> None:
+            nonlocal naps
+            naps += 1
+            await true_sleep(seconds / 2 if naps == 1 else seconds)
+
+        def answer(message: StoreRecords) -> Stored:
+            tries.append(ports.clock.now().seconds_since(START))
+            if len(tries) == 1:
+                raise UnavailableError("/storage: no answer")
+            return Stored(count=len(message.records))
+
+        ports.clock.sleep = hasty  # type: ignore[method-assign]
+        storage.answer = answer
+        outbox.put(feedback(1))
+        await ports.tasks.settle(lambda: outbox.waiting == 0)
+        assert (len(tries), naps) == (2, 2)
+
+    run(story)
+
+
+def test_what_has_no_room_is_counted() -> None:
+    """DAT-3: what was dropped for lack of room can be seen."""
+
+    async def inside() -> None:
+        ports = FakePorts()
+        outbox = Outbox(ports, records_max=1)
+        outbox.put(feedback(1), feedback(2), feedback(3))
+        assert (outbox.waiting, outbox.dropped_total) == (1, 2)
+        await ports.tasks.end()
+
+    asyncio.run(inside())

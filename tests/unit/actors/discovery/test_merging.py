@@ -213,3 +213,13 @@ def test_a_station_that_loses_its_place_stays_as_it_was() -> None:
     after, refused = placed(before, slipped)
     assert set(pumps_of(after)) == {"p1"}
     assert refused == [("pump_stations", "s1")]
+
+
+def test_of_two_that_had_the_unit_before_the_first_keeps_it() -> None:
+    """MOD-1: each had unit 1 at its own site; moved to one site, only one of them can."""
+    first = station("s1", pump("p1", approved=limits()))
+    second = station("s2", pump("p2", approved=limits()))
+    before = merge(None, [site(first), site(replace(second, site_id="south"), site_id="south")], [])
+    after = merge(before, [site(first, second)], [])
+    assert set(pumps_of(after)) == {"p1"}
+    assert "s2" in {row.key for row in after.invalid}

@@ -7,6 +7,7 @@ import math
 from datetime import datetime
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -197,3 +198,13 @@ def test_remembered_rows_bring_no_overlap_either(before: list[PlanRow], after: l
             if one.plan_version == other.plan_version:
                 assert one.interval_end <= other.interval_start or other.interval_end <= one.interval_start
         assert all(row.plan_id in present for row in group)
+
+
+def test_a_row_whose_time_lost_its_zone_keeps_its_last_good_content() -> None:
+    """CTL-1: also where it cannot even be put in order with the others."""
+    good = plan(1, 0, 60)
+    remembered = validate([good], RULES, remembered={}).by_plan_id()
+    spoilt = msgspec.structs.replace(good, interval_start=good.interval_start.replace(tzinfo=None))
+    verdict = validate([spoilt], RULES, remembered=remembered)
+    assert verdict.by_plan_id() == {1: good}
+    assert len(verdict.refused) == 1

@@ -337,3 +337,22 @@ def test_the_integral_is_bounded_by_what_it_may_have_to_move(past: list[float], 
         state = tick(LEVEL_SETUP, level_plan(1.5, plan_hz), {LEVEL: good(level_m)}, state, dt_s=10.0).state
         bound = 30.0 + 20.0 * abs(level_m - 1.5)
         assert abs(state.regulator.integral_hz) <= bound + 1e-6
+
+
+def test_a_plan_without_a_target_level_is_its_speed() -> None:
+    """CTL-2: level control falls back to the plan's speed, and says so."""
+    own = setup(ControlType.LEVEL_CONTROLLED)
+    row = msgspec.structs.replace(level_plan(1.5), target_level_m=None)
+    wish = tick(own, row, {LEVEL: good(1.5)}, FRESH)
+    assert wish.hz == row.suggested_speed_hz
+    assert "no target level" in wish.source.note
+
+
+def test_without_limits_the_optimisers_band_bounds() -> None:
+    """CTL-2: a pump that is not commissioned yet is calculated for, and driven by nobody (DAT-5)."""
+    bare = msgspec.structs.replace(pump(ControlType.DIRECT_SPEED), limits=None)
+    own = setup_of(bare, check_parameters(ControlType.DIRECT_SPEED, {}), CONTROL)
+    assert (own.output_min_hz, own.output_max_hz) == (
+        CONTROL.optimiser_speed_hz_min,
+        CONTROL.optimiser_speed_hz_max,
+    )

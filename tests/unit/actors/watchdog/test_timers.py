@@ -221,3 +221,17 @@ def test_an_endpoint_that_has_no_port_is_silent() -> None:
         scada_moved_at={"s1": T0.plus(-3.0)},
     )
     assert timers.fed_by_endpoint("north", status) == [(Watch.SCADA_HEARTBEAT, "s1", T0.plus(-3.0))]
+
+
+def test_a_plan_status_that_knows_nothing_proves_nothing() -> None:
+    """WDG-1: no answer of the database and no optimiser are no food for anything."""
+    status = PlanStatus(
+        station_id="s1",
+        database_answered_at=None,
+        optimiser_heartbeat_age_s=None,
+        covered={},
+        refused_total=0,
+        last_refusals={},
+        sent_at=T0,
+    )
+    assert timers.fed_by_plan("north", status) == []
