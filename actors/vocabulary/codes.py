@@ -149,6 +149,7 @@ class Role(StrEnum):
     STATION = "station"
     OPCUA = "opcua"
     MODBUS = "modbus"
+    SPARKPLUG = "sparkplug"
     STORAGE = "storage"
     DISCOVERY = "discovery"
     WATCHDOG = "watchdog"
@@ -167,3 +168,4 @@ class WriteRefusal(StrEnum):
     NOT_PERMITTED = "not_permitted"
     INVALID_STATE = "invalid_state"
     DEVICE_FAILURE = "device_failure"
+    STALE = "stale"

@@ -7,7 +7,7 @@ the chain judges the same ages for itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum, unique
 from typing import Final
 
@@ -16,8 +16,8 @@ import msgspec
 from actors.feedback import LEVEL, LOCAL_OVERRIDE, PLC_HEARTBEAT, RUNNING, SPEED
 from actors.messages import EndpointStatus, JudgedValue, PlanStatus, StationDecisions
 from actors.vocabulary import ControlSettings, Instant, Quality, Severity, SiteConfig
+from actors.vocabulary.settings import PORT_PROTOCOLS
 
-PROTOCOLS: Final = ("opcua", "modbus")
 # What the chain needs of every pump before it claims anything (CTL-7).
 NEEDED: Final = (SPEED, RUNNING, LOCAL_OVERRIDE, LEVEL)
 
@@ -143,12 +143,12 @@ class TimerState(msgspec.Struct, frozen=True, kw_only=True):
     good_since: Instant | None = None
 
 
-def subjects(site: SiteConfig) -> dict[Watch, tuple[str, ...]]:
+def subjects(site: SiteConfig, protocols: Sequence[str] = PORT_PROTOCOLS) -> dict[Watch, tuple[str, ...]]:
     """Return what each kind of timer watches at this site."""
     stations = tuple(station.station_id for station in site.stations)
     pumps = tuple(pump.pump_id for station in site.stations for pump in station.pumps)
     driven = tuple(station.station_id for station in site.stations if station.pumps)
-    endpoint_pumps = tuple(f"{protocol}:{pump_id}" for protocol in PROTOCOLS for pump_id in pumps)
+    endpoint_pumps = tuple(f"{protocol}:{pump_id}" for protocol in protocols for pump_id in pumps)
     return {
         Watch.PLAN_COVERAGE: pumps,
         Watch.OPTIMISER_HEARTBEAT: stations,
@@ -157,18 +157,23 @@ def subjects(site: SiteConfig) -> dict[Watch, tuple[str, ...]]:
         Watch.FEEDBACK_REJECTED: pumps,
         Watch.PLC_HEARTBEAT: pumps,
         Watch.SCADA_HEARTBEAT: stations,
-        Watch.ENDPOINT_SILENT: tuple(f"{site.site_id}:{protocol}" for protocol in PROTOCOLS),
+        Watch.ENDPOINT_SILENT: tuple(f"{site.site_id}:{protocol}" for protocol in protocols),
         Watch.CHAIN_SILENT: driven,
         Watch.LEASE_LAPSED: endpoint_pumps,
     }
 
 
 def watching(
-    timers: Mapping[Key, TimerState], site: SiteConfig, control: ControlSettings, *, now: Instant
+    timers: Mapping[Key, TimerState],
+    site: SiteConfig,
+    control: ControlSettings,
+    *,
+    now: Instant,
+    protocols: Sequence[str] = PORT_PROTOCOLS,
 ) -> dict[Key, TimerState]:
     """Return the timers of exactly this site: known ones as they are, new ones from now on."""
     every = specs(control)
-    wanted = {(watch, subject) for watch, found in subjects(site).items() for subject in found}
+    wanted = {(watch, subject) for watch, found in subjects(site, protocols).items() for subject in found}
     kept = {key: state for key, state in timers.items() if key in wanted}
     for key in wanted - kept.keys():
         if every[key[0]].from_start:
