@@ -1,7 +1,7 @@
 """The real services that tests talk to; `make services` installs them.
 
-A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`, `mosquitto`, `sparkplug_host`, `spin`. Where the program is missing
-the test is skipped and the summary names the program; with `CI=true` it fails.
+A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`, `mosquitto`, `sparkplug_host`, `spin`.
+Where the program is missing the test is skipped and the summary names the program; with `CI=true` it fails.
 """
 
 import os

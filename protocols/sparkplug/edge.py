@@ -56,7 +56,7 @@ class EdgeNode:
         self.node = node
         self._definitions: dict[str, Definition] = {}
         self._by_device: dict[str, dict[str, Definition]] = {NODE: {}}
-        self._aliases: dict[str, int] = {}
+        self._aliases: dict[str, int] = {BD_SEQ: 1}
         self._samples: dict[str, Sample] = {}
         self._dirty: dict[str, dict[str, None]] = {}
         self._births_due: dict[str, None] = {}
@@ -154,7 +154,7 @@ class EdgeNode:
         self._deaths_due.clear()
         self._dirty.pop(NODE, None)
         own = (
-            self._bd_metric(now_ms),
+            msgspec.structs.replace(self._bd_metric(now_ms), alias=self._aliases[BD_SEQ]),
             Metric(name=REBIRTH, datatype=DataType.BOOLEAN, value=False, timestamp_ms=now_ms),
         )
         metrics = (*own, *self._born_metrics(NODE, now_ms))
