@@ -76,3 +76,7 @@ class Linked(Protocol):
     def link(self) -> LinkStatus:
         """How the connection stands."""
         ...
+
+    async def ended(self) -> None:
+        """Return when it is closed; raises a fault of our own, which its actor must not outlive."""
+        ...

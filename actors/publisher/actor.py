@@ -142,6 +142,8 @@ class PublisherActor:
         self._publish(self._ports.clock.now())
         await self._server.open(guard=self._guard, refresh=self._refresh, news=self._client_news)
         self._ports.log.info("endpoint_bound", protocol=self._protocol, bound=self._server.bound)
+        if isinstance(self._server, Linked):
+            await self._server.ended()
 
     async def handle(self, message: PublisherInbox) -> object:
         """Take one message."""

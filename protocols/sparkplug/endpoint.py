@@ -115,12 +115,22 @@ class SparkplugEndpoint:
         assert not self._tasks, "already open"
         self._news = news
         self._desk.open(guard)
-        for each, name in (
-            (self._connecting(), "link"),
-            (self._keeping(), "backfill"),
-            (self._desk.obey(), "orders"),
-        ):
-            self._spawn(each, name)
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(work, name=f"sparkplug {name}")
+            for name, work in (
+                ("link", self._connecting()),
+                ("backlog", self._keeper.run(self._tell)),
+                ("orders", self._desk.obey()),
+            )
+        ]
+
+    async def ended(self) -> None:
+        """Wait as long as everything works; raise what of ours went wrong."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            if not task.cancelled():
+                task.result()
 
     async def close(self) -> None:
         """Say goodbye to the broker, and put on disk what no host has seen."""
@@ -196,7 +206,7 @@ class SparkplugEndpoint:
         identifier = f"calejo-{node.group}-{node.node_id}"
         credentials = await asyncio.to_thread(link.credentials_of, self._settings)
         client = link.client_of(self._settings, credentials, identifier=identifier, will=will)
-        async with client:
+        async with link.connected(client):
             self._connected, self._connects = True, self._connects + 1
             try:
                 topics = (node.topic(Verb.NCMD), node.topic(Verb.DCMD, "+"))
@@ -281,10 +291,6 @@ class SparkplugEndpoint:
             [Sample(own_path(NODE, name), count, Quality.GOOD, now_ms) for name, count in counts.items()]
         )
 
-    async def _keeping(self) -> None:
-        """Write to disk what nobody has heard, as long as we live."""
-        await self._keeper.run(self._tell)
-
     # ----------------------------------------------------------------- what we are told
 
     async def _read(self, client: aiomqtt.Client) -> None:
@@ -302,19 +308,6 @@ class SparkplugEndpoint:
                     self._wake.set()
 
     # ----------------------------------------------------------------- keeping house
-
-    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        task = asyncio.get_running_loop().create_task(work, name=f"sparkplug {name}")
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Tell of a fault of our own; the event loop's owner decides what becomes of the process."""
-        if task.cancelled() or (error := task.exception()) is None:
-            return
-        asyncio.get_running_loop().call_exception_handler(
-            {"message": f"{task.get_name()} ended by a fault of ours", "exception": error, "task": task}
-        )
 
     def _lost(self, why: str) -> None:
         if why != self._last_error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -117,6 +118,24 @@ def _tls(settings: SparkplugSettings) -> ssl.SSLContext:
     if settings.cert_file:
         context.load_cert_chain(settings.cert_file, settings.key_file or None)
     return context
+
+
+@asynccontextmanager
+async def connected(client: aiomqtt.Client) -> AsyncIterator[None]:
+    """Hold a connection open.
+
+    Raises:
+        aiomqtt.MqttError: it could not be made.
+
+    """
+    try:
+        async with client:
+            yield
+    finally:
+        lost = client._disconnected
+        if lost.done() and not lost.cancelled():
+            # Whoever waited for something else has told why; nobody asks this future any more.
+            lost.exception()
 
 
 async def subscribe(client: aiomqtt.Client, topics: tuple[str, ...], *, newest: bool) -> None:

@@ -381,13 +381,15 @@ def the_numbers_have_no_gap(life: Life) -> None:
 
 @rule("topics-ndeath-seq", "payloads-ndeath-seq")
 def a_death_has_no_number(life: Life) -> None:
-    assert all(each.payload.seq is None for each in (*life.of("NDEATH"), *life.connects))
+    assert {each.payload.seq for each in life.of("NDEATH")} == {None}
+    assert {each.payload.seq for each in life.connects} == {None}
 
 
 @rule("topics-ndeath-payload")
 def a_death_has_only_its_bd_seq(life: Life) -> None:
-    for each in (*life.of("NDEATH"), *life.connects):
-        assert [metric.name for metric in each.payload.metrics] == ["bdSeq"]
+    payloads = [*(each.payload for each in life.of("NDEATH")), *(each.payload for each in life.connects)]
+    for payload in payloads:
+        assert [metric.name for metric in payload.metrics] == ["bdSeq"]
 
 
 @rule("principles-birth-certificates-order", "payloads-dbirth-order", "payloads-ndata-order", "payloads-ddata-order",
@@ -713,7 +715,7 @@ def qualities_are_the_specifications(life: Life) -> None:
         for metric in said.payload.metrics:
             for each in metric.properties:
                 if each.key == "Quality":
-                    assert each.type == DataType.INT32 == 3
+                    assert each.type is DataType.INT32
                     seen.add(each.value)
     assert seen == {0, 192}
 
