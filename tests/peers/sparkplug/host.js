@@ -92,17 +92,17 @@ client.on("message", (topic, raw) => {
   const [, group, verb, name, device] = topic.split("/");
   if (group === "STATE" || verb === "NCMD" || verb === "DCMD") return;
   const node = nodeOf(name);
+  if (!node.online && !["NBIRTH", "NDEATH"].includes(verb)) {
+    // Met in the middle of its session: a host asks it to begin anew.
+    client.publish(`spBv1.0/${group}/NCMD/${name}`, encoded([{ name: "Node Control/Rebirth", type: "Boolean", value: true }]));
+    return;
+  }
   const payload = verb.endsWith("DATA") ? completed(node, raw) : sparkplug.decodePayload(raw);
   const metrics = payload.metrics || [];
   seen.push({ verb, device: device || null, seq: number(payload.seq) });
   if (verb === "NDEATH") {
     const bdSeq = number(metrics[0].value);
     if (bdSeq === node.bdSeq) node.online = false, node.seq = null;
-    return;
-  }
-  if (!node.online && verb !== "NBIRTH") {
-    // Met in the middle of its session: a host asks it to begin anew.
-    client.publish(`spBv1.0/${group}/NCMD/${name}`, encoded([{ name: "Node Control/Rebirth", type: "Boolean", value: true }]));
     return;
   }
   counted(node, payload, verb, topic);
