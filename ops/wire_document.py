@@ -137,12 +137,12 @@ def _lines() -> Iterator[str]:
     yield "|---|---|---|---|---|---|"
     for definition in definitions(sparkplug_points(_EXAMPLE)).values():
         told = by_key(definition.properties)
-        cells = (
+        columns = (
             f"`{definition.device}`" if definition.device else "the node", f"`{definition.name}`",
             definition.datatype.name, told.get("engUnit", ""), "yes" if definition.writable else "",
             told.get("documentation") or _OWN[definition.name],
         )  # fmt: skip
-        yield "| " + " | ".join(str(cell) for cell in cells) + " |"
+        yield "| " + " | ".join(str(cell) for cell in columns) + " |"
     yield ""
 
 

@@ -37,8 +37,8 @@ def as_sparkplug(rows: Sequence[Mapping[str, Any]]) -> str:
         writer.writerow((*cells, row["description"]))
     for device, (site_id, place) in pumps.items():
         for point, kind, unit, description in _REQUESTS:
-            cells = (site_id, device, point, kind, unit, _yes(given=True), f"{place}/{point}", description)
-            writer.writerow(cells)
+            named = (site_id, device, point, kind, unit, _yes(given=True), f"{place}/{point}", description)
+            writer.writerow(named)
     return text.getvalue()
 
 

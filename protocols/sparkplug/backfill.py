@@ -74,6 +74,7 @@ class Buffer:
         self._max = samples_max
         self._samples: list[Sample] = []
         self._lost = 0
+        self._gone = 0
 
     def __len__(self) -> int:
         """Return how many samples wait."""
@@ -84,16 +85,23 @@ class Buffer:
         self._samples += samples
         excess = len(self._samples) - self._max
         if excess > 0:
-            del self._samples[:excess]
+            self.drop_to(self._gone + excess)
             self._lost += excess
 
-    def drop(self, count: int) -> None:
-        """Forget the oldest."""
+    def mark(self) -> int:
+        """Return a place behind the newest, for `drop_to`; places count all that ever came."""
+        return self._gone + len(self._samples)
+
+    def drop_to(self, mark: int) -> None:
+        """Forget what came before a place."""
+        count = max(0, mark - self._gone)
         del self._samples[:count]
+        self._gone += count
 
     def drain(self) -> list[Sample]:
         """Return all and be empty."""
         drained, self._samples = self._samples, []
+        self._gone += len(drained)
         return drained
 
     def lost(self) -> int:

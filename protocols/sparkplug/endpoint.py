@@ -245,9 +245,9 @@ class SparkplugEndpoint:
                 if now_s - counters_s >= _COUNTERS_S:
                     counters_s = now_s
                     self._show_counters()
-                sent = self._keeper.unconfirmed
+                sent, unconfirmed = self._keeper.mark(), self._keeper.unconfirmed
                 await self._send_all(client, self._edge.changes(now_ms=self._now_ms()))
-                if sent and now_s - barrier_s >= _BARRIER_S:
+                if unconfirmed and now_s - barrier_s >= _BARRIER_S:
                     barrier_s = now_s
                     await link.barrier(client, nobody)
                     self._keeper.confirmed(sent)

@@ -37,9 +37,13 @@ class HistoryKeeper:
         """Take new values; those of a session are let go when the broker has them."""
         (self._unconfirmed if in_session else self._unheard).add(samples)
 
-    def confirmed(self, count: int) -> None:
-        """Let the oldest go: the broker has them."""
-        self._unconfirmed.drop(count)
+    def mark(self) -> int:
+        """Return a place behind all that this session has taken so far."""
+        return self._unconfirmed.mark()
+
+    def confirmed(self, mark: int) -> None:
+        """Let go what came before a place: the broker has it."""
+        self._unconfirmed.drop_to(mark)
 
     def session_ended(self) -> None:
         """Keep what the broker may not have got: a host may see it twice, but never not at all."""

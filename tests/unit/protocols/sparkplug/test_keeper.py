@@ -73,14 +73,29 @@ def test_a_full_buffer_lets_the_oldest_go_and_counts_them() -> None:
     assert buffer.drain() == samples(10, first=15)
 
 
+def test_a_confirmation_lets_go_what_it_confirms_whatever_had_to_go_meanwhile() -> None:
+    """SPB-1: a buffer that ran over while the broker was silent must not lose newer values for the older ones' word."""
+    buffer = Buffer(10)
+    buffer.add(samples(8))
+    mark = buffer.mark()
+    buffer.add(samples(6, first=8))
+    buffer.drop_to(mark)
+    assert buffer.drain() == samples(6, first=8)
+    buffer.drop_to(mark)
+    buffer.add(samples(1, first=14))
+    assert len(buffer) == 1
+
+
 def test_what_the_broker_did_not_confirm_is_kept() -> None:
     """SPB-1: values of a session that broke are handed in again, before what came after it."""
 
     async def play() -> None:
         store = FakeStore()
         keeper = HistoryKeeper(store)
-        keeper.take(samples(5), in_session=True)
-        keeper.confirmed(3)
+        keeper.take(samples(3), in_session=True)
+        mark = keeper.mark()
+        keeper.take(samples(2, first=3), in_session=True)
+        keeper.confirmed(mark)
         keeper.session_ended()
         keeper.take(samples(2, first=5), in_session=False)
         await keeper.write()
