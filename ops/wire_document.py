@@ -76,8 +76,8 @@ moment of the change, UTC.
 `remote_enabled` false, the failsafe image, quality BAD, and reason LEASE_EXPIRED, as on the other wires. This
 endpoint's process: the broker publishes NDEATH (the will), at once when the process is killed, after one and a half
 times `sparkplug.keepalive_s` when it hangs; its successor is born with the next bdSeq. The broker, or the primary host
-(`sparkplug.primary_host`): the other wires and the pumps do not notice; an alarm says so, values are kept on disk and
-handed in afterwards with `is_historical`, oldest first, at least once. Kept is everything but `sequence`,
+(`sparkplug.primary_host`): the other wires and the pumps do not notice; after 30 s an alarm says so, values are kept on
+disk and handed in afterwards with `is_historical`, oldest first, at least once. Kept is everything but `sequence`,
 `sequence_end`, `heartbeat`, `plc_heartbeat` and `scada_heartbeat`, up to `sparkplug.backfill_bytes_max`; then the
 oldest go, and `backfill_lost` counts them. **This wire is for SCADA: no controller may take its setpoint from here**,
 because a broker in between can hold a message back.

@@ -32,6 +32,7 @@ from actors.publisher.binding import Hearing
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
 from actors.publisher.latency import LatencyBook, noted, summary
+from actors.publisher.link_watch import LinkWatch
 from actors.publisher.operators import OPERATOR_POINTS, OperatorDesk, Wanted
 from actors.publisher.refusals import Refusals, refused
 from actors.publisher.stop_desk import StopDesk
@@ -82,6 +83,7 @@ class PublisherActor:
         self._map_points = map_points
         self._outbox = Outbox(ports)
         self._desk = StopDesk(latches, ConditionBook(), str(ports.address))
+        self._link_watch = LinkWatch(self._desk.conditions, str(ports.address))
         self._protocols = protocols_of(start.settings)
         self._traffic = StopTraffic(
             ports,
@@ -392,6 +394,8 @@ class PublisherActor:
         self._board = feedback.restricted(self._board, self._site)
         self._publish(now)
         self._desk.make_durable()
+        if isinstance(self._server, Linked):
+            self._link_watch.look(self._server.link, now=now)
         self._traffic.tell_alarms()
         self._ports.directory.ref(watchdog_address(self._site.site_id)).tell(self._status(now))
 

@@ -254,7 +254,9 @@ def fed_by_decisions(decisions: StationDecisions) -> list[tuple[Watch, str, Inst
 def fed_by_endpoint(site_id: str, status: EndpointStatus) -> list[tuple[Watch, str, Instant]]:
     """Return what an endpoint's status proves."""
     at = status.sent_at
-    fed = [(Watch.ENDPOINT_SILENT, f"{site_id}:{status.protocol}", at)] if status.bound else []
+    # One that has a link instead of a port says itself what is wrong with it.
+    serves = status.bound != "" or status.link is not None
+    fed = [(Watch.ENDPOINT_SILENT, f"{site_id}:{status.protocol}", at)] if serves else []
     fed += [
         (Watch.LEASE_LAPSED, f"{status.protocol}:{pump.pump_id}", at)
         for pump in status.pumps

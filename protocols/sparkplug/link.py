@@ -19,6 +19,9 @@ from actors.vocabulary.settings import SparkplugSettings
 from protocols.sparkplug.desk import BYTES_MAX
 from protocols.sparkplug.edge import Outgoing
 
+# What it has to say we hear as errors; the rest would be lines on a stream that nobody reads.
+aiomqtt.client.MQTT_LOGGER.disabled = True
+
 MQTT_5: Final = 5
 CONNECT_S: Final = 5.0
 PUBLISH_S: Final = 5.0

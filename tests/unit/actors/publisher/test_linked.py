@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
-from actors.messages import EndpointStatus, GetEndpoint
+from actors.messages import AlarmAsserted, EndpointStatus, GetEndpoint
+from actors.plan.conditions import ConditionBook
 from actors.publisher.actor import PublisherActor
+from actors.publisher.link_watch import LinkWatch
 from actors.start import WorkerStart
 from actors.vocabulary import Role, Settings
 from actors.vocabulary.ids import endpoint_address
@@ -63,6 +66,47 @@ def test_the_link_is_reported() -> None:
         await ports.end()
 
     asyncio.run(story())
+
+
+def test_nobody_sees_our_values_is_an_alarm_after_a_while() -> None:
+    """SPB-1, ALM-1: half a minute without a session, whatever the reason; a session ends it at once."""
+    clock, book = FakeClock(), ConditionBook()
+    watch = LinkWatch(book, "sparkplug")
+
+    def told(after_s: float, link: LinkStatus) -> list[tuple[str, str]]:
+        now = clock.now().plus(after_s)
+        watch.look(link, now=now)
+        return [
+            (each.condition, each.text if isinstance(each, AlarmAsserted) else "returned")
+            for each in book.news(now)
+        ]
+
+    away = msgspec.structs.replace(LINK, last_error="refused")
+    waiting = msgspec.structs.replace(LINK, connected=True, host_online=False)
+    assert told(0.0, away) == told(29.9, away) == []
+    (alarm,) = told(30.0, away)
+    assert alarm == ("hosts_unserved", "no host sees our values: mqtt://127.0.0.1:1883: refused")
+    (alarm,) = told(41.0, waiting)
+    assert "primary host is away" in alarm[1]
+    served = msgspec.structs.replace(waiting, host_online=True, session=True)
+    assert told(42.0, served) == [("hosts_unserved", "returned")]
+    assert told(43.0, away) == []
+
+
+def test_values_that_are_lost_are_an_alarm_for_a_while() -> None:
+    """SPB-1: the loss of this life, not what was lost before it; shown for ten minutes."""
+    clock, book = FakeClock(), ConditionBook()
+    watch = LinkWatch(book, "sparkplug")
+
+    def held(after_s: float, lost: int) -> bool:
+        now = clock.now().plus(after_s)
+        watch.look(msgspec.structs.replace(LINK, session=True, backfill_lost=lost), now=now)
+        return any(isinstance(each, AlarmAsserted) for each in book.news(now))
+
+    assert not held(0.0, 500)
+    assert held(1.0, 700)
+    assert held(600.0, 700)
+    assert not held(602.0, 700)
 
 
 def test_a_fault_inside_the_endpoint_ends_its_actor() -> None:
