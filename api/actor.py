@@ -14,12 +14,13 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import LatchStore, LimitsStore
+from actors.stores import DecisionReader, LatchStore, LimitsStore
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
 from actors.vocabulary.settings import protocols_of
 from api.app import health_application, rest_application
+from api.decisions import Decisions
 from api.limits import Limits
 from api.server import HttpServer, bind_loopback
 from api.service import Service
@@ -41,7 +42,7 @@ _LIMITS_PERIOD_S: Final = 60.0
 class ApiActor:
     """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
 
-    `limits` None: nothing of limits can be asked or changed here.
+    `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class ApiActor:
         latches: LatchStore,
         memory: TopologyMemory | None = None,
         limits: LimitsStore | None = None,
+        decisions: DecisionReader | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
@@ -66,6 +68,7 @@ class ApiActor:
             sources=self._sources,
             stops=self._stops,
             limits=Limits(self._sources, limits, clock=ports.clock),
+            decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,

@@ -11,6 +11,7 @@ from actors.messages import SetMode
 from actors.runtime import Clock
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
+from api.decisions import Decisions
 from api.limits import Limits
 from api.sources import Sources
 from api.stops import Stops
@@ -27,6 +28,7 @@ class Service:
         sources: Sources,
         stops: Stops,
         limits: Limits,
+        decisions: Decisions,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
@@ -35,6 +37,7 @@ class Service:
         self.sources = sources
         self.stops = stops
         self.limits = limits
+        self.decisions = decisions
         self.clock = clock
         self._record = record
         self._done: dict[str, None] = {}

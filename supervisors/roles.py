@@ -110,6 +110,7 @@ def _storage(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.writer(ports, start),
         adapters.history(ports, start),
         adapters.latches(ports, start),
+        keeper=adapters.retention(ports, start),
     )
 
 
@@ -126,7 +127,13 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
     from api.actor import ApiActor
     from supervisors import adapters
 
-    return ApiActor(ports, start, adapters.latches(ports, start), limits=adapters.limits(ports, start))
+    return ApiActor(
+        ports,
+        start,
+        adapters.latches(ports, start),
+        limits=adapters.limits(ports, start),
+        decisions=adapters.decisions(ports, start),
+    )
 
 
 FACTORIES: Final[Mapping[Role, Callable[[Ports, WorkerStart, Runtime], Actor]]] = {
