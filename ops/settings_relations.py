@@ -38,6 +38,8 @@ _TOPIC_PART_MAX: Final = 64
 _KEEPALIVE_S_MAX: Final = 120
 # A command that waited longer than this belongs to another situation.
 _COMMAND_AGE_S_MAX: Final = 300.0
+# Two clocks are read one after the other, and a process may wait in between.
+_CLOCK_STEP_S_MIN: Final = 0.5
 # Proposals that may be lost before a healthy pump loses its lease.
 _TICKS_IN_A_LEASE: Final = 3
 
@@ -238,6 +240,11 @@ def _control(control: ControlSettings, check: _Checker) -> None:
             "database_unreachable_s",
             control.database_unreachable_s > control.plan_poll_s,
             "expected more than control.plan_poll_s",
+        ),
+        (
+            "clock_step_s",
+            control.clock_step_s >= _CLOCK_STEP_S_MIN,
+            f"expected at least {_CLOCK_STEP_S_MIN:g} s",
         ),
         ("optimiser_speed_hz_min", low_hz < high_hz, "expected less than control.optimiser_speed_hz_max"),
         ("optimiser_speed_hz_max", high_hz <= _HZ_MAX, f"expected at most {_HZ_MAX:g} Hz"),
