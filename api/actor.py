@@ -18,6 +18,7 @@ from actors.stores import DecisionReader, LatchStore, LimitsStore
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
+from actors.vocabulary.settings import protocols_of
 from api.app import health_application, rest_application
 from api.decisions import Decisions
 from api.limits import Limits
@@ -58,7 +59,9 @@ class ApiActor:
         self._outbox = Outbox(ports, records_max=_RECORDS_MAX)
         self._conditions = ConditionBook()
         self._sources = Sources(
-            ports.directory, memory or TopologyFile(Path(start.settings.data_dir) / "topology.json")
+            ports.directory,
+            memory or TopologyFile(Path(start.settings.data_dir) / "topology.json"),
+            protocols_of(start.settings),
         )
         self._stops = Stops(self._sources, latches, own_address=ports.address, record=self._record)
         self._service = Service(

@@ -58,9 +58,9 @@ from actors.vocabulary.ids import (
     station_part_address,
     watchdog_address,
 )
+from actors.vocabulary.settings import PORT_PROTOCOLS
 from api.disk import Disk
 
-PROTOCOLS: Final = ("modbus", "opcua")
 _DEADLINE_S: Final = 1.0
 # Discovery keeps the plant in memory: one that lives answers at once, one that hangs must not slow every page.
 _TOPOLOGY_DEADLINE_S: Final = 0.5
@@ -89,9 +89,12 @@ class TopologyMemory(Protocol):
 class Sources:
     """Asks actors by address. Keeps the last topology that discovery told, so that its death silences nothing."""
 
-    def __init__(self, directory: Directory, memory: TopologyMemory) -> None:
+    def __init__(
+        self, directory: Directory, memory: TopologyMemory, protocols: tuple[str, ...] = PORT_PROTOCOLS
+    ) -> None:
         self._directory = directory
         self._memory = memory
+        self.protocols = tuple(sorted(protocols))
         self._disk = Disk("topology file")
         self._topology: Topology | None = None
 
@@ -243,7 +246,7 @@ class Sources:
 
     async def endpoints(self, site: SiteConfig) -> dict[str, EndpointStatus | str]:
         """Return what each endpoint of a site shows, or why it does not answer."""
-        addresses = {endpoint_address(site.site_id, protocol): GetEndpoint() for protocol in PROTOCOLS}
+        addresses = {endpoint_address(site.site_id, protocol): GetEndpoint() for protocol in self.protocols}
         return {str(key): value for key, value in (await self.gather(addresses, EndpointStatus)).items()}
 
     async def alarms(self) -> Alarms:

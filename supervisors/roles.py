@@ -75,16 +75,15 @@ def _station(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
 
 def _endpoint(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
     from actors.publisher.actor import PublisherActor
-    from protocols.points import site_points
     from supervisors import adapters
 
     return PublisherActor(
         ports,
         start,
-        adapters.endpoint_server(start),
+        adapters.endpoint_server(ports, start),
         adapters.latches(ports, start),
         adapters.epochs(ports, start),
-        site_points,
+        adapters.map_points(start),
     )
 
 
@@ -145,6 +144,7 @@ FACTORIES: Final[Mapping[Role, Callable[[Ports, WorkerStart, Runtime], Actor]]] 
     Role.STATION: _station,
     Role.OPCUA: _endpoint,
     Role.MODBUS: _endpoint,
+    Role.SPARKPLUG: _endpoint,
     Role.STORAGE: _storage,
     Role.DISCOVERY: _discovery,
     Role.WATCHDOG: _watchdog,

@@ -29,7 +29,7 @@ from actors.messages import (
 )
 from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
-from actors.publisher.stops import PROTOCOLS, audit_of, changes
+from actors.publisher.stops import audit_of, changes
 from actors.runtime import Ports
 from actors.safety import orders, telling
 from actors.safety.intake import Intake
@@ -51,6 +51,7 @@ from actors.vocabulary import (
 )
 from actors.vocabulary.durable import StationMemory
 from actors.vocabulary.ids import ALARM, endpoint_address, pump_address, watchdog_address
+from actors.vocabulary.settings import protocols_of
 
 BEAT: Final = "beat"
 BEAT_S: Final = 1.0
@@ -69,6 +70,7 @@ class SafetyActor:
         assert start.epoch is not None, "a safety actor speaks in an epoch"
         self._ports = ports
         self._control = start.settings.control
+        self._protocols = protocols_of(start.settings)
         self._epoch = start.epoch
         self._site_id = start.site.site_id
         self._station_id = start.station_id
@@ -306,7 +308,7 @@ class SafetyActor:
             epoch=self._epoch,
             setpoints=tuple(decision.setpoint for decision in self._decisions.values()),
         )
-        for protocol in PROTOCOLS:
+        for protocol in self._protocols:
             self._ports.directory.ref(endpoint_address(self._site_id, protocol)).tell(batch)
 
     def _write_down(
@@ -465,5 +467,5 @@ class SafetyActor:
     def _pass_on(self, message: StopsChanged) -> None:
         """We are the first to hear of it: the site's gates must know, whoever told us."""
         onward = StopsChanged(stops=message.stops, origin=str(self._ports.address))
-        for protocol in PROTOCOLS:
+        for protocol in self._protocols:
             self._ports.directory.ref(endpoint_address(self._site_id, protocol)).tell(onward)

@@ -161,6 +161,7 @@ class Role(StrEnum):
     STATION = "station"
     OPCUA = "opcua"
     MODBUS = "modbus"
+    SPARKPLUG = "sparkplug"
     STORAGE = "storage"
     DISCOVERY = "discovery"
     WATCHDOG = "watchdog"
@@ -179,3 +180,4 @@ class WriteRefusal(StrEnum):
     NOT_PERMITTED = "not_permitted"
     INVALID_STATE = "invalid_state"
     DEVICE_FAILURE = "device_failure"
+    STALE = "stale"

@@ -96,6 +96,27 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     forked_workers: bool = True
 
 
+class SparkplugSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The MQTT broker of the Sparkplug edge nodes; without `host` there is none. `port` 0: 8883 with TLS, else 1883."""
+
+    host: str = ""
+    port: int = 0
+    group: str = "calejo"
+    primary_host: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    user: str = ""
+    password: str = ""
+    password_file: str = ""
+    mqtt_version: int = 5
+    keepalive_s: int = 10
+    operator_commands: bool = False
+    command_age_s: float = 10.0
+    backfill_bytes_max: int = 134_217_728
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration of one `calejo run`."""
 
@@ -107,4 +128,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    sparkplug: SparkplugSettings = SparkplugSettings()
     sites: dict[str, SiteSettings] = msgspec.field(default_factory=dict)
+
+
+PORT_PROTOCOLS: Final = ("opcua", "modbus")
+"""Endpoints that every site has: they bind a port."""
+
+
+def protocols_of(settings: Settings) -> tuple[str, ...]:
+    """Return the endpoints of every site under these settings, in the order of the tree."""
+    return (*PORT_PROTOCOLS, "sparkplug") if settings.sparkplug.host else PORT_PROTOCOLS

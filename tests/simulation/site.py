@@ -52,9 +52,11 @@ from actors.vocabulary import (
     StationDuties,
 )
 from actors.vocabulary.ids import ROOT, pump_address, site_address, station_part_address
+from actors.vocabulary.settings import protocols_of
 from actors.watchdog.actor import WatchdogActor
 from ops.demo.catalogue import STATIONS, demo_site
 from protocols.points import site_points
+from protocols.sparkplug.names import sparkplug_points
 from supervisors.memory import NoMemory, Remembered
 from supervisors.runtime import Runtime, StartOrder
 from supervisors.simulated.ports import SimRuntimeView
@@ -77,7 +79,6 @@ from tests.simulation.fakes import FakeEpochStore, FakeLatchStore, FakeModeStore
 from tests.simulation.inspector import Inspector
 from tests.simulation.wires import Port, WireServer
 
-PROTOCOLS: Final = ("opcua", "modbus")
 SETTINGS: Final = Settings(data_dir="/nowhere")
 _LOOK_S: Final = 0.25
 
@@ -108,7 +109,9 @@ class NoApi:
 class SimSite:
     """One site of the demo's stations (by number), everything that outlives its processes, and its inspector."""
 
-    def __init__(self, seed: int, stations: Sequence[int]) -> None:
+    def __init__(self, seed: int, stations: Sequence[int], settings: Settings = SETTINGS) -> None:
+        self.settings = settings
+        self.protocols = protocols_of(settings)
         self.dice = random.Random(f"site:{seed}")
         self.places = tuple(STATIONS[number] for number in stations)
         names = {place.station_id for place in self.places}
@@ -137,13 +140,13 @@ class SimSite:
         """Make what needs the running world: ports, database, controllers, inspector."""
         self.world = world
         self.inspector = Inspector(
-            self.config, SETTINGS.control, now_s=lambda: world.elapsed_s, tail=lambda: world.tail
+            self.config, self.settings.control, now_s=lambda: world.elapsed_s, tail=lambda: world.tail
         )
         self.latches.witness = self.inspector.latched
         self.database = FakeDatabase(self.config, dice=self.dice)
         self.ports = {
             protocol: Port(protocol, self.config, now_s=lambda: world.elapsed_s, witness=self.inspector.see)
-            for protocol in PROTOCOLS
+            for protocol in self.protocols
         }
         self.controllers = Controllers(
             self.config.site_id,
@@ -173,6 +176,7 @@ class SimSite:
             ),
             Role.OPCUA: self._endpoint,
             Role.MODBUS: self._endpoint,
+            Role.SPARKPLUG: self._endpoint,
             Role.WATCHDOG: lambda ports, start, _: WatchdogActor(ports, start),
             Role.ALARM: lambda ports, start, _: AlarmActor(ports, start),
             Role.STORAGE: lambda ports, start, _: StorageActor(
@@ -199,7 +203,8 @@ class SimSite:
     def _endpoint(self, ports: Ports, start: WorkerStart, runtime: Runtime) -> Actor:
         assert isinstance(runtime, SimRuntimeView)
         server = WireServer(self.ports[start.role.value], runtime._process)
-        return PublisherActor(ports, start, server, self.latches, self.epochs, site_points)
+        points = sparkplug_points if start.role is Role.SPARKPLUG else site_points
+        return PublisherActor(ports, start, server, self.latches, self.epochs, points)
 
     def _pump(self, ports: Ports, start: WorkerStart) -> Actor:
         inspector = self.inspector
@@ -239,7 +244,7 @@ class SimSite:
 
     async def start(self) -> None:
         """Start the root, and with it everything."""
-        start = WorkerStart(role=Role.SUPERVISOR, address=ROOT, settings=SETTINGS)
+        start = WorkerStart(role=Role.SUPERVISOR, address=ROOT, settings=self.settings)
         await self.world.start(StartOrder(start=start, immortal=True, mailbox_bound=4096), deadline_s=10.0)
 
     async def look(self) -> None:
@@ -276,7 +281,7 @@ class SimSite:
         site_id = self.config.site_id
         here = site_address(site_id)
         found = [ROOT, Address("/storage"), Address("/platform/discovery"), Address("/platform/alarm"), here]
-        found += [Address(f"{here}/endpoints/{protocol}") for protocol in PROTOCOLS]
+        found += [Address(f"{here}/endpoints/{protocol}") for protocol in self.protocols]
         found.append(Address(f"{here}/watchdog"))
         for station in self.config.stations:
             found += [
