@@ -70,6 +70,12 @@ MEANINGS: Final = {
     "control.latch_poll_s": "How often gates look into the latch folder; at most 0.5 s",
     "control.publish_refresh_s": "How often a gate recomputes what it shows; at most 1 s",
     "control.gate_bind_after_s": "A gate without a setpoint takes its port after this; at most 3 s",
+    "audit.checkpoint_records": "A checkpoint is signed after so many records, at least 1",
+    "audit.checkpoint_s": "... or after so long, when there are new ones",
+    "audit.checkpoint_dir": "Folder (absolute, on another machine) where checkpoints and public keys are kept as well;"
+    " it must exist; empty: nowhere",
+    "audit.retention_days": "`calejo audit archive` takes records older than this; 0: only when told `--days`",
+    "audit.disk_free_mib_min": "Less free space than this under the data directory raises an alarm; 0: never",
     "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",
     "log.rotation_mib": "A log file is closed at this size",
     "log.retention_files": "So many closed log files are kept",

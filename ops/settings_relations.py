@@ -14,6 +14,7 @@ from actors.vocabulary.settings import (
     LIVENESS_PERIOD_S,
     READBACK_BUDGET_S,
     START_BUDGET_S,
+    AuditSettings,
     ControlSettings,
     Settings,
 )
@@ -63,6 +64,7 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     _network(settings, check)
     _control(settings.control, check)
     _database(settings, check)
+    _audit(settings.audit, check)
     log = settings.log
     check.require(log.level in LOG_LEVELS, "log.level", log.level, f"expected one of {', '.join(LOG_LEVELS)}")
     check.require(log.rotation_mib >= 1, "log.rotation_mib", log.rotation_mib, "expected at least 1 MiB")
@@ -199,6 +201,22 @@ def _database(settings: Settings, check: _Checker) -> None:
             _MASK,
             "expected the same kind of database as database.url",
         )
+
+
+def _audit(audit: AuditSettings, check: _Checker) -> None:
+    for name, least in (("checkpoint_records", 1), ("retention_days", 0), ("disk_free_mib_min", 0)):
+        value = getattr(audit, name)
+        check.require(value >= least, f"audit.{name}", value, f"expected at least {least}")
+    check.require(
+        math.isfinite(audit.checkpoint_s) and 0.0 < audit.checkpoint_s <= _SECONDS_MAX,
+        "audit.checkpoint_s",
+        audit.checkpoint_s,
+        f"expected a finite number above 0, at most {_SECONDS_MAX:.0f}",
+    )
+    folder = audit.checkpoint_dir
+    check.require(
+        not folder or folder.startswith("/"), "audit.checkpoint_dir", folder, "expected an absolute path"
+    )
 
 
 def _driver(key: str, url: str, check: _Checker) -> str:

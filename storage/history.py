@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.vocabulary import Scope, Severity
 from actors.vocabulary.records import AlarmRecord, DecisionRecord, StopEventRecord
-from storage import audit
+from storage.audit import Verdict
+from storage.audit_reader import AuditBook
 from storage.engine import Database
 from storage.models import alarms, decisions, emergency_stop_events
 from storage.models.base import moment
@@ -102,14 +103,14 @@ class History:
         del row["decision_id"]
         return DecisionRecord(**row)
 
-    async def verify_audit(self) -> audit.Verdict:
-        """Walk the audit chain in one picture of the database (AUD-1).
+    async def verify_audit(self) -> Verdict:
+        """Walk the audit chain from its beginning (AUD-1).
 
         Raises:
             DeviceError: the database is away or slow.
 
         """
-        return await self._database.run(audit.verify)
+        return (await AuditBook(self._database).verify()).chain
 
 
 def _stop(row: dict[str, Any]) -> StopEventRecord:

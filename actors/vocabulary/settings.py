@@ -74,6 +74,16 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     spool_bytes_max: int = 268_435_456
 
 
+class AuditSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the audit trail is signed, where the signatures are kept as well, how long records stay (AUD-1, AUD-3)."""
+
+    checkpoint_records: int = 1000
+    checkpoint_s: float = 3600.0
+    checkpoint_dir: str = ""
+    retention_days: int = 0
+    disk_free_mib_min: int = 512
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where and how much is logged."""
 
@@ -96,6 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api: ApiSettings = ApiSettings()
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
+    audit: AuditSettings = AuditSettings()
     log: LogSettings = LogSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     sites: dict[str, SiteSettings] = msgspec.field(default_factory=dict)

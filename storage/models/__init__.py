@@ -13,6 +13,7 @@ from storage.models.configuration import (
 from storage.models.history import (
     alarms,
     audit_log,
+    audit_segments,
     decisions,
     emergency_stop_events,
     failsafe_events,
@@ -25,6 +26,7 @@ from storage.models.limits import pump_limit_proposals, pump_safety_limits_histo
 __all__ = [
     "alarms",
     "audit_log",
+    "audit_segments",
     "decisions",
     "emergency_stop_events",
     "failsafe_events",

@@ -487,7 +487,8 @@ class RepositoryContract:
             "DELETE FROM audit_log WHERE sequence = 3",
             (
                 "INSERT INTO audit_log SELECT 9, at, event_type, actor, source_address, object_id, outcome, severity,"
-                " before, after, correlation_id, 'new', previous_hash, 'new' FROM audit_log WHERE sequence = 3"
+                " before, after, correlation_id, 'new', previous_hash, 'new', clauses, format FROM audit_log"
+                " WHERE sequence = 3"
             ),
         ],
     )
