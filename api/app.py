@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from actors.runtime import Log
 from actors.vocabulary import CallerError, DeviceError, InvalidValueError, RefusedError, UnknownSubjectError
+from api.audit_routes import AUDIT_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
 from api.health import HEALTH_HANDLERS
 from api.limit_routes import LIMIT_HANDLERS
@@ -23,7 +24,14 @@ from api.service import Service
 if TYPE_CHECKING:
     from litestar.types import ExceptionHandlersMap
 
-_DEADLINES_S: Final = {"/api/v1/discovery": 25.0, "/api/v1/emergency-stops": 4.0}
+_DEADLINES_S: Final = {
+    "/api/v1/discovery": 25.0,
+    "/api/v1/emergency-stops": 4.0,
+    # The database is asked more than once, and thousands of hashes are made.
+    "/api/v1/audit": 20.0,
+    "/api/v1/audit/verify": 30.0,
+    "/api/v1/audit/export/records": 20.0,
+}
 _SHOWN_MAX: Final = 60
 
 AnyRequest = Request[Any, Any, Any]
@@ -32,7 +40,7 @@ AnyRequest = Request[Any, Any, Any]
 def rest_application(service: Service, *, version: str, log: Log) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=[*HANDLERS, *LIMIT_HANDLERS])],
+        route_handlers=[Router(path="/api/v1", route_handlers=[*HANDLERS, *LIMIT_HANDLERS, *AUDIT_HANDLERS])],
         openapi_config=OpenAPIConfig(
             title="Calejo",
             version=version,

@@ -9,9 +9,11 @@ import msgspec
 
 from actors.messages import SetMode
 from actors.runtime import Clock
+from actors.stores import AuditReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.limits import Limits
+from api.noting import Noting
 from api.sources import Sources
 from api.stops import Stops
 
@@ -30,12 +32,15 @@ class Service:
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
+        audit: AuditReader | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.sources = sources
         self.stops = stops
         self.limits = limits
         self.clock = clock
+        self.audit = audit
+        self.noting = Noting(record, clock)
         self._record = record
         self._done: dict[str, None] = {}
 

@@ -111,6 +111,8 @@ def _storage(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.writer(ports, start),
         adapters.history(ports, start),
         adapters.latches(ports, start),
+        notary=adapters.notary(ports, start),
+        room=adapters.room(start),
     )
 
 
@@ -127,7 +129,13 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
     from api.actor import ApiActor
     from supervisors import adapters
 
-    return ApiActor(ports, start, adapters.latches(ports, start), limits=adapters.limits(ports, start))
+    return ApiActor(
+        ports,
+        start,
+        adapters.latches(ports, start),
+        limits=adapters.limits(ports, start),
+        audit=adapters.audit_reader(ports, start),
+    )
 
 
 FACTORIES: Final[Mapping[Role, Callable[[Ports, WorkerStart, Runtime], Actor]]] = {

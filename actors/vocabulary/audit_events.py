@@ -147,29 +147,52 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
         "All that is known of an incident was exported", Category.INTEGRITY, _MEDIUM, _TRAIL
     ),
     # ---- access: written by users, sessions and certificates
-    "LOGIN_SUCCEEDED": EventType("A person or service logged in", Category.ACCESS, _LOW, _LOGIN, _USERS),
-    "LOGIN_FAILED": EventType("A log-in failed", Category.ACCESS, _MEDIUM, _LOGIN, _USERS),
-    "LOGIN_LOCKED": EventType("An account was locked for a time", Category.ACCESS, _HIGH, _LOCKED, _USERS),
-    "LOGOUT": EventType("A session was ended by its owner", Category.ACCESS, _LOW, _SESSION, _USERS),
-    "SESSION_ENDED": EventType(
-        "A session was ended by time or by an administrator", Category.ACCESS, _LOW, _SESSION, _USERS
+    "LOGIN": EventType(
+        "A person or service logged in, or failed to", Category.ACCESS, _MEDIUM, _LOGIN, _USERS
     ),
-    "TOKEN_REFUSED": EventType(
-        "A token was refused (forged, expired, revoked, replayed)",
+    "ACCOUNT_LOCKED": EventType(
+        "An account was locked for a time after failed log-ins", Category.ACCESS, _HIGH, _LOCKED, _USERS
+    ),
+    "ACCESS_REFUSED": EventType(
+        "A token or session was refused (forged, expired, revoked, replayed)",
         Category.ACCESS,
         _MEDIUM,
         _LOGIN,
         _USERS,
     ),
-    "PERMISSION_REFUSED": EventType("A role did not suffice", Category.ACCESS, _MEDIUM, _REFUSED, _USERS),
-    "USER_CREATED": EventType("An account was made", Category.ACCESS, _HIGH, _ACCOUNT, _USERS),
-    "USER_CHANGED": EventType("An account's role changed", Category.ACCESS, _HIGH, _ACCOUNT, _USERS),
-    "USER_DISABLED": EventType("An account was disabled", Category.ACCESS, _HIGH, _ACCOUNT, _USERS),
-    "PASSWORD_CHANGED": EventType("A password was changed", Category.ACCESS, _MEDIUM, _SECRET, _USERS),
-    "SECOND_FACTOR_CHANGED": EventType(
-        "A second factor was set or removed", Category.ACCESS, _MEDIUM, _FACTOR, _USERS
+    "ACCESS_DENIED": EventType("A role did not suffice", Category.ACCESS, _MEDIUM, _REFUSED, _USERS),
+    "TOKEN_REFRESH": EventType(
+        "An access token was renewed, or the renewal refused", Category.ACCESS, _LOW, _SESSION, _USERS
     ),
-    "SERVICE_KEY_CREATED": EventType(
+    "SESSION_ENDED": EventType(
+        "A session was ended by its owner or by time", Category.ACCESS, _LOW, _SESSION, _USERS
+    ),
+    "USER_SESSIONS_ENDED": EventType(
+        "An administrator ended somebody's sessions", Category.ACCESS, _MEDIUM, _SESSION, _USERS
+    ),
+    "STOP_BY_EXPIRED_SESSION": EventType(
+        "An emergency stop was set with an expired session (EST-4)",
+        Category.EMERGENCY,
+        _HIGH,
+        _STOPPED,
+        _USERS,
+    ),
+    "USER_ADDED": EventType("An account was made", Category.ACCESS, _HIGH, _ACCOUNT, _USERS),
+    "USER_ROLE_SET": EventType("An account's role changed", Category.ACCESS, _HIGH, _ACCOUNT, _USERS),
+    "USER_DISABLED": EventType("An account was disabled", Category.ACCESS, _HIGH, _ACCOUNT, _USERS),
+    "USER_ENABLED": EventType("An account was enabled again", Category.ACCESS, _HIGH, _ACCOUNT, _USERS),
+    "USER_PASSWORD_RESET": EventType(
+        "An administrator reset somebody's password", Category.ACCESS, _HIGH, _SECRET, _USERS
+    ),
+    "PASSWORD_CHANGED": EventType("A password was changed", Category.ACCESS, _MEDIUM, _SECRET, _USERS),
+    "SECOND_FACTOR_BEGUN": EventType(
+        "Setting up a second factor was begun", Category.ACCESS, _LOW, _FACTOR, _USERS
+    ),
+    "SECOND_FACTOR_SET": EventType("A second factor was set", Category.ACCESS, _MEDIUM, _FACTOR, _USERS),
+    "SECOND_FACTOR_REMOVED": EventType(
+        "A second factor was removed", Category.ACCESS, _HIGH, _FACTOR, _USERS
+    ),
+    "SERVICE_KEY_ADDED": EventType(
         "A service account's key was made", Category.ACCESS, _HIGH, _SECRET, _USERS
     ),
     "SERVICE_KEY_REVOKED": EventType(
@@ -178,17 +201,14 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CERTIFICATE_REJECTED": EventType(
         "A client's certificate was refused", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
-    "CERTIFICATE_TRUSTED": EventType(
-        "A certificate was put on the list of the trusted", Category.ACCESS, _HIGH, _CERTIFICATE, _USERS
-    ),
     "CERTIFICATE_ROTATED": EventType(
         "Calejo took up a new certificate", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
     "RATE_LIMITED": EventType("A client asked too often", Category.ACCESS, _MEDIUM, _FLOOD, _USERS),
 }
 
-FAILED_LOGINS: Final = ("LOGIN_FAILED", "LOGIN_LOCKED", "TOKEN_REFUSED")
-"""What the report of failed log-ins lists."""
+FAILED_LOGINS: Final = ("LOGIN", "ACCOUNT_LOCKED", "ACCESS_REFUSED", "TOKEN_REFRESH")
+"""What the report of failed log-ins lists, as far as its outcome is not success."""
 
 _COUNT_MIN: Final = 35
 assert len(EVENT_TYPES) >= _COUNT_MIN, "AUD-2"

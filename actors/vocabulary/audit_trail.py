@@ -95,3 +95,21 @@ class AuditPage(msgspec.Struct, frozen=True, kw_only=True):
 
     records: tuple[Mapping[str, Any], ...]
     next_before: int | None
+
+
+class AuditWindow(msgspec.Struct, frozen=True, kw_only=True):
+    """What verifying a window of the trail found: records `first` to `count` hold, but for what is said.
+
+    `next_after` None: the trail ends here, and has been held against every checkpoint of this machine behind `first`.
+    """
+
+    holds: bool
+    first: int
+    count: int
+    head: str
+    total: int
+    broken_at: int | None
+    reason: str
+    complaints: tuple[str, ...]
+    checkpoints_met: int
+    next_after: int | None

@@ -73,6 +73,27 @@ def add_audit(
     archive.add_argument("--by", default=user, help="who archives (default: the user's name)")
 
 
+def add_incident(
+    commands: Commands, common: argparse.ArgumentParser, data: argparse.ArgumentParser, *, user: str
+) -> None:
+    """Add what exports an incident."""
+    verbs = commands.add_parser("incident", help="all that is known of an incident").add_subparsers(
+        required=True
+    )
+    export = verbs.add_parser(
+        "export", parents=[common, data], help="everything of a time range, in a folder"
+    )
+    export.set_defaults(command="ops.cli.incident:export")
+    export.add_argument("to", type=Path, metavar="FOLDER")
+    export.add_argument(
+        "--since", required=True, metavar="TIME", help="ISO 8601, UTC unless it says otherwise"
+    )
+    export.add_argument("--until", default=None, metavar="TIME", help="default: now")
+    export.add_argument("--aware", default=None, metavar="TIME", help="when it was noticed (default: now)")
+    export.add_argument("--note", default="")
+    export.add_argument("--by", default=user, help="who exports (default: the user's name)")
+
+
 def _add_times(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--since", default=None, metavar="TIME", help="ISO 8601, UTC unless it says otherwise"

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
-from ops.cli.audit_parser import add_audit
+from ops.cli.audit_parser import add_audit, add_incident
 from ops.cli.exits import FAILED, ExitError
 from ops.cli.kit_parser import add_kit
 
@@ -90,6 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_limits(commands, common, data)
     _add_views(commands, common, data)
     add_audit(commands, common, data, user=_user())
+    add_incident(commands, common, data, user=_user())
     add_kit(commands, common, duration_s)
     _add_config(commands, common, data)
     _add_node(commands, common, data)
