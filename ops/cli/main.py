@@ -131,6 +131,12 @@ def _add_run(
         metavar="N",
         help="only this: so many pumps at 1 Hz for --seconds (to 500)",
     )
+    bench.add_argument(
+        "--audit", type=int, default=0, metavar="N", help="only this: N records through the audit trail"
+    )
+    bench.add_argument(
+        "--database", default="", metavar="URL", help="with --audit: an empty PostgreSQL database as well"
+    )
     bench.add_argument("--cold", action="store_true", help="with --pumps: processes started cold, not forked")
     bench.add_argument(
         "--kills",

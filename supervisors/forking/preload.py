@@ -41,6 +41,8 @@ OURS: Final = (
     "protocols.points",
     "protocols.opcua.server",
     "protocols.modbus.server",
+    "storage.audit_desk",
+    "storage.checkpoints",
     "storage.engine",
     "storage.epochs",
     "storage.history",
