@@ -293,10 +293,10 @@ def _events() -> Iterator[str]:
 def _compliance() -> Iterator[str]:
     yield "# Mapping to standards"
     yield ""
-    yield "Made from the code by `python -m ops.audit_document`; a test holds the two together and checks that every"
-    yield "file named here exists. It is a mapping for orientation, no claim of conformity and no certification: whether"
-    yield "a clause is met is judged by an assessor, in a plant, with the organisation around it. Clauses that are not"
-    yield "listed were not mapped."
+    yield "Made from the code by `python -m ops.audit_document`; a test holds the two together and checks that"
+    yield "every file named here exists. It is a mapping for orientation, no claim of conformity and no"
+    yield "certification: whether a clause is met is judged by an assessor, in a plant, with the organisation"
+    yield "around it. Clauses that are not listed were not mapped."
     for title, prefix in _STANDARDS:
         yield ""
         yield f"## {title}"
