@@ -32,7 +32,7 @@ from actors.publisher.binding import Hearing
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
 from actors.publisher.latency import LatencyBook, noted, summary
-from actors.publisher.refusals import Refusals, refused
+from actors.publisher.refusals import CLIENT_REFUSED, Refusals, client_refused, refused
 from actors.publisher.stop_desk import StopDesk
 from actors.publisher.stop_traffic import StopTraffic
 from actors.runtime import Ports
@@ -89,6 +89,7 @@ class PublisherActor:
         self._points: dict[str, Point] = {}
         self._serving = False
         self._refusals = Refusals()
+        self._refused_clients = Refusals()
         self._latencies = LatencyBook()
         self._image_stale_at_ns = 0
         self._hearing = Hearing(ports.clock.now())
@@ -318,6 +319,19 @@ class PublisherActor:
 
     def _client_news(self, event: str, peer: str, detail: str) -> None:
         self._ports.log.info("client", protocol=self._protocol, what=event, peer=peer, detail=detail)
+        if event != CLIENT_REFUSED:
+            return
+        now = self._ports.clock.now()
+        self._refused_clients, record = client_refused(
+            self._refused_clients,
+            peer=peer,
+            protocol=self._protocol,
+            why=detail,
+            record_id=self._next_id(now),
+            now=now,
+        )
+        if record is not None:
+            self._outbox.put(record)
 
     # ----------------------------------------------------------------- reports
 

@@ -93,6 +93,12 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "WRITE_REFUSED": EventType(
         "A client's write on the wire was refused", Category.ACCESS, _MEDIUM, _REFUSED
     ),
+    "CLIENT_REFUSED": EventType(
+        "An endpoint refused a client (policy, certificate, limits of the protocol)",
+        Category.ACCESS,
+        _MEDIUM,
+        _REFUSED,
+    ),
     # ---- limits
     "LIMITS_PROPOSED": EventType("A change of limits was proposed", Category.LIMITS, _MEDIUM, _LIMIT),
     "LIMITS_APPROVED": EventType("A second person approved limits", Category.LIMITS, _HIGH, _LIMIT),
