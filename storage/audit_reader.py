@@ -242,7 +242,7 @@ class AuditBook:
             (columns.correlation_id, query.correlation_id),
         ):
             if wanted:
-                found.append(func.lower(column) == wanted.lower())
+                found.append(func.lower(column) == func.lower(wanted))
         # An address stands there with its port, an outcome with its reason.
         for column, wanted in (
             (columns.source_address, query.source_address),

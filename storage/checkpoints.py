@@ -6,8 +6,11 @@ over records that were changed in between.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -38,6 +41,7 @@ from storage.audit_reader import AuditBook
 
 CHECKPOINT_FORMAT: Final = "calejo-audit-checkpoint/1"
 CHECKPOINTS_FILE: Final = "checkpoints.jsonl"
+COPY_DEADLINE_S: Final = 5.0
 
 
 def digest(checkpoint: Checkpoint) -> str:
@@ -109,6 +113,7 @@ class Notary:
         self._every_records = every_records
         self._every_s = every_s
         self._elsewhere = elsewhere
+        self._copying: asyncio.Future[str] | None = None
 
     async def look(self, *, now: datetime, why: Why | None = None) -> Look:
         """Hold the trail against the last checkpoint, and sign a new one if it is time (or `why` says so).
@@ -126,7 +131,9 @@ class Notary:
         look = Look(key_made=key.key_id if made else "")
         last = known[-1] if known else None
         if wrong or (wrong := await self._contradiction(last, count)):
-            return msgspec.structs.replace(look, broken=wrong, not_kept_elsewhere=self._copied(signed, keys))
+            return msgspec.structs.replace(
+                look, broken=wrong, not_kept_elsewhere=await self._copied(signed, keys)
+            )
         reason = why or self._due(last, count, now)
         if reason is not None:
             verdict = await self._book.verify(after=0 if last is None else last.count, until=count)
@@ -150,7 +157,7 @@ class Notary:
             self._append(entry, last, key)
             signed = (*signed, entry)
             look = msgspec.structs.replace(look, signed=checkpoint)
-        return msgspec.structs.replace(look, not_kept_elsewhere=self._copied(signed, keys))
+        return msgspec.structs.replace(look, not_kept_elsewhere=await self._copied(signed, keys))
 
     async def rotate(self, *, now: datetime) -> tuple[PublicKey, PublicKey, Look]:
         """Sign with the old key once more, replace it by a new one that it signs, and sign with that.
@@ -200,28 +207,54 @@ class Notary:
         # A clock that was set back would otherwise silence the notary for as long.
         return Why.TIME if abs((now - signed_at).total_seconds()) >= self._every_s else None
 
-    def _copied(self, signed: Sequence[SignedCheckpoint], keys: Sequence[SignedKey]) -> str:
-        """Bring the copy elsewhere up to date; return why it is not."""
-        if self._elsewhere is None:
+    async def _copied(self, signed: Sequence[SignedCheckpoint], keys: Sequence[SignedKey]) -> str:
+        """Bring the copy elsewhere up to date; return why it is not.
+
+        A share that hangs must hang nobody: one thread at a time waits for it, and ends with the process.
+        """
+        elsewhere = self._elsewhere
+        if elsewhere is None:
             return ""
-        try:
-            if not self._elsewhere.is_dir():
-                # Not made by us: an empty mount point must not look like the share that is kept elsewhere.
-                return f"{self._elsewhere}: there is no such folder"
-            for name, ours, kind in (
-                (KEYS_FILE, keys, SignedKey),
-                (CHECKPOINTS_FILE, signed, SignedCheckpoint),
-            ):
-                theirs = read_lines(self._elsewhere / name, kind)
-                if list(ours[: len(theirs)]) != theirs:
-                    return (
-                        f"{self._elsewhere / name}: holds what this machine does not know; was it restored?"
-                    )
-                for entry in ours[len(theirs) :]:
-                    append_line(self._elsewhere / name, entry)
-        except DeviceError as error:
-            return str(error)
-        return ""
+        if self._copying is None:
+            loop = asyncio.get_running_loop()
+            future: asyncio.Future[str] = loop.create_future()
+
+            def settle(why: str) -> None:
+                if not future.done():
+                    future.set_result(why)
+
+            def work() -> None:
+                why = copied(elsewhere, signed, keys)
+                with suppress(RuntimeError):  # the loop has ended meanwhile: nobody waits any more
+                    loop.call_soon_threadsafe(settle, why)
+
+            self._copying = future
+            threading.Thread(target=work, name="checkpoints-elsewhere", daemon=True).start()
+        done, _ = await asyncio.wait({self._copying}, timeout=COPY_DEADLINE_S)
+        if not done:
+            return f"{elsewhere}: does not answer"
+        why, self._copying = self._copying.result(), None
+        return why
+
+
+def copied(elsewhere: Path, signed: Sequence[SignedCheckpoint], keys: Sequence[SignedKey]) -> str:
+    """Append to the copy elsewhere what it lacks; return why that is not possible."""
+    try:
+        if not elsewhere.is_dir():
+            # Not made by us: an empty mount point must not look like the share that is kept elsewhere.
+            return f"{elsewhere}: there is no such folder"
+        for name, ours, kind in (
+            (KEYS_FILE, keys, SignedKey),
+            (CHECKPOINTS_FILE, signed, SignedCheckpoint),
+        ):
+            theirs = read_lines(elsewhere / name, kind)
+            if list(ours[: len(theirs)]) != theirs:
+                return f"{elsewhere / name}: holds what this machine does not know; was it restored?"
+            for entry in ours[len(theirs) :]:
+                append_line(elsewhere / name, entry)
+    except (DeviceError, OSError) as error:
+        return str(error)
+    return ""
 
 
 def _told(broken_at: int | None, reason: str) -> str:

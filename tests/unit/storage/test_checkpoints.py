@@ -2,10 +2,11 @@
 
 import asyncio
 import stat
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -14,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from actors.vocabulary import DeviceError, UnavailableError
 from actors.vocabulary.audit_trail import SignedCheckpoint, SignedKey, Why
 from actors.vocabulary.records import AuditRecord
+from storage import checkpoints
 from storage.audit_keys import KEYS_FILE, KeyFolder, append_line, chained, read_lines, signed_text
 from storage.audit_reader import AuditBook
 from storage.checkpoints import CHECKPOINTS_FILE, Notary, judged, read_checkpoints
@@ -228,6 +230,39 @@ def test_elsewhere_gets_what_it_missed_and_notices_a_machine_rolled_back(
         assert read_lines(elsewhere / KEYS_FILE, SignedKey) == [*KeyFolder(folder).keys()]
         (folder / CHECKPOINTS_FILE).write_bytes(kept)
         assert "was it restored" in (await notary.look(now=NOON)).not_kept_elsewhere
+
+    with_notary(place, folder, story, elsewhere=elsewhere)
+
+
+def test_a_share_that_hangs_hangs_nobody(
+    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AUD-1, AUD-4: signing goes on, one thread waits, and what was missed is copied when the share answers."""
+    folder, elsewhere = tmp_path / "audit", tmp_path / "share"
+    elsewhere.mkdir()
+    answers, waiting = threading.Event(), []
+    real = checkpoints.copied
+
+    def slow(*arguments: Any) -> str:
+        waiting.append(1)
+        assert answers.wait(60)
+        return real(*arguments)
+
+    monkeypatch.setattr(checkpoints, "copied", slow)
+    monkeypatch.setattr(checkpoints, "COPY_DEADLINE_S", 0.05)
+
+    async def story(notary: Notary) -> None:
+        for number in range(3):
+            await asyncio.to_thread(place.write, audit_record(number))
+            look = await notary.look(now=NOON, why=Why.ASKED)
+            assert look.signed is not None
+            assert look.not_kept_elsewhere.endswith("does not answer")
+        assert len(waiting) == 1
+        answers.set()
+        monkeypatch.setattr(checkpoints, "COPY_DEADLINE_S", 30.0)
+        await notary.look(now=NOON)
+        assert (await notary.look(now=NOON)).not_kept_elsewhere == ""
+        assert read_checkpoints(elsewhere) == read_checkpoints(folder)
 
     with_notary(place, folder, story, elsewhere=elsewhere)
 
