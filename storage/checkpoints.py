@@ -42,6 +42,9 @@ from storage.audit_reader import AuditBook
 CHECKPOINT_FORMAT: Final = "calejo-audit-checkpoint/1"
 CHECKPOINTS_FILE: Final = "checkpoints.jsonl"
 COPY_DEADLINE_S: Final = 5.0
+CONTRADICTED: Final = (
+    "holds what this machine does not know; was the data directory restored, or its key replaced?"
+)
 
 
 def digest(checkpoint: Checkpoint) -> str:
@@ -157,7 +160,7 @@ class Notary:
             self._append(entry, last, key)
             signed = (*signed, entry)
             look = msgspec.structs.replace(look, signed=checkpoint)
-        return msgspec.structs.replace(look, not_kept_elsewhere=await self._copied(signed, keys))
+        return await self._kept(look, signed, keys)
 
     async def rotate(self, *, now: datetime) -> tuple[PublicKey, PublicKey, Look]:
         """Sign with the old key once more, replace it by a new one that it signs, and sign with that.
@@ -207,6 +210,13 @@ class Notary:
         # A clock that was set back would otherwise silence the notary for as long.
         return Why.TIME if abs((now - signed_at).total_seconds()) >= self._every_s else None
 
+    async def _kept(self, look: Look, signed: Sequence[SignedCheckpoint], keys: Sequence[SignedKey]) -> Look:
+        """Add how the copy elsewhere is; what contradicts it was not made by going on from it."""
+        why = await self._copied(signed, keys)
+        if CONTRADICTED in why and not look.broken:
+            look = msgspec.structs.replace(look, broken=why)
+        return msgspec.structs.replace(look, not_kept_elsewhere=why)
+
     async def _copied(self, signed: Sequence[SignedCheckpoint], keys: Sequence[SignedKey]) -> str:
         """Bring the copy elsewhere up to date; return why it is not.
 
@@ -249,7 +259,7 @@ def copied(elsewhere: Path, signed: Sequence[SignedCheckpoint], keys: Sequence[S
         ):
             theirs = read_lines(elsewhere / name, kind)
             if list(ours[: len(theirs)]) != theirs:
-                return f"{elsewhere / name}: holds what this machine does not know; was it restored?"
+                return f"{elsewhere / name}: {CONTRADICTED}"
             for entry in ours[len(theirs) :]:
                 append_line(elsewhere / name, entry)
     except (DeviceError, OSError) as error:

@@ -1,6 +1,7 @@
 """Keys and checkpoints: what is signed, in which order, and what is noticed when somebody changes either."""
 
 import asyncio
+import shutil
 import stat
 import threading
 from collections.abc import Awaitable, Callable
@@ -13,12 +14,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from actors.vocabulary import DeviceError, UnavailableError
-from actors.vocabulary.audit_trail import SignedCheckpoint, SignedKey, Why
+from actors.vocabulary.audit_trail import Look, SignedCheckpoint, SignedKey, Why
 from actors.vocabulary.records import AuditRecord
 from storage import checkpoints
 from storage.audit_keys import KEYS_FILE, KeyFolder, append_line, chained, read_lines, signed_text
 from storage.audit_reader import AuditBook
-from storage.checkpoints import CHECKPOINTS_FILE, Notary, judged, read_checkpoints
+from storage.checkpoints import CHECKPOINTS_FILE, CONTRADICTED, Notary, judged, read_checkpoints
 from storage.engine import Access, Database
 from tests.unit.storage.contract import NOON, Place, audit_record
 from tests.unit.storage.test_sqlite import SqlitePlace
@@ -229,9 +230,25 @@ def test_elsewhere_gets_what_it_missed_and_notices_a_machine_rolled_back(
         assert read_checkpoints(elsewhere) == read_checkpoints(folder)
         assert read_lines(elsewhere / KEYS_FILE, SignedKey) == [*KeyFolder(folder).keys()]
         (folder / CHECKPOINTS_FILE).write_bytes(kept)
-        assert "was it restored" in (await notary.look(now=NOON)).not_kept_elsewhere
+        rolled_back = await notary.look(now=NOON)
+        assert CONTRADICTED in rolled_back.not_kept_elsewhere
+        assert CONTRADICTED in rolled_back.broken, "an alarm of its own: somebody went back in time"
 
     with_notary(place, folder, story, elsewhere=elsewhere)
+
+
+def test_a_key_made_anew_is_noticed_by_what_is_kept_elsewhere(tmp_path: Path, place: Place) -> None:
+    """AUD-1: whoever removes keys and checkpoints gets a new beginning, and an alarm with it."""
+    folder, elsewhere = tmp_path / "audit", tmp_path / "share"
+    elsewhere.mkdir()
+    place.write(audit_record(1))
+
+    async def look(notary: Notary) -> Look:
+        return await notary.look(now=NOON)
+
+    assert with_notary(place, folder, look, elsewhere=elsewhere).broken == ""
+    shutil.rmtree(folder)
+    assert CONTRADICTED in with_notary(place, folder, look, elsewhere=elsewhere).broken
 
 
 def test_a_share_that_hangs_hangs_nobody(
