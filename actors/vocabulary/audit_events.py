@@ -207,7 +207,7 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CERTIFICATE_REJECTED": EventType(
         "A client's certificate was refused", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
-    "CERTIFICATE_ROTATED": EventType(
+    "CERTIFICATE_REPLACED": EventType(
         "Calejo took up a new certificate", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
     "RATE_LIMITED": EventType("A client asked too often", Category.ACCESS, _MEDIUM, _FLOOD, _USERS),
