@@ -40,13 +40,7 @@ CONTROLS: Final = (
     Control("CR 1.5", "Authenticator management", _USERS),
     Control("CR 1.7", "Strength of passwords", _USERS),
     Control("CR 1.8", "Public key infrastructure certificates", _USERS),
-    Control(
-        "CR 1.9",
-        "Strength of public-key authentication",
-        "Checkpoints are signed with Ed25519; each key is signed by the one before",
-        ("storage/audit_keys.py", "storage/checkpoints.py"),
-        ("tests/unit/storage/test_checkpoints.py",),
-    ),
+    Control("CR 1.9", "Strength of public-key authentication", _USERS),
     Control("CR 1.11", "Unsuccessful login attempts", _USERS),
     Control(
         "CR 2.1",
@@ -112,6 +106,13 @@ CONTROLS: Final = (
         "Append-only by triggers and rights, hash chain, signed checkpoints kept elsewhere",
         ("storage/audit.py", "storage/checkpoints.py", "storage/migrations/versions/0009_audit_trail.py"),
         (*_ATTACKS, "tests/unit/storage/test_checkpoints.py"),
+    ),
+    Control(
+        "CR 4.3",
+        "Use of cryptography",
+        "SHA-256 and Ed25519 for the trail; each key is signed by the one before",
+        ("storage/audit_keys.py", "storage/checkpoints.py"),
+        ("tests/unit/storage/test_checkpoints.py",),
     ),
     Control(
         "CR 6.1",

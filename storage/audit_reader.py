@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, Text, and_, func, literal_column, or_, select, type_coerce
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.vocabulary.audit_trail import GENESIS, SEARCH_MAX, AuditPage, AuditQuery, Checkpoint
 from storage.audit import Chain, Verdict
@@ -123,11 +124,14 @@ class AuditBook:
         archived = select(audit_segments.c.last_hash.label("hash")).where(
             audit_segments.c.last_sequence == sequence
         )
-        for statement in (here, archived):
-            rows = await self._database.run(lambda connection, what=statement: rows_of(connection, what))  # type: ignore[misc]
-            if rows:
-                return str(rows[0]["hash"])
-        return None
+
+        async def work(connection: AsyncConnection) -> str | None:
+            for statement in (here, archived):
+                if rows := await rows_of(connection, statement):
+                    return str(rows[0]["hash"])
+            return None
+
+        return await self._database.run(work)
 
     async def segments(self) -> tuple[Segment, ...]:
         """Return what was archived, oldest first.
@@ -267,8 +271,8 @@ class AuditBook:
         return bool(rows) and rows[0]["sequence"] > sequence
 
     async def _read(self, statement: Any) -> list[dict[str, Any]]:
-        async def work(connection: Any) -> Sequence[Any]:
-            return (await connection.execute(statement)).all()  # type: ignore[no-any-return]
+        async def work(connection: AsyncConnection) -> Sequence[Any]:
+            return (await connection.execute(statement)).all()
 
         rows = await self._database.run(work)
         found = [dict(zip(_WIRE, row, strict=True)) for row in rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Table, or_, select
@@ -72,7 +73,7 @@ async def pages(
         statement = select(part.table).where(*conditions).order_by(key).limit(min(_PAGE, ROWS_MAX - count))
         if last is not None:
             statement = statement.where(key > last)
-        rows = await database.run(lambda connection, what=statement: rows_of(connection, what))  # type: ignore[misc]
+        rows = await database.run(partial(rows_of, statement=statement))
         if not rows:
             return
         yield rows

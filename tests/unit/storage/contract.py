@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from actors.vocabulary import DeviceError, Scope, Severity, SiteConfig
-from actors.vocabulary.audit_trail import AuditQuery
+from actors.vocabulary.audit_trail import GENESIS, AuditQuery
 from actors.vocabulary.records import (
     AlarmRecord,
     AuditRecord,
@@ -31,7 +31,7 @@ from actors.vocabulary.records import (
 )
 from actors.vocabulary.settings import DatabaseSettings
 from storage import audit, schema
-from storage.audit_reader import AuditBook
+from storage.audit_reader import AuditBook, TrailVerdict
 from storage.engine import Access, Chance, Database, RowRefusedError
 from storage.history import History
 from storage.models import metadata
@@ -981,6 +981,42 @@ class RepositoryContract:
             close = "UPDATE failsafe_events SET ended_at = '2026-06-01T13:00:00+00:00' WHERE ended_at IS NULL"
             assert connection.exec_driver_sql(close).rowcount == 1
         engine.dispose()
+
+    def test_a_trail_of_before_0009_goes_on_in_one_chain(self, place: Place) -> None:
+        """AUD-1: what was written in format 1 stays as it is and verifies; what follows has format 2."""
+        engine = create_engine(parsed(place.empty_url(), "sync"), poolclass=NullPool)
+        url = engine.url.render_as_string(hide_password=False)
+        head = GENESIS
+        with engine.begin() as connection:
+            config = schema._config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0004")
+            for sequence in (1, 2, 3):
+                row = {**audit.row_of(audit_record(sequence)), "format": 1, "clauses": ""}
+                own = audit.link(head, sequence, row)
+                row |= {"sequence": sequence, "previous_hash": head, "hash": own}
+                row["at"] = row["at"].isoformat(timespec="microseconds")
+                old = {name: value for name, value in row.items() if name not in {"format", "clauses"}}
+                marks = ", ".join(f":{name}" for name in old)
+                connection.execute(text(f"INSERT INTO audit_log ({', '.join(old)}) VALUES ({marks})"), old)
+                head = own
+        engine.dispose()
+        schema.upgrade(url)
+
+        async def work() -> tuple[dict[int, str], TrailVerdict, list[int]]:
+            chance = Chance(sleep=asyncio.sleep, random=lambda: 0.5)
+            database = Database(url, Access.WRITE, settings=DatabaseSettings(pool_size=1), chance=chance)
+            try:
+                refused = await DatabaseWriter(database).write([(1, audit_record(4)), (2, audit_record(2))])
+                book = AuditBook(database)
+                formats = [row["format"] async for rows in book.pages() for row in rows]
+                return refused, await book.verify(), formats
+            finally:
+                await database.close()
+
+        refused, verdict, formats = asyncio.run(work())
+        assert (refused, formats) == ({}, [1, 1, 1, 2])
+        assert verdict.holds, verdict
 
     def test_the_schema_says_how_it_stands(self, place: Place) -> None:
         """DAT-1: current, newer and missing are told apart in one line that says what to do."""
