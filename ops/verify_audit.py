@@ -38,6 +38,7 @@ EXPORT_FORMAT = "calejo-audit-export/1"
 CHECKPOINT_FORMAT = "calejo-audit-checkpoint/1"
 KEY_FORMAT = "calejo-audit-key/1"
 LINE_MAX = 4_000_000
+KEPT = "kept"
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
 
 
@@ -293,6 +294,7 @@ class Walk:
         self._format = 1
         self._expected: dict[int, list[tuple[str, str]]] = {}
         self.met = 0
+        self.met_kept = 0
         self.not_judged = 0
 
     def expect(self, bodies: Iterable[dict[str, Any]], *, whose: str) -> None:
@@ -310,6 +312,7 @@ class Walk:
         for head, name in self._expected.pop(self.count, ()):
             if head == self.head:
                 self.met += 1
+                self.met_kept += name.startswith(KEPT)
             else:
                 yield (
                     f"record {self.count} is not the one that {name} was signed over:"
@@ -353,42 +356,28 @@ class Walk:
             )
 
 
-def judge(arguments: argparse.Namespace, closing: ExitStack) -> tuple[list[str], list[str]]:
-    """What is wrong, and what can be said."""
-    exports = [Export(path, closing) for path in arguments.export]
-    keys = Keys(verifier(arithmetic=arguments.arithmetic))
+def through(exports: Iterable[Export], walk: Walk) -> list[str]:
+    """Go through the segments in order; return what is wrong up to where it cannot go on."""
     wrong: list[str] = []
-    if arguments.keys is not None:
-        wrong += keys.take(lines_of(arguments.keys, what="key"))
-    for export in exports:
-        wrong += keys.take(export.objects("keys.jsonl"))
-    walk = Walk(exports[0])
-    if arguments.checkpoint is not None:
-        kept, why = checkpoints_of(lines_of(arguments.checkpoint, what="checkpoint"), keys, whose="kept")
-        wrong += why
-        walk.expect(kept, whose="kept")
-    own, why = checkpoints_of(exports[-1].objects("checkpoints.jsonl"), keys, whose="the export's")
-    wrong += why
-    walk.expect(own, whose="the export's")
-    wrong += walk.pass_by()
     for export in exports:
         after, head = int(export.manifest.get("after", 0)), export.manifest.get("after_hash", GENESIS)
         if (after, head) != (walk.count, walk.head):
-            wrong.append(
-                f"{export.path}: begins behind record {after}, which is not where the one before ends"
-            )
-            break
+            return [
+                *wrong,
+                f"{export.path}: begins behind record {after}, which is not where the one before ends",
+            ]
         broken = list(walk.along(export.objects("records.jsonl")))
         wrong += broken
         if any(each.startswith(f"record {walk.count + 1} (") for each in broken):
-            break
-        if walk.count != export.manifest.get("count") or walk.head != export.manifest.get("head"):
-            wrong.append(
-                f"{export.path}: its manifest says {export.manifest.get('count')} records, it ends at {walk.count}"
-            )
-            break
-    else:
-        wrong += walk.left()
+            return wrong
+        told = export.manifest.get("count")
+        if walk.count != told or walk.head != export.manifest.get("head"):
+            return [*wrong, f"{export.path}: its manifest says {told} records, it ends at {walk.count}"]
+    return [*wrong, *walk.left()]
+
+
+def notes(arguments: argparse.Namespace, walk: Walk, keys: Keys) -> list[str]:
+    """Return what holds, and what was not there to be held against."""
     said = [f"records {walk.began_behind + 1} to {walk.count} hold; the last hash is {walk.head}"]
     said.append(f"{walk.met} checkpoints are met; keys: {', '.join(keys.by_id) or 'none'}")
     if walk.began_behind:
@@ -403,7 +392,33 @@ def judge(arguments: argparse.Namespace, closing: ExitStack) -> tuple[list[str],
         )
     if arguments.keys is None:
         said.append("note: the keys of the export itself were believed")
-    return wrong, said
+    return said
+
+
+def judge(arguments: argparse.Namespace, closing: ExitStack) -> tuple[list[str], list[str]]:
+    """What is wrong, and what can be said."""
+    exports = [Export(path, closing) for path in arguments.export]
+    keys = Keys(verifier(arithmetic=arguments.arithmetic))
+    wrong: list[str] = []
+    if arguments.keys is not None:
+        wrong += keys.take(lines_of(arguments.keys, what="key"))
+    for export in exports:
+        wrong += keys.take(export.objects("keys.jsonl"))
+    walk = Walk(exports[0])
+    if arguments.checkpoint is not None:
+        kept, why = checkpoints_of(lines_of(arguments.checkpoint, what="checkpoint"), keys, whose=KEPT)
+        wrong += why
+        walk.expect(kept, whose=KEPT)
+    own, why = checkpoints_of(exports[-1].objects("checkpoints.jsonl"), keys, whose="the export's")
+    wrong += why
+    walk.expect(own, whose="the export's")
+    wrong += walk.pass_by()
+    wrong += through(exports, walk)
+    if arguments.checkpoint is not None and not walk.met_kept and not wrong:
+        wrong.append(
+            "no checkpoint kept elsewhere lies within this export: nothing binds it; export from further back"
+        )
+    return wrong, notes(arguments, walk, keys)
 
 
 def main() -> int:

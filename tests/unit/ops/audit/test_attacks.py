@@ -129,6 +129,26 @@ def test_a_chain_rebuilt_and_signed_with_a_key_of_one_s_own_is_found(
     assert "put in by somebody else" in said
 
 
+def test_an_export_that_begins_behind_every_kept_checkpoint_is_not_believed(
+    sound: tuple[Trail, Path], export: Path
+) -> None:
+    """AUD-1: a forger who leaves the beginning out leaves out what would bind him."""
+    forged = [{**record, "actor": "nobody"} for record in records_of(export)[9:]]
+    head = "f" * 64
+    for record in forged:
+        record["previous_hash"] = head
+        head = record["hash"] = digest(head, record["sequence"], record)
+    write_records(export, forged)
+    manifest = json.loads((export / "manifest.json").read_text())
+    (export / "manifest.json").write_text(json.dumps(manifest | {"after": 9, "after_hash": "f" * 64}))
+    (export / "checkpoints.jsonl").write_text("")
+    kept = export / "kept.jsonl"
+    first = (sound[0].elsewhere / "checkpoints.jsonl").read_text().splitlines()[0]
+    kept.write_text(f"{first}\n")
+    code, said = judge(export, "--checkpoint", kept, "--keys", sound[0].elsewhere / "keys.jsonl")
+    assert (code, "nothing binds it" in said) == (1, True), said
+
+
 @pytest.mark.parametrize("name", ["checkpoints.jsonl", "keys.jsonl"])
 def test_a_changed_signature_in_the_export_is_found(
     sound: tuple[Trail, Path], export: Path, name: str
