@@ -19,6 +19,7 @@ from actors.vocabulary.audit_trail import (
     SignedCheckpoint,
     SignedKey,
 )
+from actors.vocabulary.chains import DecisionChain, DecisionPage
 from actors.vocabulary.durable import Epoch, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
@@ -79,10 +80,6 @@ class LatchStore(Protocol):
         """Return a number above every stamp and release issued so far, at least the current UTC second (EST-6)."""
         ...
 
-    def release_floor(self) -> int:
-        """Return the release number in force when no clear is remembered (seeded with the UTC second, durable)."""
-        ...
-
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         """Make these durable (fsync of file and folder) and return; a known one is kept, a clear is added to it.
 
@@ -98,7 +95,11 @@ class JoinedLatchStore(LatchStore, Protocol):
     """A latch store that knows whether it was ever joined with the database, and can forget (EST-2)."""
 
     def is_new(self) -> bool:
-        """Return whether nobody has asked for `release_floor` yet: the database's stops may be missing here."""
+        """Return whether it was never marked as joined: the database's stops may be missing here."""
+        ...
+
+    def mark_joined(self) -> None:
+        """Note, durably, that this folder holds all that the database holds."""
         ...
 
     def drop(self, record_ids: Collection[str]) -> None:
@@ -230,6 +231,32 @@ class AuditReader(Protocol):
 
     async def keys(self) -> Sequence[SignedKey]:
         """Return every public key, the first one first."""
+        ...
+
+
+class DecisionReader(Protocol):
+    """Reads the past of a pump with the writer's role (SAF-4). No control actor has one."""
+
+    async def chain(self, pump_id: str, *, at: datetime) -> DecisionChain:
+        """Return what is remembered of a pump at a moment: its decision, the wires, the plant."""
+        ...
+
+    async def page(
+        self, pump_id: str, *, start: datetime, end: datetime, following: str, count_max: int
+    ) -> DecisionPage:
+        """Return decisions made in [start, end), the newest first; `following` as the page before said, or ''."""
+        ...
+
+
+class DecisionKeeper(Protocol):
+    """Forgets decisions that are older than what is kept; for the storage actor, beside its writer."""
+
+    async def due(self, *, before: datetime) -> Sequence[str]:
+        """Return the pumps with rows that nobody needs any longer to explain what held from `before` on."""
+        ...
+
+    async def forget(self, pump_id: str, *, before: datetime, count_max: int) -> int:
+        """Delete at most so many of a pump's rows and return how many; 0: nothing is left to do."""
         ...
 
 

@@ -14,11 +14,12 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import AuditReader, LatchStore, LimitsStore
+from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
 from api.app import health_application, rest_application
+from api.decisions import Decisions
 from api.limits import Limits
 from api.server import HttpServer, bind_loopback
 from api.service import Service
@@ -40,7 +41,8 @@ _LIMITS_PERIOD_S: Final = 60.0
 class ApiActor:
     """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
 
-    `limits` None: nothing of limits can be asked or changed here; `audit` None: nothing of the trail can be read.
+    `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked;
+    `audit` None: nothing of the trail be read.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class ApiActor:
         latches: LatchStore,
         memory: TopologyMemory | None = None,
         limits: LimitsStore | None = None,
+        decisions: DecisionReader | None = None,
         *,
         audit: AuditReader | None = None,
     ) -> None:
@@ -65,6 +68,7 @@ class ApiActor:
             sources=self._sources,
             stops=self._stops,
             limits=Limits(self._sources, limits, clock=ports.clock),
+            decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,

@@ -13,8 +13,16 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from actors.runtime import Log
-from actors.vocabulary import CallerError, DeviceError, InvalidValueError, RefusedError, UnknownSubjectError
+from actors.vocabulary import (
+    CallerError,
+    DeviceError,
+    InvalidValueError,
+    NotRememberedError,
+    RefusedError,
+    UnknownSubjectError,
+)
 from api.audit_routes import AUDIT_HANDLERS
+from api.decision_routes import DECISION_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
 from api.health import HEALTH_HANDLERS
 from api.limit_routes import LIMIT_HANDLERS
@@ -40,7 +48,12 @@ AnyRequest = Request[Any, Any, Any]
 def rest_application(service: Service, *, version: str, log: Log) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=[*HANDLERS, *LIMIT_HANDLERS, *AUDIT_HANDLERS])],
+        route_handlers=[
+            Router(
+                path="/api/v1",
+                route_handlers=[*HANDLERS, *LIMIT_HANDLERS, *DECISION_HANDLERS, *AUDIT_HANDLERS],
+            )
+        ],
         openapi_config=OpenAPIConfig(
             title="Calejo",
             version=version,
@@ -82,6 +95,10 @@ def _invalid(request: AnyRequest, error: InvalidValueError) -> Response[Any]:
 
 def _unknown(request: AnyRequest, error: UnknownSubjectError) -> Response[Any]:
     return _problem(request, HTTPStatus.NOT_FOUND, str(error), title="Not known")
+
+
+def _gone(request: AnyRequest, error: NotRememberedError) -> Response[Any]:
+    return _problem(request, HTTPStatus.GONE, str(error), title="No longer kept")
 
 
 def _refused(request: AnyRequest, error: RefusedError | CallerError) -> Response[Any]:
@@ -151,6 +168,7 @@ def _exception_handlers(log: Log) -> ExceptionHandlersMap:
         RecursionError: nested,
         InvalidValueError: _invalid,
         UnknownSubjectError: _unknown,
+        NotRememberedError: _gone,
         RefusedError: _refused,
         CallerError: _refused,
         DeviceError: _unavailable,

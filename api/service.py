@@ -12,6 +12,7 @@ from actors.runtime import Clock
 from actors.stores import AuditReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
+from api.decisions import Decisions
 from api.limits import Limits
 from api.noting import Noting
 from api.sources import Sources
@@ -29,6 +30,7 @@ class Service:
         sources: Sources,
         stops: Stops,
         limits: Limits,
+        decisions: Decisions,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
@@ -38,6 +40,7 @@ class Service:
         self.sources = sources
         self.stops = stops
         self.limits = limits
+        self.decisions = decisions
         self.clock = clock
         self.audit = audit
         self.noting = Noting(record, clock)

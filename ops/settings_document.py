@@ -76,6 +76,8 @@ MEANINGS: Final = {
     " it must exist; empty: nowhere",
     "audit.retention_days": "`calejo audit archive` takes records older than this; 0: only when told `--days`",
     "audit.disk_free_mib_min": "Less free space than this under the data directory raises an alarm; 0: never",
+    "history.decisions_days": "How long decisions, and what the endpoints made of them, stay explainable; 2 to 3650."
+    " The last decision before that stays too",
     "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",
     "log.rotation_mib": "A log file is closed at this size",
     "log.retention_files": "So many closed log files are kept",
@@ -90,6 +92,7 @@ _UNITS: Final = (
     ("_hz_max", "Hz"),
     ("_bytes_max", "bytes"),
     ("_mib", "MiB"),
+    ("_days", "days"),
     ("_s", "s"),
 )
 

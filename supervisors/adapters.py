@@ -13,6 +13,8 @@ from actors.start import WorkerStart
 from actors.stores import (
     AuditNotary,
     AuditReader,
+    DecisionKeeper,
+    DecisionReader,
     EpochStore,
     FeedbackReader,
     HistoryReader,
@@ -176,6 +178,23 @@ def room(start: WorkerStart) -> Callable[[], int]:
     from storage.files import free_bytes
 
     return lambda: free_bytes(_folder(start))
+
+
+def decisions(ports: Ports, start: WorkerStart) -> DecisionReader:
+    """Return the past of the pumps: read with the writer's role, never written."""
+    from storage.decisions import Decisions
+    from storage.engine import Access
+
+    return Decisions(_database(ports, start, Access.READ, as_writer=True))
+
+
+def retention(ports: Ports, start: WorkerStart) -> DecisionKeeper:
+    """Return what forgets old decisions, by pools of its own: no batch of records waits for it."""
+    from storage.engine import Access
+    from storage.retention import DecisionRetention
+
+    reader = _database(ports, start, Access.READ, as_writer=True)
+    return DecisionRetention(reader, _database(ports, start, Access.WRITE))
 
 
 def limits(ports: Ports, start: WorkerStart) -> LimitsStore:

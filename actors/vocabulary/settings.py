@@ -84,6 +84,12 @@ class AuditSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     disk_free_mib_min: int = 512
 
 
+class HistorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long what was decided stays explainable, in days; the last decision before that stays as well."""
+
+    decisions_days: int = 31
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where and how much is logged."""
 
@@ -107,6 +113,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
     audit: AuditSettings = AuditSettings()
+    history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     sites: dict[str, SiteSettings] = msgspec.field(default_factory=dict)

@@ -20,6 +20,7 @@ from storage.models.history import (
     plan_refusals,
     pump_feedback,
     safety_limit_violations,
+    wire_records,
 )
 from storage.models.limits import pump_limit_proposals, pump_safety_limits_history
 
@@ -43,4 +44,5 @@ __all__ = [
     "pumps",
     "safety_limit_violations",
     "sites",
+    "wire_records",
 ]

@@ -59,6 +59,7 @@ from actors.messages import (
 )
 from actors.safety.latch import LatchSet
 from actors.start import WorkerStart
+from actors.stores import DecisionReader
 from actors.vocabulary import (
     Address,
     DeviceError,
@@ -124,9 +125,6 @@ class Latches:
         with self._lock:
             self._stamp = max(self._stamp + 1, time.time_ns() // 10**9)
             return self._stamp
-
-    def release_floor(self) -> int:
-        return 1_800_000_000
 
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         self._disk()
@@ -497,13 +495,20 @@ class Answer:
 class Served:
     """A running API; `get`, `post` speak real HTTP to it."""
 
-    def __init__(self, tree: Tree, latches: Latches, memory: Memory, tmp_path: Path) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        latches: Latches,
+        memory: Memory,
+        tmp_path: Path,
+        decisions: DecisionReader | None = None,
+    ) -> None:
         self.tree, self.latches, self.memory = tree, latches, memory
         self.rest, self.health = free_ports(2)
         self.settings = Settings(data_dir=str(tmp_path), api=ApiSettings(rest=self.rest, health=self.health))
         self.ports = Ports(tree)
         self.limits = Store()
-        self.actor = ApiActor(self.ports, self.start_arguments(), latches, memory, self.limits)
+        self.actor = ApiActor(self.ports, self.start_arguments(), latches, memory, self.limits, decisions)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -560,10 +565,15 @@ class Served:
 
 @contextmanager
 def served(
-    tmp_path: Path, *, tree: Tree | None = None, latches: Latches | None = None, memory: Memory | None = None
+    tmp_path: Path,
+    *,
+    tree: Tree | None = None,
+    latches: Latches | None = None,
+    memory: Memory | None = None,
+    decisions: DecisionReader | None = None,
 ) -> Iterator[Served]:
     """Run the API; at the end nothing of it may have failed, and both ports are free again."""
-    api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path)
+    api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions)
     api._thread.start()
     try:
         api.on_loop(api.actor.start())
