@@ -75,6 +75,12 @@ MEANINGS: Final = {
     " alarm, once it has written one",
     "control.clock_step_s": "A wall clock that moves by so much at once was set: an alarm; more than what a slow second"
     " of this machine explains, at least 0.5 s",
+    "audit.checkpoint_records": "A checkpoint is signed after so many records, at least 1",
+    "audit.checkpoint_s": "... or after so long, when there are new ones",
+    "audit.checkpoint_dir": "Folder (absolute, on another machine) where checkpoints and public keys are kept as well;"
+    " it must exist; empty: nowhere",
+    "audit.retention_days": "`calejo audit archive` takes records older than this; 0: only when told `--days`",
+    "audit.disk_free_mib_min": "Less free space than this under the data directory raises an alarm; 0: never",
     "history.decisions_days": "How long decisions, and what the endpoints made of them, stay explainable; 2 to 3650."
     " The last decision before that stays too",
     "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",

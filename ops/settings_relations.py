@@ -14,6 +14,7 @@ from actors.vocabulary.settings import (
     LIVENESS_PERIOD_S,
     READBACK_BUDGET_S,
     START_BUDGET_S,
+    AuditSettings,
     ControlSettings,
     Settings,
     SparkplugSettings,
@@ -75,6 +76,7 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     _control(settings.control, check)
     _database(settings, check)
     _sparkplug(settings.sparkplug, check)
+    _audit(settings.audit, check)
     days = settings.history.decisions_days
     check.require(
         _DECISION_DAYS_MIN <= days <= _DECISION_DAYS_MAX,
@@ -279,6 +281,22 @@ def _database(settings: Settings, check: _Checker) -> None:
             _MASK,
             "expected the same kind of database as database.url",
         )
+
+
+def _audit(audit: AuditSettings, check: _Checker) -> None:
+    for name, least in (("checkpoint_records", 1), ("retention_days", 0), ("disk_free_mib_min", 0)):
+        value = getattr(audit, name)
+        check.require(value >= least, f"audit.{name}", value, f"expected at least {least}")
+    check.require(
+        math.isfinite(audit.checkpoint_s) and 0.0 < audit.checkpoint_s <= _SECONDS_MAX,
+        "audit.checkpoint_s",
+        audit.checkpoint_s,
+        f"expected a finite number above 0, at most {_SECONDS_MAX:.0f}",
+    )
+    folder = audit.checkpoint_dir
+    check.require(
+        not folder or folder.startswith("/"), "audit.checkpoint_dir", folder, "expected an absolute path"
+    )
 
 
 def _driver(key: str, url: str, check: _Checker) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, assert_never
 from actors.runtime import Ports
 from actors.start import WorkerStart
 from actors.stores import (
+    AuditNotary,
+    AuditReader,
     DecisionKeeper,
     DecisionReader,
     EpochStore,
@@ -145,6 +147,39 @@ def history(ports: Ports, start: WorkerStart) -> HistoryReader:
     from storage.history import History
 
     return History(_database(ports, start, Access.READ, as_writer=True))
+
+
+def notary(ports: Ports, start: WorkerStart) -> AuditNotary:
+    """Return what signs the audit trail."""
+    from storage.audit_reader import AuditBook
+    from storage.checkpoints import Notary
+    from storage.engine import Access
+
+    wanted = start.settings.audit
+    return Notary(
+        _folder(start) / "audit",
+        AuditBook(_database(ports, start, Access.READ, as_writer=True)),
+        every_records=wanted.checkpoint_records,
+        every_s=wanted.checkpoint_s,
+        elsewhere=Path(wanted.checkpoint_dir) if wanted.checkpoint_dir else None,
+    )
+
+
+def audit_reader(ports: Ports, start: WorkerStart) -> AuditReader:
+    """Return the trail as REST shows it."""
+    from storage.audit_desk import AuditDesk
+    from storage.audit_reader import AuditBook
+    from storage.engine import Access
+
+    book = AuditBook(_database(ports, start, Access.READ, as_writer=True))
+    return AuditDesk(_folder(start) / "audit", book)
+
+
+def room(start: WorkerStart) -> Callable[[], int]:
+    """Return what tells how many bytes are free under the data directory."""
+    from storage.files import free_bytes
+
+    return lambda: free_bytes(_folder(start))
 
 
 def decisions(ports: Ports, start: WorkerStart) -> DecisionReader:

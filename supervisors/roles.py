@@ -111,6 +111,8 @@ def _storage(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.history(ports, start),
         adapters.latches(ports, start),
         keeper=adapters.retention(ports, start),
+        notary=adapters.notary(ports, start),
+        room=adapters.room(start),
     )
 
 
@@ -133,6 +135,7 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.latches(ports, start),
         limits=adapters.limits(ports, start),
         decisions=adapters.decisions(ports, start),
+        audit=adapters.audit_reader(ports, start),
     )
 
 

@@ -35,7 +35,7 @@ from actors.publisher.gate import Refusal, StationGate, offer
 from actors.publisher.latency import LatencyBook, noted, summary
 from actors.publisher.link_watch import LinkWatch
 from actors.publisher.operators import OPERATOR_POINTS, OperatorDesk, Wanted
-from actors.publisher.refusals import Refusals, refused
+from actors.publisher.refusals import CLIENT_REFUSED, Refusals, client_refused, refused
 from actors.publisher.stop_desk import StopDesk
 from actors.publisher.stop_traffic import StopTraffic
 from actors.runtime import Ports
@@ -108,6 +108,7 @@ class PublisherActor:
         self._points: dict[str, Point] = {}
         self._serving = False
         self._refusals = Refusals()
+        self._refused_clients = Refusals()
         self._latencies = LatencyBook()
         self._receipts = receipts.ReceiptBook()
         self._image_stale_at_ns = 0
@@ -389,6 +390,19 @@ class PublisherActor:
 
     def _client_news(self, event: str, peer: str, detail: str) -> None:
         self._ports.log.info("client", protocol=self._protocol, what=event, peer=peer, detail=detail)
+        if event != CLIENT_REFUSED:
+            return
+        now = self._ports.clock.now()
+        self._refused_clients, record = client_refused(
+            self._refused_clients,
+            peer=peer,
+            protocol=self._protocol,
+            why=detail,
+            record_id=self._next_id(now),
+            now=now,
+        )
+        if record is not None:
+            self._outbox.put(record)
 
     # ----------------------------------------------------------------- reports
 

@@ -76,6 +76,16 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     spool_bytes_max: int = 268_435_456
 
 
+class AuditSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the audit trail is signed, where the signatures are kept as well, how long records stay (AUD-1, AUD-3)."""
+
+    checkpoint_records: int = 1000
+    checkpoint_s: float = 3600.0
+    checkpoint_dir: str = ""
+    retention_days: int = 0
+    disk_free_mib_min: int = 512
+
+
 class HistorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long what was decided stays explainable, in days; the last decision before that stays as well."""
 
@@ -125,6 +135,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api: ApiSettings = ApiSettings()
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
+    audit: AuditSettings = AuditSettings()
     history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()
     runtime: RuntimeSettings = RuntimeSettings()

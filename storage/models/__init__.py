@@ -14,6 +14,7 @@ from storage.models.duties import station_duties, station_profiles
 from storage.models.history import (
     alarms,
     audit_log,
+    audit_segments,
     decisions,
     emergency_stop_events,
     failsafe_events,
@@ -27,6 +28,7 @@ from storage.models.limits import pump_limit_proposals, pump_safety_limits_histo
 __all__ = [
     "alarms",
     "audit_log",
+    "audit_segments",
     "decisions",
     "emergency_stop_events",
     "failsafe_events",

@@ -29,6 +29,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationDuties,
 )
+from actors.vocabulary.audit_trail import GENESIS, AuditQuery
 from actors.vocabulary.records import (
     AlarmRecord,
     AuditRecord,
@@ -43,6 +44,7 @@ from actors.vocabulary.records import (
 )
 from actors.vocabulary.settings import DatabaseSettings
 from storage import audit, schema
+from storage.audit_reader import AuditBook, TrailVerdict
 from storage.engine import Access, Chance, Database, RowRefusedError
 from storage.history import History
 from storage.models import metadata
@@ -548,7 +550,8 @@ class RepositoryContract:
             "DELETE FROM audit_log WHERE sequence = 3",
             (
                 "INSERT INTO audit_log SELECT 9, at, event_type, actor, source_address, object_id, outcome, severity,"
-                " before, after, correlation_id, 'new', previous_hash, 'new' FROM audit_log WHERE sequence = 3"
+                " before, after, correlation_id, 'new', previous_hash, 'new', clauses, format FROM audit_log"
+                " WHERE sequence = 3"
             ),
         ],
     )
@@ -558,6 +561,42 @@ class RepositoryContract:
         with pytest.raises(place.refusal, match="append-only"):
             place.execute(statement)
         assert place.execute("SELECT count(*) FROM audit_log") == [(3,)]
+
+    def test_the_trail_is_searched_alike_on_both_engines(self, place: Place) -> None:
+        """AUD-3: filters by each column, whatever case and whatever characters; pages meet."""
+        place.write(
+            *(audit_record(number) for number in range(6)),
+            audit_record(
+                6, actor="Ö'Neil", object_id="100%_sure", outcome="refused: no", severity=Severity.HIGH
+            ),
+        )
+
+        def found(**wanted: Any) -> list[int]:
+            query = AuditQuery(**wanted)
+            page = place.run(Access.WRITE, lambda database: AuditBook(database).search(query))
+            return [record["sequence"] for record in page.records]
+
+        assert found() == [7, 6, 5, 4, 3, 2, 1]
+        assert found(limit=2, before=5) == [4, 3]
+        assert found(actor="Ö'Neil", severities=("HIGH",)) == [7]
+        assert found(actor="ANNA", limit=1) == [6]
+        assert found(text="0%_s") == [7]
+        assert found(text="0_%s") == []
+        assert found(outcome="refused") == [7]
+        assert found(event_types=("MODE_SET",), source_address="127.") == [7, 6, 5, 4, 3, 2, 1]
+        assert found(since=moment(2), until=moment(4)) == [4, 3]
+
+    def test_the_trail_reads_back_as_it_was_hashed(self, place: Place) -> None:
+        """AUD-1: on either engine the same record gives the same line of an export, its time with six digits."""
+        place.write(audit_record(1, at=NOON), audit_record(2, actor="é\0x", after={"x": float("nan")}))
+
+        async def work(database: Database) -> list[dict[str, Any]]:
+            return [row async for rows in AuditBook(database).pages(page=1) for row in rows]
+
+        one, two = place.run(Access.WRITE, work)
+        assert one["at"] == "2026-06-01T12:00:00.000000Z"
+        assert (two["actor"], two["after"], two["format"]) == ("é\ufffdx", '{"x":"nan"}', 2)
+        assert one["hash"] == "83cc0f67ac91d4ae9c3498d126413f01924ac235262faf7b4dd1d1a40d4415d3"
 
     # ----------------------------------------------------------------- topology
 
@@ -1182,6 +1221,42 @@ class RepositoryContract:
             close = "UPDATE failsafe_events SET ended_at = '2026-06-01T13:00:00+00:00' WHERE ended_at IS NULL"
             assert connection.exec_driver_sql(close).rowcount == 1
         engine.dispose()
+
+    def test_a_trail_of_before_0009_goes_on_in_one_chain(self, place: Place) -> None:
+        """AUD-1: what was written in format 1 stays as it is and verifies; what follows has format 2."""
+        engine = create_engine(parsed(place.empty_url(), "sync"), poolclass=NullPool)
+        url = engine.url.render_as_string(hide_password=False)
+        head = GENESIS
+        with engine.begin() as connection:
+            config = schema._config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "0004")
+            for sequence in (1, 2, 3):
+                row = {**audit.row_of(audit_record(sequence)), "format": 1, "clauses": ""}
+                own = audit.link(head, sequence, row)
+                row |= {"sequence": sequence, "previous_hash": head, "hash": own}
+                row["at"] = row["at"].isoformat(timespec="microseconds")
+                old = {name: value for name, value in row.items() if name not in {"format", "clauses"}}
+                marks = ", ".join(f":{name}" for name in old)
+                connection.execute(text(f"INSERT INTO audit_log ({', '.join(old)}) VALUES ({marks})"), old)
+                head = own
+        engine.dispose()
+        schema.upgrade(url)
+
+        async def work() -> tuple[dict[int, str], TrailVerdict, list[int]]:
+            chance = Chance(sleep=asyncio.sleep, random=lambda: 0.5)
+            database = Database(url, Access.WRITE, settings=DatabaseSettings(pool_size=1), chance=chance)
+            try:
+                refused = await DatabaseWriter(database).write([(1, audit_record(4)), (2, audit_record(2))])
+                book = AuditBook(database)
+                formats = [row["format"] async for rows in book.pages() for row in rows]
+                return refused, await book.verify(), formats
+            finally:
+                await database.close()
+
+        refused, verdict, formats = asyncio.run(work())
+        assert (refused, formats) == ({}, [1, 1, 1, 2])
+        assert verdict.holds, verdict
 
     def test_the_schema_says_how_it_stands(self, place: Place) -> None:
         """DAT-1: current, newer and missing are told apart in one line that says what to do."""
