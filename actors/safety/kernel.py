@@ -199,8 +199,10 @@ def _decision(fact: Facts, work: Work, image: Work, *, duty_hz: float | None, su
             final_check=work.failed_check,
             substituted=substituted,
             clean_out=work.reason is Reason.CLEAN_OUT,
+            not_following=fact.not_following,
         ),
         duty_hz=duty_hz,
+        not_following_since=state.following.failed_since,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from actors.safety.timers import STARTS_KEPT
-from actors.safety.types import KernelState, PumpState, initial_state
+from actors.safety.types import Failsafe, KernelState, PumpState, StrategyMemory, initial_state
 from actors.vocabulary import Instant
 from actors.vocabulary.durable import Epoch, PumpMemory, StationMemory, Wear
 
@@ -23,7 +23,15 @@ def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str
         epoch=epoch,
         boot_id=boot_id,
         pumps={
-            pump_id: PumpMemory(timers=pump.timers, dry_run=pump.dry_run, high=pump.high, wear=pump.wear)
+            pump_id: PumpMemory(
+                timers=pump.timers,
+                dry_run=pump.dry_run,
+                high=pump.high,
+                held_since=pump.strategy.held_since,
+                failsafe_reason=pump.failsafe.reason,
+                failsafe_since=pump.failsafe.since,
+                wear=pump.wear,
+            )
             for pump_id, pump in state.pumps.items()
             if pump.timers is not None
         },
@@ -34,10 +42,15 @@ def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str
     )
 
 
-def restored(memory: StationMemory | None, seen: Mapping[str, Instant], *, now: Instant) -> KernelState:
-    """Return the state of a kernel that starts at `now` with this memory; output, claims and failsafe begin anew.
+def restored(
+    memory: StationMemory | None, seen: Mapping[str, Instant], *, now: Instant, gap_s_max: float
+) -> KernelState:
+    """Return the state of a kernel that starts at `now` with this memory; output and claims begin anew, but not the
+    time for which a last value may be held.
 
-    `seen` are later moments at which the memory was still known to hold.
+    `seen` are later moments at which the memory was still known to hold. A failsafe that is not older than `gap_s_max`,
+    the time for which gates hold our value without us, goes on, and its recovery hold begins anew (WDG-2): a restart
+    ends none. After a longer time everything else was seen anew too.
     """
     state = initial_state(now)
     if memory is None:
@@ -56,7 +69,14 @@ def restored(memory: StationMemory | None, seen: Mapping[str, Instant], *, now: 
             known_at=known_at,
         )
         pumps[pump_id] = PumpState(
-            timers=timers, dry_run=pump.dry_run, high=pump.high, wear=_rebased_wear(pump.wear, now)
+            timers=timers,
+            dry_run=pump.dry_run,
+            high=pump.high,
+            wear=_rebased_wear(pump.wear, now),
+            failsafe=_failsafe(pump, now) if now.seconds_since(known_at) <= gap_s_max else Failsafe(),
+            strategy=StrategyMemory(
+                held_since=None if pump.held_since is None else _rebased(pump.held_since, now)
+            ),
         )
     return msgspec.structs.replace(
         state,
@@ -69,6 +89,12 @@ def restored(memory: StationMemory | None, seen: Mapping[str, Instant], *, now: 
         },
         flushed_at=None if memory.flushed_at is None else _rebased(memory.flushed_at, now),
     )
+
+
+def _failsafe(pump: PumpMemory, now: Instant) -> Failsafe:
+    if pump.failsafe_reason is None or pump.failsafe_since is None:
+        return Failsafe()
+    return Failsafe(reason=pump.failsafe_reason, since=_rebased(pump.failsafe_since, now))
 
 
 def same(one: StationMemory, other: StationMemory) -> bool:
@@ -107,6 +133,8 @@ def _settled(memory: StationMemory) -> tuple[object, ...]:
             pump.wear.starts,
             # Not each second: what a crash may lose of the hours run.
             int(pump.wear.run_s // WEAR_STEP_S),
+            pump.held_since,
+            pump.failsafe_reason,
         )
         for pump_id, pump in memory.pumps.items()
     }

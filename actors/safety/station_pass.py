@@ -225,7 +225,7 @@ def failed(fact: Facts) -> bool:
 
 def not_following(fact: Facts) -> bool:
     """Whether the effectiveness check says that the pump does not follow what it is told (CTL-5)."""
-    return getattr(fact, "not_following", False) is True
+    return fact.not_following
 
 
 def _runs_for_others(fact: Facts) -> bool:

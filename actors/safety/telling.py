@@ -35,6 +35,8 @@ PUMP_CONDITIONS: Final = (
     "final_check",
     "duty_substituted",
     "clean_out",
+    "not_following",
+    "failsafe_strategy_unusable",
 )
 """Alarm conditions whose subject is a pump; `high_level` is its station's."""
 
@@ -61,6 +63,7 @@ def setpoint_of(
         limits_version=decision.limits_version,
         mode=decision.mode,
         latch_release=latch_release,
+        not_following=decision.not_following_since is not None,
     )
 
 
@@ -73,6 +76,8 @@ def pump_decision(decision: Decision, setpoint: Setpoint, *, now: Instant) -> Pu
         failsafe_since=decision.failsafe.since,
         handed_back_since=decision.handed_back_since,
         decided_at=now,
+        failsafe_reason=decision.failsafe.reason,
+        not_following_since=decision.not_following_since,
     )
 
 
@@ -152,6 +157,7 @@ def decision_record(
             "failsafe_image_hz": setpoint.failsafe_image_hz,
             "failsafe_image_reason": setpoint.failsafe_image_reason.name,
             "failsafe_reason": None if decided.failsafe.reason is None else decided.failsafe.reason.name,
+            "not_following": setpoint.not_following,
             "failsafe_since": _time(decided.failsafe.since),
             "handed_back_since": _time(decided.handed_back_since),
             "tracking_hz": json_safe(decided.tracking_hz),
@@ -241,6 +247,11 @@ def hold_alarms(book: ConditionBook, decision: Decision) -> None:
             f"{pump_id}: cannot do its duty, another pump does",
         ),
         "clean_out": (held.clean_out, Severity.MEDIUM, f"{pump_id}: clean-out by a person's order"),
+        "not_following": (
+            held.not_following,
+            Severity.HIGH,
+            f"{pump_id}: NOT_FOLLOWING, its measured speed is not what it is told",
+        ),
     }
     for condition, (holds, severity, text) in texts.items():
         if holds:
@@ -298,6 +309,7 @@ def _kind(decision: PumpDecision) -> tuple[object, ...]:
         setpoint.limits_version,
         setpoint.setpoint_hz == 0.0,
         setpoint.failsafe_image_reason,
+        setpoint.not_following,
         tuple(step.rule for step in decision.trail),
         None if decision.proposal is None else decision.proposal.source.plan_id,
     )

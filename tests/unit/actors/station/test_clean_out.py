@@ -208,7 +208,7 @@ def test_a_restart_ends_it() -> None:
     bench = snoring()
     stored = memory_of("s", bench.state, epoch=Epoch(0, 1), boot_id="boot")
     assert stored.pumps["a"].dry_run is True
-    bench.state = restored(stored, {}, now=bench.now)
+    bench.state = restored(stored, {}, now=bench.now, gap_s_max=10.0)
     run(bench, 1, level_m=0.45)
     assert bench.state.clean_out is None
     assert (bench.decisions["a"].setpoint_hz, bench.decisions["a"].reason) == (0.0, Reason.DRY_RUN)

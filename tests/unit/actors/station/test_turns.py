@@ -134,7 +134,7 @@ def test_whose_turn_it_is_survives_a_restart_of_any_kind() -> None:
     assert starts_of(bench, 1) == ["a"]
     stored = memory_of("s", bench.state, epoch=Epoch(0, 1), boot_id="boot")
     assert (stored.turn, stored.pumps["a"].wear.starts) == ("a", 1)
-    bench.state = restored(stored, {}, now=bench.now)
+    bench.state = restored(stored, {}, now=bench.now, gap_s_max=10.0)
     run(bench, 12, a=IDLE, b=IDLE)
     assert starts_of(bench, 2) == ["b", "a"]
 
@@ -320,7 +320,7 @@ def test_an_assist_survives_a_restart_and_begins_not_just_after_one() -> None:
     bench = of("a", "b", duties=assisted())
     run(bench, 5, a={**full, "plan_hz": 35.0}, b=full)
     stored = memory_of("s", bench.state, epoch=Epoch(0, 1), boot_id="boot")
-    bench.state = restored(stored, {}, now=bench.now)
+    bench.state = restored(stored, {}, now=bench.now, gap_s_max=10.0)
     run(bench, 1, a={**full, "plan_hz": 35.0}, b=full)
     assert bench.decisions["b"].setpoint_hz == 50.0
     bench = Bench(station(pump("a", FAST), pump("b", FAST), duties=assisted()))

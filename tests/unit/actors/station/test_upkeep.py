@@ -222,7 +222,7 @@ def test_upkeep_survives_a_restart_without_a_move() -> None:
     run(bench, 5, a={**IDLE, "level_m": 1.6})
     stored = memory_of("s", bench.state, epoch=Epoch(0, 1), boot_id="boot")
     assert stored.tasks == {"a": Task(rule=Rule.FLUSH, since=bench.now.plus(-4.0))}
-    bench.state = restored(stored, {}, now=bench.now)
+    bench.state = restored(stored, {}, now=bench.now, gap_s_max=10.0)
     run(bench, 1, a={**IDLE, "level_m": 1.6})
     assert values(bench) == {"a": 45.0}
     run(bench, 60, a={**IDLE, "level_m": 1.6})
