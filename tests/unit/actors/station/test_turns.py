@@ -171,6 +171,17 @@ def test_a_pump_that_cannot_is_replaced_and_the_duty_stays(lost: dict[str, Any],
     assert running(bench) == ["a"]
 
 
+def test_a_pump_that_does_not_follow_and_stands_is_replaced() -> None:
+    """CTL-5, CTL-6: told to run, and it does not: after the time of the effectiveness check another does its duty."""
+    bench = of("a", "b")
+    stuck = {**DUTY, "speed_hz": 0.0}
+    run(bench, 10, a=stuck, b=IDLE)
+    assert "b" not in running(bench)
+    run(bench, 20, a=stuck, b=IDLE)
+    assert running(bench) == ["b"]
+    assert bench.decisions["b"].trail[0].why == "in the place of a: does not follow"
+
+
 @pytest.mark.parametrize(
     "turning",
     [{"fault": 3.0}, {"local": 1.0, "speed_hz": 40.0}, {"oos": True, "speed_hz": 35.0, "running": 1.0}],
