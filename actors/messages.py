@@ -24,6 +24,7 @@ from actors.vocabulary import (
     Topology,
 )
 from actors.vocabulary.durable import Epoch as Epoch  # noqa: PLC0414  (part of this contract)
+from actors.vocabulary.links import LinkStatus
 from actors.vocabulary.records import (
     AlarmRecord,
     FeedbackRow,
@@ -226,7 +227,10 @@ PlanInbox: TypeAlias = Tick | Configure | PlansWritten | GetPlanIntervals | GetP
 
 
 class SetMode(Message, frozen=True, kw_only=True):
-    """Command AUTO or MANUAL (with Hz and seconds until expiry). OUT_OF_SERVICE travels as a stop record."""
+    """Command AUTO or MANUAL (with Hz and seconds until expiry). OUT_OF_SERVICE travels as a stop record.
+
+    `only_in`: refused unless the pump is in this mode when the command arrives.
+    """
 
     pump_id: str
     command_id: str
@@ -234,6 +238,7 @@ class SetMode(Message, frozen=True, kw_only=True):
     by: str
     setpoint_hz: float | None = None
     expires_after_s: float | None = None
+    only_in: Mode | None = None
 
 
 class SetpointDecided(Message, frozen=True, kw_only=True):
@@ -333,8 +338,31 @@ class StationDecisions(Message, frozen=True, kw_only=True):
     sent_at: Instant
 
 
+class StartCleanOut(Message, frozen=True, kw_only=True):
+    """A person orders a clean-out with one pump (CTL-6), for `lasts_s` at most; None: as long as is configured."""
+
+    pump_id: str
+    command_id: str
+    by: str
+    reason: str
+    lasts_s: float | None = None
+    source_address: str = ""
+
+
+class StopCleanOut(Message, frozen=True, kw_only=True):
+    """A person ends the clean-out of one pump; without one this changes nothing."""
+
+    pump_id: str
+    command_id: str
+    by: str
+    reason: str
+    source_address: str = ""
+
+
 SafetyInbox: TypeAlias = (
     Tick
+    | StartCleanOut
+    | StopCleanOut
     | Configure
     | Proposal
     | RoundDue
@@ -440,6 +468,8 @@ class EndpointStatus(Message, frozen=True, kw_only=True):
     scada_moved_at: dict[str, Instant] = msgspec.field(default_factory=dict)
     # None: no tick arrived in the window asked for.
     proposal_to_wire: LatencySummary | None = None
+    # None: the endpoint binds a port; `bound` then says whether hosts see it.
+    link: LinkStatus | None = None
 
 
 PublisherInbox: TypeAlias = (

@@ -8,9 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from actors.vocabulary import Instant, InvalidRow, SiteConfig
+from actors.vocabulary.audit_trail import (
+    AuditPage,
+    AuditQuery,
+    AuditWindow,
+    Look,
+    SignedCheckpoint,
+    SignedKey,
+)
 from actors.vocabulary.chains import DecisionChain, DecisionPage
 from actors.vocabulary.durable import Epoch, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
@@ -186,6 +194,43 @@ class HistoryReader(Protocol):
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
         """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
+        ...
+
+
+class AuditNotary(Protocol):
+    """Signs what the audit chain has come to, and notices when it does not continue what was signed (AUD-1)."""
+
+    async def look(self, *, now: datetime) -> Look:
+        """Look once; signs when it is time.
+
+        Raises:
+            DeviceError: database or disk refused: look again later.
+
+        """
+        ...
+
+
+class AuditReader(Protocol):
+    """Reads the audit trail for the API: bounded pages, nothing that takes a minute (AUD-1, AUD-3)."""
+
+    async def search(self, query: AuditQuery) -> AuditPage:
+        """Return the newest records that fit, a page of at most 1,000."""
+        ...
+
+    async def verify(self, *, after: int, count_max: int) -> AuditWindow:
+        """Verify at most so many records behind record `after` (0: from where the database begins)."""
+        ...
+
+    async def records(self, *, after: int, count_max: int) -> Sequence[Mapping[str, Any]]:
+        """Return at most so many records behind `after`, oldest first, as an export holds them."""
+        ...
+
+    async def checkpoints(self) -> Sequence[SignedCheckpoint]:
+        """Return the signed checkpoints of this machine, oldest first."""
+        ...
+
+    async def keys(self) -> Sequence[SignedKey]:
+        """Return every public key, the first one first."""
         ...
 
 

@@ -14,10 +14,11 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import DecisionReader, LatchStore, LimitsStore
+from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
+from actors.vocabulary.settings import protocols_of
 from api.app import health_application, rest_application
 from api.decisions import Decisions
 from api.limits import Limits
@@ -41,7 +42,8 @@ _LIMITS_PERIOD_S: Final = 60.0
 class ApiActor:
     """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
 
-    `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked.
+    `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked;
+    `audit` None: nothing of the trail be read.
     """
 
     def __init__(
@@ -52,13 +54,17 @@ class ApiActor:
         memory: TopologyMemory | None = None,
         limits: LimitsStore | None = None,
         decisions: DecisionReader | None = None,
+        *,
+        audit: AuditReader | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
         self._outbox = Outbox(ports, records_max=_RECORDS_MAX)
         self._conditions = ConditionBook()
         self._sources = Sources(
-            ports.directory, memory or TopologyFile(Path(start.settings.data_dir) / "topology.json")
+            ports.directory,
+            memory or TopologyFile(Path(start.settings.data_dir) / "topology.json"),
+            protocols_of(start.settings),
         )
         self._stops = Stops(self._sources, latches, own_address=ports.address, record=self._record)
         self._service = Service(
@@ -69,6 +75,7 @@ class ApiActor:
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
+            audit=audit,
         )
         self._servers: list[tuple[str, HttpServer]] = []
         self._sweeping = False

@@ -22,7 +22,7 @@ BECAUSE: Final[dict[Reason, str]] = {
     Reason.STAGGER: "another pump had just started",
     Reason.LEVEL_BAND: "the level was below the one at which a pump may start",
     Reason.PROTECTION_TIMER: "the motor is protected by its rest, run time and number of starts",
-    Reason.ROTATED: "another pump ran in its place",
+    Reason.ROTATED: "it ran in the place of another pump of the station",
     Reason.FAILSAFE_PLAN_EXPIRED: "failsafe: no plan covered that time",
     Reason.FAILSAFE_OPTIMISER_STALE: "failsafe: the optimiser was silent",
     Reason.FAILSAFE_DATABASE: "failsafe: the database was away",
@@ -40,6 +40,11 @@ BECAUSE: Final[dict[Reason, str]] = {
     Reason.EPOCH_REFUSED: "it came from a writer that had been replaced",
     Reason.FINAL_CHECK: "the final check refused a value of our own",
     Reason.HELD_STOPPED: "it was held stopped until an operator says otherwise",
+    Reason.STANDBY: "another pump of the station did its duty",
+    Reason.ASSIST: "the well was above its maximum level and this pump assisted",
+    Reason.EXERCISE: "it had stood for long and was exercised",
+    Reason.FLUSH: "the rising main was flushed",
+    Reason.CLEAN_OUT: "a person had ordered a clean-out with it",
 }
 assert set(BECAUSE) == set(Reason), "every reason has its words"
 

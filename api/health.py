@@ -59,6 +59,7 @@ async def detail(state: State) -> dict[str, Any]:
                 "bound": status.bound,
                 "clients": status.clients,
                 "proposal_to_wire": msgspec.to_builtins(status.proposal_to_wire),
+                "link": msgspec.to_builtins(status.link),
             }
             for name, status in endpoints.items()
         },
@@ -90,6 +91,9 @@ def judge(
     for name, status in endpoints.items():
         if isinstance(status, str):
             missing.append(f"{name}: {status}")
+        elif not status.bound and status.link is not None and not status.link.session:
+            # A broker or host that is away is told, but no reason to send nobody here: the plant is controlled.
+            continue
         elif not status.bound:
             why = next((node.last_error for node in nodes if node.address == name), "")
             missing.append(f"{name} has no port yet" + (f" ({why})" if why else ""))

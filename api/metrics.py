@@ -28,6 +28,7 @@ def exposition(
     metrics = [_gauge("calejo_ready", "1 when every part serves", (), [((), ready)])]
     metrics += _tree(list({node.address: node for node in nodes}.values()))
     metrics += _wire(endpoints)
+    metrics += _links(endpoints)
     if storage is not None:
         metrics += _storage(storage)
     registry = CollectorRegistry()
@@ -163,6 +164,41 @@ def _wire(endpoints: dict[str, EndpointStatus | str]) -> Iterator[Metric]:
         (*_PUMP, "reason"),
         [((*key, reason), count) for key, pump in pumps for reason, count in pump.refused.items()],
     )
+
+
+def _links(endpoints: dict[str, EndpointStatus | str]) -> Iterator[Metric]:
+    """Yield how endpoints stand that connect to a broker."""
+    links = [
+        ((name,), status.link)
+        for name, status in endpoints.items()
+        if not isinstance(status, str) and status.link is not None
+    ]
+    if not links:
+        return
+    one = ("endpoint",)
+    for name, text, gauged in (
+        ("connected", "1 while the broker is connected", [(key, link.connected) for key, link in links]),
+        ("session", "1 while hosts see our values", [(key, link.session) for key, link in links]),
+        (
+            "host_online",
+            "1 while the primary host is there",
+            [(key, link.host_online) for key, link in links],
+        ),
+        (
+            "backfill_waiting",
+            "Values no host has seen",
+            [(key, link.backfill_waiting) for key, link in links],
+        ),
+    ):
+        yield _gauge(f"calejo_link_{name}", text, one, gauged)
+    for name, text, counted in (
+        ("connects", "Connections made", [(key, link.connects) for key, link in links]),
+        ("births", "Births published", [(key, link.births) for key, link in links]),
+        ("commands", "Commands carried out", [(key, link.commands) for key, link in links]),
+        ("commands_refused", "Commands refused", [(key, link.commands_refused) for key, link in links]),
+        ("backfill_lost", "Values lost for lack of room", [(key, link.backfill_lost) for key, link in links]),
+    ):
+        yield _counter(f"calejo_link_{name}", text, one, counted)
 
 
 def _storage(storage: StorageStatus) -> Iterator[Metric]:

@@ -48,6 +48,10 @@ from protocols.points import tags as point_tags
 
 _MODES: Final = {"AUTO": Mode.AUTO, "MANUAL": Mode.MANUAL, "OUT_OF_SERVICE": Mode.OUT_OF_SERVICE}
 
+# What a refused request claimed goes into the trail, but not all of it.
+_ACTOR_MAX: Final = 200
+_SUBJECT_MAX: Final = 400
+
 _Answer = TypeVar("_Answer")
 
 PumpId = Annotated[str, PathParameter(description="pump_id", max_length=40)]
@@ -105,7 +109,9 @@ async def tree(state: State) -> list[dict[str, Any]]:
 async def retry(state: State, request: Request[Any, Any, State], data: JSONBody[Retry]) -> dict[str, str]:
     """Have a supervisor try a quarantined child again (SUP-5)."""
     _strictly(request, Retry)
-    await _service(state).sources.retry(data.address)
+    service = _service(state)
+    await service.sources.retry(data.address)
+    service.noting.note("QUARANTINE_RETRIED", actor="", peer=_peer(request), object_id=data.address)
     return {"address": data.address, "note": "being started"}
 
 
@@ -226,9 +232,20 @@ async def set_mode(
     Only AUTO returns a pump to service: a speed meant for a pump that runs must not lift the mark of another hand.
     """
     _strictly(request, ModeCommand)
+    noting, peer = _service(state).noting, _peer(request)
+    return await noting.refusals(
+        _set_mode(state, peer, pump_id, data),
+        "MODE_REFUSED",
+        actor=data.by[:_ACTOR_MAX],
+        peer=peer,
+        object_id=f"PUMP:{pump_id.lower()}",
+    )
+
+
+async def _set_mode(state: State, peer: str, pump_id: str, data: ModeCommand) -> ModeView:
     service, _, station, chosen = await _found(state, pump_id)
     mode = _checked_mode(data)
-    by, now, peer = checked_text("by", data.by), service.clock.now(), _peer(request)
+    by, now = checked_text("by", data.by), service.clock.now()
     command_id = data.command_id or str(uuid.uuid4())
     if mode is Mode.OUT_OF_SERVICE:
         answer = await service.stops.withdraw(
@@ -320,15 +337,19 @@ async def one_stop(
 async def set_stop(state: State, request: Request[Any, Any, State], data: JSONBody[SetStop]) -> StopAnswer:
     """Set an emergency stop (EST-1); the answer names each endpoint that confirmed."""
     _strictly(request, SetStop)
-    service = _service(state)
-    return await service.stops.set(
+    service, peer = _service(state), _peer(request)
+    setting = service.stops.set(
         stop_id=data.stop_id or str(uuid.uuid4()),
         scope=data.scope,
         scope_id=data.scope_id,
         reason=data.reason,
         by=data.by,
         now=service.clock.now(),
-        peer=_peer(request),
+        peer=peer,
+    )
+    subject = f"{data.scope.value}:{data.scope_id}"[:_SUBJECT_MAX]
+    return await service.noting.refusals(
+        setting, "EMERGENCY_STOP_REFUSED", actor=data.by[:_ACTOR_MAX], peer=peer, object_id=subject
     )
 
 
@@ -338,16 +359,25 @@ async def clear_stops(
 ) -> ClearAnswer:
     """Clear stops by id with a reason (EST-2)."""
     _strictly(request, ClearStops)
-    service = _service(state)
-    return await service.stops.clear(
-        stop_ids=data.stop_ids, reason=data.reason, by=data.by, now=service.clock.now(), peer=_peer(request)
+    service, peer = _service(state), _peer(request)
+    clearing = service.stops.clear(
+        stop_ids=data.stop_ids, reason=data.reason, by=data.by, now=service.clock.now(), peer=peer
+    )
+    return await service.noting.refusals(
+        clearing,
+        "EMERGENCY_STOP_CLEAR_REFUSED",
+        actor=data.by[:_ACTOR_MAX],
+        peer=peer,
+        object_id=",".join(data.stop_ids)[:_SUBJECT_MAX],
     )
 
 
 @post("/discovery", status_code=200, summary="Look at the database now")
-async def discover(state: State) -> dict[str, Any]:
+async def discover(state: State, request: Request[Any, Any, State]) -> dict[str, Any]:
     """Have configuration read at once (DAT-4)."""
-    status = await _service(state).sources.discover()
+    service = _service(state)
+    status = await service.sources.discover()
+    service.noting.note("DISCOVERY_REQUESTED", actor="", peer=_peer(request), object_id="topology")
     topology = status.topology
     return {
         "looked_at": when(status.looked_at),

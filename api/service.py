@@ -9,10 +9,12 @@ import msgspec
 
 from actors.messages import SetMode
 from actors.runtime import Clock
+from actors.stores import AuditReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.decisions import Decisions
 from api.limits import Limits
+from api.noting import Noting
 from api.sources import Sources
 from api.stops import Stops
 
@@ -32,6 +34,7 @@ class Service:
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
+        audit: AuditReader | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.sources = sources
@@ -39,6 +42,8 @@ class Service:
         self.limits = limits
         self.decisions = decisions
         self.clock = clock
+        self.audit = audit
+        self.noting = Noting(record, clock)
         self._record = record
         self._done: dict[str, None] = {}
 

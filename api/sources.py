@@ -10,6 +10,7 @@ from actors.messages import (
     Alarms,
     DiscoverNow,
     DiscoveryStatus,
+    Done,
     EndpointStatus,
     GetAlarms,
     GetEndpoint,
@@ -26,8 +27,10 @@ from actors.messages import (
     PumpStatus,
     RetryChild,
     SetMode,
+    StartCleanOut,
     StationDecisions,
     StationStatus,
+    StopCleanOut,
     StorageStatus,
     TreeNode,
     TreeView,
@@ -55,9 +58,9 @@ from actors.vocabulary.ids import (
     station_part_address,
     watchdog_address,
 )
+from actors.vocabulary.settings import PORT_PROTOCOLS
 from api.disk import Disk
 
-PROTOCOLS: Final = ("modbus", "opcua")
 _DEADLINE_S: Final = 1.0
 # Discovery keeps the plant in memory: one that lives answers at once, one that hangs must not slow every page.
 _TOPOLOGY_DEADLINE_S: Final = 0.5
@@ -86,9 +89,12 @@ class TopologyMemory(Protocol):
 class Sources:
     """Asks actors by address. Keeps the last topology that discovery told, so that its death silences nothing."""
 
-    def __init__(self, directory: Directory, memory: TopologyMemory) -> None:
+    def __init__(
+        self, directory: Directory, memory: TopologyMemory, protocols: tuple[str, ...] = PORT_PROTOCOLS
+    ) -> None:
         self._directory = directory
         self._memory = memory
+        self.protocols = tuple(sorted(protocols))
         self._disk = Disk("topology file")
         self._topology: Topology | None = None
 
@@ -227,9 +233,20 @@ class Sources:
         await self._directory.ref(address).ask(command, deadline_s=_DEADLINE_S)
         return await self._ask(address, GetPump(), PumpStatus)
 
+    async def clean_out(self, station: StationConfig, command: StartCleanOut | StopCleanOut) -> Done:
+        """Give a station's safety an order to clean out, or to end it.
+
+        Raises:
+            UnavailableError: it does not answer.
+            CallerError: it refused.
+
+        """
+        address = station_part_address(station.site_id, station.station_id, "safety")
+        return await self._ask(address, command, Done)
+
     async def endpoints(self, site: SiteConfig) -> dict[str, EndpointStatus | str]:
         """Return what each endpoint of a site shows, or why it does not answer."""
-        addresses = {endpoint_address(site.site_id, protocol): GetEndpoint() for protocol in PROTOCOLS}
+        addresses = {endpoint_address(site.site_id, protocol): GetEndpoint() for protocol in self.protocols}
         return {str(key): value for key, value in (await self.gather(addresses, EndpointStatus)).items()}
 
     async def alarms(self) -> Alarms:

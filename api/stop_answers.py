@@ -62,7 +62,7 @@ def endpoint_answer(endpoint: str, answer: StopConfirmed | str, stop_ids: tuple[
     if isinstance(answer, str):
         return EndpointAnswer(endpoint=endpoint, published=False, durable=False, detail=answer)
     took = set(stop_ids) <= set(answer.stop_ids)
-    detail = "" if answer.published else "it has no port yet"
+    detail = "" if answer.published else "it has no port, or no broker, yet"
     if not took:
         detail = "it confirmed other stops"
     return EndpointAnswer(

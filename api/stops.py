@@ -28,7 +28,7 @@ from actors.vocabulary import (
 from actors.vocabulary.ids import checked_id, endpoint_address, station_part_address
 from actors.vocabulary.records import Record, StopEventRecord
 from api.latch_memory import LatchMemory
-from api.sources import PROTOCOLS, Sources, find_pump, find_station
+from api.sources import Sources, find_pump, find_station
 from api.stop_answers import (
     ClearAnswer,
     EndpointAnswer,
@@ -290,7 +290,7 @@ class Stops:
         return tuple(
             endpoint_address(site.site_id, protocol)
             for site in _sites(records, topology)
-            for protocol in PROTOCOLS
+            for protocol in self._sources.protocols
         )
 
     async def _topology_for(self, scope: Scope, scope_id: str, *, must_exist: bool = True) -> Topology | None:

@@ -16,15 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from actors.messages import GetTree, TreeNode, TreeView
+from actors.messages import GetTree, StoreRecords, TreeNode, TreeView
 from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Settings, UnavailableError
-from actors.vocabulary.ids import ROOT
+from actors.vocabulary.ids import ROOT, STORAGE
+from actors.vocabulary.records import Record
 from ops import database
 from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 from ops.cli.settings_of import settings_of
 from ops.progress import Teller, starting, stopping
+from ops.run_records import RunRecords
 from ops.rundir import DataDirectory, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
 from storage.schema import UnreachableError
@@ -41,6 +43,9 @@ _TREE_DEADLINE_S: Final = 1.0
 _RAY_LOOK_S: Final = 1.0
 _READY_PATIENCE_S: Final = 120.0
 _ROOT_START_S: Final = 30.0
+_TRAIL_DEADLINE_S: Final = 2.0
+_TRAIL_AGAIN_S: Final = 1.0
+_LAST_WORD_S: Final = 1.0
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -185,6 +190,7 @@ class _Run:
         self._failure = ""
         self._keeper: RootKeeper | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._records = RunRecords(settings)
 
     async def until_stopped(self, stop: StopRequest) -> int:
         """Bring the tree up, keep it, take it down."""
@@ -202,6 +208,7 @@ class _Run:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             # The plant last: it sees an ordinary end of Calejo as a real one would, and goes on by itself.
             if self._keeper is not None and self._session.lost() is None:
+                await self._tell_trail_of_the_end(runtime)
                 await self._end_tree(runtime, self._keeper)
             if self._demo:
                 await self._stop_plant()
@@ -246,6 +253,7 @@ class _Run:
         await keeper.start(deadline_s=_ROOT_START_S)
         self._announce()
         self._spawn(keeper.keep)
+        self._spawn(lambda: self._tell_trail(runtime))
         if self._demo:
             await self._start_plant()
         await self._until_ready(runtime)
@@ -257,6 +265,41 @@ class _Run:
             ray_address=self._session.address,
             namespace=self._session.setup.namespace,
         )
+
+    # ------------------------------------------------------------------ the audit trail
+
+    async def _tell_trail(self, runtime: RayRuntime) -> None:
+        """Have storage write down that this run began, as soon as it answers."""
+        try:
+            records = await asyncio.to_thread(self._records.began, datetime.now(UTC))  # noqa: TID251
+        except DeviceError as error:
+            # Control does not wait for a disk that the trail needs.
+            self._tell.say(f"the beginning of this run is not in the audit trail: {error}")
+            return
+        while True:
+            if await self._stored(runtime, records, deadline_s=_TRAIL_DEADLINE_S):
+                return
+            await asyncio.sleep(_TRAIL_AGAIN_S)
+
+    async def _tell_trail_of_the_end(self, runtime: RayRuntime) -> None:
+        """Have storage write down that this run ends; it outlives this moment in storage's queue on disk."""
+        if not self._records.has_begun:
+            return
+        try:
+            record = self._records.ended(datetime.now(UTC), why=self._failure)  # noqa: TID251
+        except DeviceError as error:
+            self._tell.say(f"the end of this run is not in the audit trail: {error}")
+            return
+        if not await self._stored(runtime, (record,), deadline_s=_LAST_WORD_S):
+            self._tell.say("the end of this run is not in the audit trail: storage does not answer")
+
+    @staticmethod
+    async def _stored(runtime: RayRuntime, records: tuple[Record, ...], *, deadline_s: float) -> bool:
+        try:
+            await runtime.directory.ref(STORAGE).ask(StoreRecords(records=records), deadline_s=deadline_s)
+        except CalejoError:
+            return False
+        return True
 
     # ------------------------------------------------------------------ readiness
 

@@ -10,6 +10,7 @@ needed=(
   initdb:postgresql     # a cluster of its own per test run, see tests/services.py
   node:nodejs           # runs the npm peers
   npm:npm
+  mosquitto:mosquitto   # an MQTT broker; the tests start their own, on free ports
   spin:spin             # a model checker; it writes C, so it needs a compiler, see below
 )
 

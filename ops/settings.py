@@ -22,7 +22,8 @@ DEFAULT_DATA_DIR: Final = ".calejo"
 _FILE_BYTES_MAX: Final = 1_048_576
 _DEPTH_MAX: Final = 8
 _SHOWN_MAX: Final = 80
-_SECRET_KEYS: Final = ("database.url", "database.reader_url")
+_SECRET_KEYS: Final = ("database.url", "database.reader_url", "sparkplug.password")
+_MASK: Final = "***"
 _NAMES_THE_FILE: Final = "CALEJO_CONFIG"
 
 
@@ -74,6 +75,7 @@ def masked(settings: Settings) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(settings)
     for key in ("url", "reader_url"):
         plain["database"][key] = without_password(plain["database"][key])
+    plain["sparkplug"]["password"] = _MASK if settings.sparkplug.password else ""
     return plain
 
 

@@ -75,6 +75,12 @@ MEANINGS: Final = {
     " alarm, once it has written one",
     "control.clock_step_s": "A wall clock that moves by so much at once was set: an alarm; more than what a slow second"
     " of this machine explains, at least 0.5 s",
+    "audit.checkpoint_records": "A checkpoint is signed after so many records, at least 1",
+    "audit.checkpoint_s": "... or after so long, when there are new ones",
+    "audit.checkpoint_dir": "Folder (absolute, on another machine) where checkpoints and public keys are kept as well;"
+    " it must exist; empty: nowhere",
+    "audit.retention_days": "`calejo audit archive` takes records older than this; 0: only when told `--days`",
+    "audit.disk_free_mib_min": "Less free space than this under the data directory raises an alarm; 0: never",
     "history.decisions_days": "How long decisions, and what the endpoints made of them, stay explainable; 2 to 3650."
     " The last decision before that stays too",
     "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",
@@ -82,6 +88,25 @@ MEANINGS: Final = {
     "log.retention_files": "So many closed log files are kept",
     "runtime.forked_workers": "Start each process as a fork of one that has loaded everything: a quarter of the memory"
     " and of the time. Linux and Ray 2.60.0 only; elsewhere, and where anything is unexpected, processes start cold",
+    "sparkplug.host": "MQTT broker of the Sparkplug edge nodes (`wire.md`); empty: there are none. Without TLS on this"
+    " machine only",
+    "sparkplug.port": "Its port; 0: 8883 with TLS, 1883 without",
+    "sparkplug.group": "Group id of the edge nodes; the node id is the site's",
+    "sparkplug.primary_host": "Host id to wait for; empty: values are sent whoever listens",
+    "sparkplug.tls": "Encrypt and verify the broker (TLS 1.2 or newer)",
+    "sparkplug.ca_file": "Certificates that the broker's must descend from; empty: the system's",
+    "sparkplug.cert_file": "Our certificate, if the broker asks for one",
+    "sparkplug.key_file": "Its key; empty: in `cert_file`",
+    "sparkplug.user": "User at the broker; empty: none",
+    "sparkplug.password": "Password at the broker: from the environment only, or better `password_file`",
+    "sparkplug.password_file": "File that holds the password; read anew for each connection",
+    "sparkplug.mqtt_version": "5, or 3 for MQTT 3.1.1 (then the broker must limit the size of messages)",
+    "sparkplug.keepalive_s": "A connection that is silent for so long is probed; the broker tells of our death after"
+    " one and a half times this",
+    "sparkplug.operator_commands": "Obey `setpoint_request` and `mode_request` from hosts; whoever may write to our"
+    " command topics is then an operator. Emergency stops are always obeyed",
+    "sparkplug.command_age_s": "Older commands (but stops) are refused, and ones that are so far ahead",
+    "sparkplug.backfill_bytes_max": "Room on disk per site for values that no host has seen, at least 1 MiB",
     "sites.<site_id>.ports.host": "As `ports.host`, for this site's own endpoints",
     "sites.<site_id>.ports.opcua": "TCP port of this site's OPC UA",
     "sites.<site_id>.ports.modbus": "TCP port of this site's Modbus",

@@ -14,8 +14,10 @@ from actors.vocabulary.settings import (
     LIVENESS_PERIOD_S,
     READBACK_BUDGET_S,
     START_BUDGET_S,
+    AuditSettings,
     ControlSettings,
     Settings,
+    SparkplugSettings,
 )
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
@@ -32,6 +34,11 @@ _MASK: Final = "***"
 _LATCH_POLL_S_MAX: Final = 0.5
 _BIND_AFTER_S_MAX: Final = 3.0
 _LEASE_S_MAX: Final = 60.0
+_TOPIC_PART_MAX: Final = 64
+# A host should learn of our death within some minutes, whatever else is configured.
+_KEEPALIVE_S_MAX: Final = 120
+# A command that waited longer than this belongs to another situation.
+_COMMAND_AGE_S_MAX: Final = 300.0
 # Two clocks are read one after the other, and a process may wait in between.
 _CLOCK_STEP_S_MIN: Final = 0.5
 # Proposals that may be lost before a healthy pump loses its lease.
@@ -68,6 +75,8 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     _network(settings, check)
     _control(settings.control, check)
     _database(settings, check)
+    _sparkplug(settings.sparkplug, check)
+    _audit(settings.audit, check)
     days = settings.history.decisions_days
     check.require(
         _DECISION_DAYS_MIN <= days <= _DECISION_DAYS_MAX,
@@ -79,6 +88,62 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     check.require(log.level in LOG_LEVELS, "log.level", log.level, f"expected one of {', '.join(LOG_LEVELS)}")
     check.require(log.rotation_mib >= 1, "log.rotation_mib", log.rotation_mib, "expected at least 1 MiB")
     check.require(log.retention_files >= 1, "log.retention_files", log.retention_files, "expected at least 1")
+
+
+def _sparkplug(sparkplug: SparkplugSettings, check: _Checker) -> None:
+    check.require(
+        sparkplug.tls or not sparkplug.host or _is_loopback(sparkplug.host),
+        "sparkplug.tls",
+        sparkplug.tls,
+        "expected true: a broker on another machine is reached by TLS only",
+    )
+    check.require(
+        0 <= sparkplug.port <= _PORT_MAX, "sparkplug.port", sparkplug.port, f"expected 0 to {_PORT_MAX}"
+    )
+    for name in ("group", "primary_host"):
+        value = getattr(sparkplug, name)
+        check.require(
+            (bool(value) or name != "group")
+            and len(value) <= _TOPIC_PART_MAX
+            and value.isprintable()
+            and not set("+/#") & set(value),
+            f"sparkplug.{name}",
+            value[:80],
+            "expected a part of an MQTT topic (no +, / or #)",
+        )
+    check.require(
+        not (sparkplug.password and sparkplug.password_file),
+        "sparkplug.password_file",
+        sparkplug.password_file,
+        "expected none beside sparkplug.password",
+    )
+    check.require(
+        bool(sparkplug.user) or not (sparkplug.password or sparkplug.password_file),
+        "sparkplug.user",
+        sparkplug.user,
+        "expected one: there is a password",
+    )
+    check.require(
+        sparkplug.mqtt_version in (3, 5), "sparkplug.mqtt_version", sparkplug.mqtt_version, "expected 5 or 3"
+    )
+    check.require(
+        1 <= sparkplug.keepalive_s <= _KEEPALIVE_S_MAX,
+        "sparkplug.keepalive_s",
+        sparkplug.keepalive_s,
+        f"expected 1 to {_KEEPALIVE_S_MAX} s",
+    )
+    check.require(
+        math.isfinite(sparkplug.command_age_s) and 0.0 < sparkplug.command_age_s <= _COMMAND_AGE_S_MAX,
+        "sparkplug.command_age_s",
+        sparkplug.command_age_s,
+        f"expected above 0, at most {_COMMAND_AGE_S_MAX:g} s",
+    )
+    check.require(
+        sparkplug.backfill_bytes_max >= _SPOOL_BYTES_MIN,
+        "sparkplug.backfill_bytes_max",
+        sparkplug.backfill_bytes_max,
+        f"expected at least {_SPOOL_BYTES_MIN}",
+    )
 
 
 def without_password(url: str) -> str:
@@ -216,6 +281,22 @@ def _database(settings: Settings, check: _Checker) -> None:
             _MASK,
             "expected the same kind of database as database.url",
         )
+
+
+def _audit(audit: AuditSettings, check: _Checker) -> None:
+    for name, least in (("checkpoint_records", 1), ("retention_days", 0), ("disk_free_mib_min", 0)):
+        value = getattr(audit, name)
+        check.require(value >= least, f"audit.{name}", value, f"expected at least {least}")
+    check.require(
+        math.isfinite(audit.checkpoint_s) and 0.0 < audit.checkpoint_s <= _SECONDS_MAX,
+        "audit.checkpoint_s",
+        audit.checkpoint_s,
+        f"expected a finite number above 0, at most {_SECONDS_MAX:.0f}",
+    )
+    folder = audit.checkpoint_dir
+    check.require(
+        not folder or folder.startswith("/"), "audit.checkpoint_dir", folder, "expected an absolute path"
+    )
 
 
 def _driver(key: str, url: str, check: _Checker) -> str:

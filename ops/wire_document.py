@@ -20,6 +20,8 @@ from actors.vocabulary import (
     StationConfig,
 )
 from protocols.points import site_points
+from protocols.sparkplug.names import definitions, sparkplug_points
+from protocols.sparkplug.schema import by_key
 
 _INTRODUCTION: Final = """\
 # The wire: what a PLC and a SCADA system read and write
@@ -47,6 +49,68 @@ from there, never by hand from this page. `calejo plc st STATION` gives the cont
 """
 
 
+_SPARKPLUG: Final = """\
+## Sparkplug B
+
+Off unless `sparkplug.host` names an MQTT broker ([configuration.md](configuration.md)). One edge node per site, as
+Sparkplug 3.0 has it, on MQTT 5 or 3.1.1. To try it beside the demo:
+
+```
+mosquitto -p 1883 &
+CALEJO_SPARKPLUG__HOST=127.0.0.1 make run        # and: mosquitto_sub -t 'spBv1.0/#' -F '%t %l'
+```
+
+**Names.** Group: `sparkplug.group`; edge node: the site's id; a station is the device `<station>`, a pump the device
+`<station>.<pump>`; a metric has the name of its point on the other wires. A name depends on ids alone, so it stays
+when others come and go: a pump that is added is a DBIRTH, one that is removed a DDEATH, one whose limits change is
+born again, and no other device notices. `calejo tags --format sparkplug` prints them. Aliases are numbers of the
+running process: take them from the births. Data messages carry the alias alone, neither name nor type. Group and site
+id together must be unique at the broker.
+
+**Values.** Report by exception. A point that was never written is null with quality BAD. Property `Quality`: 192 GOOD,
+0 BAD, 500 (the specification's STALE) where ours is UNCERTAIN, that is in failsafe; our own code is the metric
+`setpoint_quality`. `engUnit`, `engLow`, `engHigh`, `readOnly` and `documentation` are in the births. Timestamps are the
+moment of the change, UTC.
+
+**What shows when something dies.** The control chain: the gate of this endpoint lets the lease run out (10 s) and shows
+`remote_enabled` false, the failsafe image, quality BAD, and reason LEASE_EXPIRED, as on the other wires. This
+endpoint's process: the broker publishes NDEATH (the will), at once when the process is killed, after one and a half
+times `sparkplug.keepalive_s` when it hangs; its successor is born with the next bdSeq. The broker, or the primary host
+(`sparkplug.primary_host`): the other wires and the pumps do not notice; after 30 s an alarm says so, values are kept on
+disk and handed in afterwards with `is_historical`, oldest first, at least once. Kept is everything but `sequence`,
+`sequence_end`, `heartbeat`, `plc_heartbeat` and `scada_heartbeat`, up to `sparkplug.backfill_bytes_max`; then the
+oldest go, and `backfill_lost` counts them. **This wire is for SCADA: no controller may take its setpoint from here**,
+because a broker in between can hold a message back.
+
+**Commands.** NCMD and DCMD to the metrics marked below; everything else is refused. Emergency stops are always obeyed
+and set only: false clears nothing. `setpoint_request` (in MANUAL only) and `mode_request` are obeyed when
+`sparkplug.operator_commands` is on. MQTT names no sender: **who may publish to `spBv1.0/<group>/NCMD/<site>` and
+`DCMD/<site>/#` is decided by the broker's access list**, and audited here as the broker. A command needs a timestamp
+(the metric's own, else the message's) that is newer than the metric's last and at most `sparkplug.command_age_s` from
+our clock; what is older, repeated or retained is refused. A stop is taken whatever its timestamp says, unless it is
+retained or the very same message again. With MQTT 5 the broker is asked for messages of at most 17 kB; with 3.1.1 its
+own `max_packet_size` should say so.
+
+**Answers.** Each device has its last command's: `command_id` (the command's timestamp), `command_metric`,
+`command_result`, `command_detail`. `accepted`: taken by the pump. Then, by what the gate shows at least two control
+periods later: `applied`, or `clamped` with the speed that the safety layer allows and its reason. `rejected` with why:
+`invalid_state`, `out_of_range`, `retained`, ... A ramp is waited for. A `scada_heartbeat` that is taken has no answer.
+
+The specification's test ids and how each is proved stand in `tests/wire/sparkplug/tck.py`.
+
+### Metrics of a station with one pump
+"""
+
+_OWN: Final = {
+    "command_id": "Timestamp of the last command",
+    "command_metric": "What it was written to",
+    "command_result": "accepted, clamped, rejected or applied",
+    "command_detail": "Why, or what the safety layer made of it",
+    "backfill_waiting": "Values that no host has been given yet",
+    "backfill_lost": "Values lost for lack of room, ever",
+}
+
+
 def document() -> str:
     """Return the page."""
     return "\n".join(_lines())
@@ -67,6 +131,18 @@ def _lines() -> Iterator[str]:
             place.count, place.raw, f"{place.scale:g}", point.description,
         )  # fmt: skip
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"
+    yield ""
+    yield _SPARKPLUG
+    yield "| device | metric | type | unit | command | meaning |"
+    yield "|---|---|---|---|---|---|"
+    for definition in definitions(sparkplug_points(_EXAMPLE)).values():
+        told = by_key(definition.properties)
+        columns = (
+            f"`{definition.device}`" if definition.device else "the node", f"`{definition.name}`",
+            definition.datatype.name, told.get("engUnit", ""), "yes" if definition.writable else "",
+            told.get("documentation") or _OWN[definition.name],
+        )  # fmt: skip
+        yield "| " + " | ".join(str(cell) for cell in columns) + " |"
     yield ""
 
 

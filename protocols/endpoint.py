@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
 from actors.vocabulary import WriteRefusal
+from actors.vocabulary.links import LinkStatus
 from protocols.points import Point, PointValue
 
 
@@ -17,6 +18,8 @@ class ClientWrite(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     value: bool | int | float
     peer: str
+    # Refused by the protocol already: to be counted and audited like the publisher's own refusals, not carried out.
+    refusal: WriteRefusal | None = None
 
 
 # All writes of one request. One answer each, None: accepted. Modbus refuses the whole request when any is refused
@@ -62,4 +65,18 @@ class EndpointServer(Protocol):
     @property
     def clients(self) -> int:
         """How many clients are connected."""
+        ...
+
+
+@runtime_checkable
+class Linked(Protocol):
+    """What an endpoint adds that connects to a broker instead of binding a port."""
+
+    @property
+    def link(self) -> LinkStatus:
+        """How the connection stands."""
+        ...
+
+    async def ended(self) -> None:
+        """Return when it is closed; raises a fault of our own, which its actor must not outlive."""
         ...

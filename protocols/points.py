@@ -81,6 +81,9 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     places: tuple[ModbusPlace, ...]
     node_id: str
+    # Engineering range, for wires that tell it; None: not known.
+    low: float | None = None
+    high: float | None = None
 
 
 class PointValue(msgspec.Struct, frozen=True, kw_only=True):

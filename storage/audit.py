@@ -1,11 +1,13 @@
-r"""The audit chain: one `append`, one `verify` (AUD-1).
+r"""The audit chain: one `append`, one `Chain` that judges records one after the other (AUD-1).
 
-    hash(n) = SHA-256( hash(n-1) "\n" n "\n" canonical(record n) ), in lower-case hex, ASCII throughout
+    format 2:  hash(n) = SHA-256( "calejo-audit/2\n" hash(n-1) "\n" n "\n" canonical(record n) )
+    format 1:  hash(n) = SHA-256( hash(n-1) "\n" n "\n" canonical(record n) )
 
-`hash(0)` is 64 zeros and n counts from 1 without a gap. `canonical` is JSON with sorted keys, no space between tokens
-and every character above ASCII escaped; its keys are the columns `COVERED`; times are UTC as
-2026-01-31T12:00:00.000000Z; `before` and `after` are canonical JSON as text or null. With that, anybody can verify a
-chain without Calejo.
+in lower-case hex, ASCII throughout; `hash(0)` is 64 zeros and n counts from 1 without a gap. `canonical` is JSON with
+sorted keys, no space between tokens and every character outside ASCII 32 to 126 escaped; its keys are the columns
+`COVERED_BY` the record's format; times are UTC as 2026-01-31T12:00:00.000000Z; `before` and `after` are canonical
+JSON as text or null. New records have format 2; older ones stay, and the format never goes back along the chain.
+`ops/docs/audit.md` specifies it for those who verify without Calejo.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -23,12 +25,16 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from actors.vocabulary.audit_events import clauses_of
+from actors.vocabulary.audit_trail import GENESIS
 from actors.vocabulary.records import AuditRecord
 from storage.engine import StaleReadError
 from storage.models import audit_log
 
-GENESIS: Final = "0" * 64
-COVERED: Final = (
+FORMAT: Final = 2
+"""What new records are written in."""
+
+_COVERED_BY_1: Final = (
     "record_id",
     "at",
     "event_type",
@@ -41,20 +47,68 @@ COVERED: Final = (
     "after",
     "correlation_id",
 )
-"""Every column but the sequence and the two hashes, which stand beside the canonical record."""
+COVERED_BY: Final[Mapping[int, tuple[str, ...]]] = {
+    1: _COVERED_BY_1,
+    2: (*_COVERED_BY_1, "clauses", "format"),
+}
+"""By format: every column but the sequence and the two hashes, which stand beside the canonical record."""
+
+_TAG: Final[Mapping[int, str]] = {1: "", 2: "calejo-audit/2\n"}
+assert set(COVERED_BY) == set(_TAG)
 
 _LOCK: Final = 0x43616C65_6A6F_0002  # "Calejo", second of its advisory locks: the end of the chain
-_PAGE: Final = 1000
 _LOOKUP_MAX: Final = 500
+# What is no JSON was put into the database past Calejo: encoded somehow, it cannot have the hash that stands there.
+_encode: Final = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=True, default=repr
+).encode
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What a walk along the chain found. `broken_at` None: it holds from 1 to `count`, which ends in `head`."""
+    """What a walk along the chain found. `broken_at` None: it holds from `first` to `count`, which ends in `head`."""
 
     count: int
     head: str
     broken_at: int | None = None
     reason: str = ""
+    first: int = 1
+
+
+class Chain:
+    """Walks a chain record by record, from the beginning or from a record whose hash is known."""
+
+    def __init__(self, *, count: int = 0, head: str = GENESIS) -> None:
+        self.count = count
+        self.head = head
+        self._format = 1
+        self._first = count + 1
+
+    def take(self, row: Mapping[str, Any]) -> str:
+        """Go on to `row` (`at` as canonical text); return why it does not continue the chain, '' when it does."""
+        expected = self.count + 1
+        form = row["format"]
+        if row["sequence"] != expected:
+            return f"sequence {row['sequence']} where {expected} was expected: records are missing, moved or in excess"
+        if row["previous_hash"] != self.head:
+            return "does not name its predecessor's hash"
+        if form not in COVERED_BY or (form == 1 and row["clauses"] != ""):
+            return f"its format {form!r} is none"
+        if form < self._format:
+            return f"goes back to format {form}"
+        if row["hash"] != digest(self.head, expected, row):
+            return "its content is not what was hashed"
+        self.count, self.head, self._format = expected, row["hash"], form
+        return ""
+
+    def verdict(self, reason: str = "") -> Verdict:
+        """Return what the walk found so far; with `reason` the next record is the broken one."""
+        return Verdict(
+            count=self.count,
+            head=self.head,
+            broken_at=self.count + 1 if reason else None,
+            reason=reason,
+            first=self._first,
+        )
 
 
 async def append(connection: AsyncConnection, records: Sequence[AuditRecord]) -> int:
@@ -92,48 +146,45 @@ async def append(connection: AsyncConnection, records: Sequence[AuditRecord]) ->
     return len(rows)
 
 
-async def verify(connection: AsyncConnection) -> Verdict:
-    """Walk the whole chain and name the first record that does not continue it."""
-    count, head = 0, GENESIS
-    async for row in _walk(connection):
-        verdict = _judge(row, count, head)
-        if verdict is not None:
-            return verdict
-        count, head = count + 1, row["hash"]
-    return Verdict(count=count, head=head)
-
-
-def verify_rows(rows: Iterable[Mapping[str, Any]]) -> Verdict:
-    """Do what `verify` does for rows in the order of their sequence."""
-    count, head = 0, GENESIS
+def verify_rows(rows: Iterable[Mapping[str, Any]], *, chain: Chain | None = None) -> Verdict:
+    """Walk rows in the order of their sequence and name the first that does not continue the chain."""
+    walk = chain or Chain()
     for row in rows:
-        verdict = _judge(row, count, head)
-        if verdict is not None:
-            return verdict
-        count, head = count + 1, row["hash"]
-    return Verdict(count=count, head=head)
+        if reason := walk.take(row):
+            return walk.verdict(f"record {row['record_id']!r}: {reason}")
+    return walk.verdict()
 
 
 def row_of(record: AuditRecord) -> dict[str, Any]:
-    """Return the columns of a record as they are stored and hashed."""
-    row: dict[str, Any] = {name: getattr(record, name) for name in COVERED}
+    """Return the columns of a record as they are stored and hashed, but for `at`, which is hashed as `utc_text`."""
+    row: dict[str, Any] = {name: getattr(record, name) for name in _COVERED_BY_1}
     for name in ("before", "after"):
         row[name] = None if row[name] is None else canonical(row[name])
     row["severity"] = record.severity.value
-    return {name: clean(value) if isinstance(value, str) else value for name, value in row.items()}
+    row = {name: clean(value) if isinstance(value, str) else value for name, value in row.items()}
+    return {**row, "clauses": clauses_of(record.event_type), "format": FORMAT}
+
+
+def utc_text(at: datetime) -> str:
+    """Return a moment as it is hashed."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def link(previous: str, sequence: int, row: Mapping[str, Any]) -> str:
-    """Return the hash of a record that stands at `sequence` behind the one with hash `previous`."""
-    covered = {name: row[name] for name in COVERED}
-    at: datetime = covered["at"]
-    covered["at"] = at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return hashlib.sha256(f"{previous}\n{sequence}\n{canonical(covered)}".encode("ascii")).hexdigest()
+    """Return the hash of a record (as `row_of` returns it) that stands at `sequence` behind `previous`."""
+    return digest(previous, sequence, {**row, "at": utc_text(row["at"])})
+
+
+def digest(previous: str, sequence: int, row: Mapping[str, Any]) -> str:
+    """Return the hash of a record whose `at` is text already."""
+    form = row["format"]
+    covered = _encode({name: row[name] for name in COVERED_BY[form]})
+    return hashlib.sha256(f"{_TAG[form]}{previous}\n{sequence}\n{covered}".encode("ascii")).hexdigest()
 
 
 def canonical(value: object) -> str:
     """Return `value` as canonical JSON (ASCII); a number that JSON has no word for becomes its name as text."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _encode(plain(value))
 
 
 def clean(value: str) -> str:
@@ -167,33 +218,6 @@ def _has_gone_on(error: IntegrityError) -> bool:
         "SQLITE_CONSTRAINT_UNIQUE",
         "SQLITE_CONSTRAINT_PRIMARYKEY",
     }
-
-
-def _judge(row: Mapping[str, Any], count: int, head: str) -> Verdict | None:
-    expected = count + 1
-    reason = ""
-    if row["sequence"] != expected:
-        reason = f"sequence {row['sequence']} where {expected} was expected: records are missing or in excess"
-    elif row["previous_hash"] != head:
-        reason = "does not name its predecessor's hash"
-    elif row["hash"] != link(head, expected, row):
-        reason = "its content is not what was hashed"
-    return Verdict(count=count, head=head, broken_at=expected, reason=reason) if reason else None
-
-
-async def _walk(connection: AsyncConnection) -> AsyncIterator[dict[str, Any]]:
-    """Yield every row in order, a page at a time; the first page holds also what stands below sequence 1."""
-    last: int | None = None
-    while True:
-        page = select(audit_log).order_by(audit_log.c.sequence).limit(_PAGE)
-        if last is not None:
-            page = page.where(audit_log.c.sequence > last)
-        rows = [dict(row) for row in (await connection.execute(page)).mappings()]
-        for row in rows:
-            yield row
-        if len(rows) < _PAGE:
-            return
-        last = rows[-1]["sequence"]
 
 
 async def _known(connection: AsyncConnection, record_ids: Sequence[str]) -> set[str]:

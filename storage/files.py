@@ -94,6 +94,20 @@ def read_struct(path: Path, kind: type[S]) -> S | None:
         raise refused(path, error) from error
 
 
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes this process may still write below `folder`.
+
+    Raises:
+        DeviceError: the disk refused.
+
+    """
+    try:
+        found = os.statvfs(folder)
+    except OSError as error:
+        raise refused(folder, error) from error
+    return found.f_bavail * found.f_frsize
+
+
 def sync_folder(folder: Path) -> None:
     """Make the folder's own entries durable (a rename is durable only with its folder)."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.vocabulary import Severity
 from actors.vocabulary.records import AlarmRecord, DecisionRecord, StopEventRecord
-from storage import audit
+from storage.audit import Verdict
+from storage.audit_reader import AuditBook
 from storage.decisions import Decisions, stop_record
 from storage.engine import Database
 from storage.models import alarms, emergency_stop_events
@@ -87,14 +88,14 @@ class History:
         past = Decisions(self._database)
         return await self._database.run(lambda connection: past.in_force(connection, pump_id, at=at))
 
-    async def verify_audit(self) -> audit.Verdict:
-        """Walk the audit chain in one picture of the database (AUD-1).
+    async def verify_audit(self) -> Verdict:
+        """Walk the audit chain from its beginning (AUD-1).
 
         Raises:
             DeviceError: the database is away or slow.
 
         """
-        return await self._database.run(audit.verify)
+        return (await AuditBook(self._database).verify()).chain
 
 
 def _alarm(row: dict[str, Any]) -> AlarmRecord:

@@ -22,6 +22,8 @@ from storage.models import (
     pump_stations,
     pumps,
     sites,
+    station_duties,
+    station_profiles,
 )
 from storage.models.base import moment
 from storage.models.configuration import BACKWARDS
@@ -34,7 +36,7 @@ _NEWEST_CANDIDATES: Final = 8
 
 
 class DatabaseTopologyReader:
-    """Reads the whole configuration in five statements of one transaction."""
+    """Reads the whole configuration in seven statements of one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,6 +57,8 @@ class DatabaseTopologyReader:
                 "pumps": await rows_of(connection, _of_active(pumps).where(pumps.c.active)),
                 "limits": await rows_of(connection, _of_pumps(pump_safety_limits)),
                 "envelopes": await rows_of(connection, _of_pumps(pump_commissioning_envelopes)),
+                "duties": await rows_of(connection, _of_active(station_duties)),
+                "profiles": await rows_of(connection, _of_active(station_profiles)),
             }
 
         return build(**await self._database.run(work))

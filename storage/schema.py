@@ -30,6 +30,8 @@ from storage.models import (
     pump_stations,
     pumps,
     sites,
+    station_duties,
+    station_profiles,
 )
 from storage.urls import parsed, shown, without_secrets
 
@@ -43,6 +45,8 @@ READ_BY_READERS: Final = (
     pump_plans,
     optimiser_status,
     pump_feedback,
+    station_duties,
+    station_profiles,
 )
 """What the role control_reader may SELECT from, and the readers do."""
 

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from actors.vocabulary import (
     ControlType,
     FailsafeStrategy,
@@ -34,6 +36,7 @@ from storage.cells import (
     timezone_name,
     whole,
 )
+from storage.duties import Plant, duties_of, profiles_of
 from storage.models.configuration import LIMIT_COLUMNS
 
 UNIT_ID_MAX: Final = 247
@@ -54,6 +57,8 @@ def build(
     pumps: Iterable[Row],
     limits: Iterable[Row],
     envelopes: Iterable[Row],
+    duties: Iterable[Row] = (),
+    profiles: Iterable[Row] = (),
 ) -> tuple[tuple[SiteConfig, ...], tuple[InvalidRow, ...]]:
     """Return every valid active site with its stations and pumps, and what was skipped, in a stable order."""
     invalid: list[InvalidRow] = []
@@ -72,6 +77,10 @@ def build(
         invalid += notes
         pumps_of.setdefault(config.station_id, []).append(config)
 
+    duties_row = {str(row["station_id"]).lower(): row for row in duties}
+    profile_rows: dict[str, list[Row]] = {}
+    for row in profiles:
+        profile_rows.setdefault(str(row["station_id"]).lower(), []).append(row)
     stations_of: dict[str, list[StationConfig]] = {}
     for row in _by_key(stations, "station_id"):
         try:
@@ -79,6 +88,13 @@ def build(
         except BadCellError as bad:
             invalid.append(_note("pump_stations", row["station_id"], bad))
             continue
+        station = _with_duties(
+            station,
+            duties_row.get(station.station_id),
+            profile_rows.get(station.station_id, []),
+            envelope_of,
+            invalid,
+        )
         stations_of.setdefault(station.site_id, []).append(station)
 
     found = []
@@ -96,6 +112,38 @@ def build(
             continue
         found.append(site)
     return tuple(found), tuple(sorted(invalid, key=lambda row: (row.table, row.key, row.column)))
+
+
+def _with_duties(
+    station: StationConfig,
+    row: Row | None,
+    profiles: Sequence[Row],
+    envelope_of: Mapping[str, Row],
+    invalid: list[InvalidRow],
+) -> StationConfig:
+    """Return the station with the duties that count; note what does not (CTL-6)."""
+    bounds = {pump.pump_id: envelope_of.get(pump.pump_id) for pump in station.pumps}
+    plant = Plant(
+        pumps=station.pumps,
+        max_pumps_running=station.max_pumps_running,
+        dry_run_bounds_m={
+            pump_id: None if envelope is None else envelope["level_dry_run_m"]
+            for pump_id, envelope in bounds.items()
+        },
+    )
+    duties, notes = duties_of(row, plant)
+    kept, refused = profiles_of(profiles, plant)
+    invalid += [
+        InvalidRow(table="station_duties", key=station.station_id, column=column, reason=reason)
+        for column, reason in notes
+    ]
+    invalid += [
+        InvalidRow(
+            table="station_profiles", key=f"{station.station_id}/{shown(name)}", column=column, reason=reason
+        )
+        for name, (column, reason) in refused
+    ]
+    return msgspec.structs.replace(station, duties=msgspec.structs.replace(duties, profiles=kept))
 
 
 def _by_key(rows: Iterable[Row], key: str) -> Sequence[Row]:

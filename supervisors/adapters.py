@@ -4,13 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
 from actors.runtime import Ports
 from actors.start import WorkerStart
 from actors.stores import (
+    AuditNotary,
+    AuditReader,
     DecisionKeeper,
     DecisionReader,
     EpochStore,
@@ -25,12 +27,14 @@ from actors.stores import (
     TimerStore,
     TopologyReader,
 )
-from actors.vocabulary import Role
+from actors.vocabulary import Role, SiteConfig
 from protocols.endpoint import EndpointServer
 from supervisors.process import SystemClock
 from supervisors.tree import ports_of
 
 if TYPE_CHECKING:
+    from protocols.points import Point
+    from protocols.sparkplug.endpoint import SparkplugEndpoint
     from storage.engine import Access, Database
     from storage.topology_file import TopologyFile
 
@@ -145,6 +149,39 @@ def history(ports: Ports, start: WorkerStart) -> HistoryReader:
     return History(_database(ports, start, Access.READ, as_writer=True))
 
 
+def notary(ports: Ports, start: WorkerStart) -> AuditNotary:
+    """Return what signs the audit trail."""
+    from storage.audit_reader import AuditBook
+    from storage.checkpoints import Notary
+    from storage.engine import Access
+
+    wanted = start.settings.audit
+    return Notary(
+        _folder(start) / "audit",
+        AuditBook(_database(ports, start, Access.READ, as_writer=True)),
+        every_records=wanted.checkpoint_records,
+        every_s=wanted.checkpoint_s,
+        elsewhere=Path(wanted.checkpoint_dir) if wanted.checkpoint_dir else None,
+    )
+
+
+def audit_reader(ports: Ports, start: WorkerStart) -> AuditReader:
+    """Return the trail as REST shows it."""
+    from storage.audit_desk import AuditDesk
+    from storage.audit_reader import AuditBook
+    from storage.engine import Access
+
+    book = AuditBook(_database(ports, start, Access.READ, as_writer=True))
+    return AuditDesk(_folder(start) / "audit", book)
+
+
+def room(start: WorkerStart) -> Callable[[], int]:
+    """Return what tells how many bytes are free under the data directory."""
+    from storage.files import free_bytes
+
+    return lambda: free_bytes(_folder(start))
+
+
 def decisions(ports: Ports, start: WorkerStart) -> DecisionReader:
     """Return the past of the pumps: read with the writer's role, never written."""
     from storage.decisions import Decisions
@@ -171,8 +208,40 @@ def limits(ports: Ports, start: WorkerStart) -> LimitsStore:
     return DatabaseLimits(reader, _database(ports, start, Access.WRITE))
 
 
-def endpoint_server(start: WorkerStart) -> EndpointServer:
-    """Return the protocol server of an endpoint's role, on its site's port."""
+def map_points(start: WorkerStart) -> Callable[[SiteConfig], Sequence[Point]]:
+    """Return how an endpoint makes its points of the plant."""
+    if start.role is Role.SPARKPLUG:
+        from protocols.sparkplug.names import sparkplug_points
+
+        return sparkplug_points
+    from protocols.points import site_points
+
+    return site_points
+
+
+def sparkplug_node(ports: Ports, start: WorkerStart) -> SparkplugEndpoint:
+    """Return a site's edge node, with its bdSeq and its backlog below the data directory."""
+    from protocols.sparkplug.endpoint import SparkplugEndpoint
+    from protocols.sparkplug.names import Node
+    from storage.sparkplug import BacklogFile, BirthSequenceFile
+
+    assert start.site is not None, "an endpoint belongs to a site"
+    settings, site_id = start.settings.sparkplug, start.site.site_id
+    folder = _folder(start) / "sparkplug"
+    return SparkplugEndpoint(
+        settings,
+        Node(settings.group, site_id),
+        births=BirthSequenceFile(folder / f"{site_id}.json"),
+        history=BacklogFile(
+            folder / f"{site_id}.db", bytes_max=settings.backfill_bytes_max, utc_second=_utc_second(ports)
+        ),
+        utc_ns=lambda: ports.clock.now().utc_ns,
+        chance=ports.clock.random,
+    )
+
+
+def endpoint_server(actor_ports: Ports, start: WorkerStart) -> EndpointServer:
+    """Return the protocol server of an endpoint's role, on its site's port or for its broker."""
     assert start.site is not None, "an endpoint belongs to a site"
     ports = ports_of(start.settings, start.site.site_id)
     match start.role:
@@ -184,6 +253,8 @@ def endpoint_server(start: WorkerStart) -> EndpointServer:
             from protocols.modbus.server import ModbusEndpoint
 
             return ModbusEndpoint(ports.host, ports.modbus)
+        case Role.SPARKPLUG:
+            return sparkplug_node(actor_ports, start)
         case (
             Role.SUPERVISOR
             | Role.SAFETY

@@ -75,16 +75,15 @@ def _station(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
 
 def _endpoint(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
     from actors.publisher.actor import PublisherActor
-    from protocols.points import site_points
     from supervisors import adapters
 
     return PublisherActor(
         ports,
         start,
-        adapters.endpoint_server(start),
+        adapters.endpoint_server(ports, start),
         adapters.latches(ports, start),
         adapters.epochs(ports, start),
-        site_points,
+        adapters.map_points(start),
     )
 
 
@@ -112,6 +111,8 @@ def _storage(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.history(ports, start),
         adapters.latches(ports, start),
         keeper=adapters.retention(ports, start),
+        notary=adapters.notary(ports, start),
+        room=adapters.room(start),
     )
 
 
@@ -134,6 +135,7 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.latches(ports, start),
         limits=adapters.limits(ports, start),
         decisions=adapters.decisions(ports, start),
+        audit=adapters.audit_reader(ports, start),
     )
 
 
@@ -145,6 +147,7 @@ FACTORIES: Final[Mapping[Role, Callable[[Ports, WorkerStart, Runtime], Actor]]] 
     Role.STATION: _station,
     Role.OPCUA: _endpoint,
     Role.MODBUS: _endpoint,
+    Role.SPARKPLUG: _endpoint,
     Role.STORAGE: _storage,
     Role.DISCOVERY: _discovery,
     Role.WATCHDOG: _watchdog,

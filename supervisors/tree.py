@@ -21,12 +21,12 @@ from actors.vocabulary.ids import (
     station_part_address,
     watchdog_address,
 )
-from actors.vocabulary.settings import PortSettings
+from actors.vocabulary.settings import PortSettings, protocols_of
 from supervisors.spec import ChildSpec, GroupSpec, Strategy, leaves
 
 PLATFORM: Final = Address("/platform")
 SITES: Final = Address("/sites")
-GATES: Final = frozenset({Role.OPCUA, Role.MODBUS})
+GATES: Final = frozenset({Role.OPCUA, Role.MODBUS, Role.SPARKPLUG})
 # News of up to a thousand children must find room.
 _SUPERVISOR_MAILBOX: Final = 4096
 _ENDPOINT_START_S: Final = 30.0
@@ -111,9 +111,9 @@ def site_tree(settings: Settings, site: SiteConfig) -> GroupSpec:
             start_failures_max=None,
             start_deadline_s=_ENDPOINT_START_S,
         )
-        for role in (Role.OPCUA, Role.MODBUS)
+        for role in (Role(protocol) for protocol in protocols_of(settings))
     )
-    assert {child.role for child in endpoints} == GATES
+    assert {child.role for child in endpoints} <= GATES
     watchdog = WorkerStart(
         role=Role.WATCHDOG, address=watchdog_address(site.site_id), settings=settings, site=site
     )

@@ -1,7 +1,7 @@
 """The real services that tests talk to; `make services` installs them.
 
-A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`, `spin`. Where the program is missing
-the test is skipped and the summary names the program; with `CI=true` it fails.
+A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`, `mosquitto`, `sparkplug_host`, `spin`.
+Where the program is missing the test is skipped and the summary names the program; with `CI=true` it fails.
 """
 
 import os
@@ -68,6 +68,29 @@ def node_opcua() -> Path:
 
 
 @pytest.fixture(scope="session")
+def sparkplug_host() -> Path:
+    """Folder to run `node` in so that `sparkplug/host.js`, a host on mqtt.js and sparkplug-payload, can be started."""
+    program("node", service="sparkplug-payload")
+    for name in ("mqtt", "sparkplug-payload"):
+        if not (PEERS / "node_modules" / name / "package.json").is_file():
+            lacking(name)
+    return PEERS
+
+
+@pytest.fixture
+def mosquitto() -> Iterator["Mosquitto"]:
+    """A running MQTT broker for one test, which may stop and start it."""
+    with Mosquitto(program("mosquitto")) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def mosquitto_program() -> Path:
+    """Path of mosquitto, for tests that configure a broker themselves."""
+    return program("mosquitto")
+
+
+@pytest.fixture(scope="session")
 def postgres() -> Iterator["Postgres"]:
     """One PostgreSQL cluster for the whole run; each test takes its own `fresh_database()`."""
     with Postgres(_postgres_programs()) as cluster:
@@ -79,6 +102,83 @@ def own_postgres() -> Iterator["Postgres"]:
     """A PostgreSQL cluster for one test, which may stop and start it."""
     with Postgres(_postgres_programs()) as cluster:
         yield cluster
+
+
+class Mosquitto:
+    """An MQTT broker in a temporary folder, on a free port of the loopback interface; retained messages survive it.
+
+    Without `extra` lines of configuration anybody on this machine may connect.
+    """
+
+    def __init__(self, program: Path, extra: str = "allow_anonymous true\n") -> None:
+        """Prepare a broker; `with` starts it. `{folder}` in `extra` is its folder."""
+        self._program = program
+        self._extra = extra
+        self._process: subprocess.Popen[bytes] | None = None
+        self.folder = Path()
+        self.port = 0
+
+    def start(self) -> None:
+        """Start the broker, on the port it had before, and wait until it listens."""
+        assert self._process is None, "the broker runs already"
+        command: list[str | Path] = [self._program, "-c", self.folder / "mosquitto.conf"]
+        if setpriv := shutil.which("setpriv"):
+            command = [setpriv, "--pdeathsig", "TERM", *command]
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline_s = time.monotonic() + START_BUDGET_S
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=2).close()
+            except OSError as error:
+                if self._process.poll() is not None or time.monotonic() > deadline_s:
+                    log_text = (self.folder / "log").read_text(errors="replace")
+                    raise RuntimeError(f"mosquitto did not start: {error}\n{log_text}") from error
+                with suppress(subprocess.TimeoutExpired):
+                    self._process.wait(timeout=0.05)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Stop the broker in order (its retained messages go to disk); `start` brings it back."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the broker at once: nobody is told anything."""
+        self._end(signal.SIGKILL)
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(number)
+        try:
+            process.wait(timeout=STOP_BUDGET_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="calejo-mqtt-"))
+        try:
+            self.port = _free_port()
+            user = f"user {pwd.getpwuid(os.geteuid()).pw_name}\n"  # as root it would become another
+            lines = f"listener {self.port} 127.0.0.1\npersistence true\npersistence_location {self.folder}/\n{user}"
+            extra = self._extra.replace("{folder}", str(self.folder))
+            (self.folder / "mosquitto.conf").write_text(lines + extra)
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
 
 
 class Postgres:

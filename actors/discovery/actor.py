@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol, assert_never, runtime_checkable
 
 from actors.discovery import merging
+from actors.discovery.changes import change_record
 from actors.messages import (
     AlarmAsserted,
     AlarmReturned,
@@ -15,6 +16,7 @@ from actors.messages import (
     Tick,
     TopologyDiscovered,
 )
+from actors.outbox import Outbox
 from actors.runtime import Ports
 from actors.start import WorkerStart
 from actors.stores import TopologyReader
@@ -59,6 +61,7 @@ class DiscoveryActor:
         self._interval_s = start.settings.control.discovery_interval_s
         self._reader = reader
         self._store = store
+        self._outbox = Outbox(ports)
         self._topology: Topology | None = None
         self._looked_at: Instant | None = None
         self._last_error = ""
@@ -148,7 +151,10 @@ class DiscoveryActor:
             return
         now = self._ports.clock.now()
         topology = merging.merge(self._topology, sites, invalid, check_station=check_station)
-        changed = self._topology is None or topology.revision != self._topology.revision
+        before, changed = (
+            self._topology,
+            self._topology is None or topology.revision != self._topology.revision,
+        )
         self._topology, self._looked_at, self._last_error = topology, now, ""
         if changed:
             self._ports.log.info(
@@ -157,6 +163,8 @@ class DiscoveryActor:
                 sites=len(topology.sites),
                 invalid=len(topology.invalid),
             )
+            # Before it is saved: killed in between, the next life tells it once more rather than never.
+            self._outbox.put(change_record(before, topology, now=now))
             self._save(topology)
         # Also unchanged: whoever lost the former message gets this one.
         self._tell_root(topology)

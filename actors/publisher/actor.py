@@ -28,22 +28,25 @@ from actors.messages import (
 from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.publisher import feedback_board as feedback
-from actors.publisher import receipts, stops
+from actors.publisher import operators, receipts, stops
 from actors.publisher.binding import Hearing
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
 from actors.publisher.latency import LatencyBook, noted, summary
-from actors.publisher.refusals import Refusals, refused
+from actors.publisher.link_watch import LinkWatch
+from actors.publisher.operators import OPERATOR_POINTS, OperatorDesk, Wanted
+from actors.publisher.refusals import CLIENT_REFUSED, Refusals, client_refused, refused
 from actors.publisher.stop_desk import StopDesk
 from actors.publisher.stop_traffic import StopTraffic
 from actors.runtime import Ports
-from actors.safety.latch import EMERGENCY_STOP
+from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE
 from actors.start import WorkerStart
 from actors.stores import EpochStore, LatchStore
 from actors.vocabulary import CalejoError, Instant, Scope, SiteConfig, WriteRefusal
 from actors.vocabulary.ids import watchdog_address
 from actors.vocabulary.records import StopEventRecord
-from protocols.endpoint import ClientWrite, EndpointServer
+from actors.vocabulary.settings import protocols_of
+from protocols.endpoint import ClientWrite, EndpointServer, Linked
 from protocols.points import Point, PointValue
 
 REFRESH: Final = "refresh"
@@ -81,8 +84,23 @@ class PublisherActor:
         self._map_points = map_points
         self._outbox = Outbox(ports)
         self._desk = StopDesk(latches, ConditionBook(), str(ports.address))
+        self._link_watch = LinkWatch(self._desk.conditions, str(ports.address))
+        self._protocols = protocols_of(start.settings)
         self._traffic = StopTraffic(
-            ports, self._desk, self._outbox, start.site, show=self._show_stops, new_stop=self._new_stop
+            ports,
+            self._desk,
+            self._outbox,
+            start.site,
+            show=self._show_stops,
+            new_stop=self._new_stop,
+            protocols=self._protocols,
+        )
+        self._operators = OperatorDesk(
+            ports,
+            self._outbox,
+            site_id=start.site.site_id,
+            protocol=self._protocol,
+            next_id=lambda: self._next_id(ports.clock.now()),
         )
         self._gates: dict[str, StationGate] = {}
         self._display = Display(start.site)
@@ -90,6 +108,7 @@ class PublisherActor:
         self._points: dict[str, Point] = {}
         self._serving = False
         self._refusals = Refusals()
+        self._refused_clients = Refusals()
         self._latencies = LatencyBook()
         self._receipts = receipts.ReceiptBook()
         self._image_stale_at_ns = 0
@@ -128,6 +147,8 @@ class PublisherActor:
         self._publish(self._ports.clock.now())
         await self._server.open(guard=self._guard, refresh=self._refresh, news=self._client_news)
         self._ports.log.info("endpoint_bound", protocol=self._protocol, bound=self._server.bound)
+        if isinstance(self._server, Linked):
+            await self._server.ended()
 
     async def handle(self, message: PublisherInbox) -> object:
         """Take one message."""
@@ -280,23 +301,60 @@ class PublisherActor:
     async def _guard(
         self, writes: Sequence[ClientWrite], all_or_nothing: bool
     ) -> Sequence[WriteRefusal | None]:
-        """Judge and take a client's writes: what the PLC writes, the SCADA heartbeat and stops; nothing else."""
+        """Judge and take writes: what the PLC writes, the SCADA heartbeat, stops, and what operators ask for."""
         now = self._ports.clock.now()
-        verdicts = [self._verdict(write) for write in writes]
+        verdicts = [write.refusal or self._verdict(write, writes, now) for write in writes]
+        if not (all_or_nothing and any(verdicts)):
+            wanted: dict[int, Wanted] = {}
+            for index, (write, why) in enumerate(zip(writes, verdicts, strict=True)):
+                if why is None and (asked := self._wanted(write)) is not None:
+                    wanted[index] = asked
+                elif why is None:
+                    self._take_write(self._points[write.path], write, now)
+            if wanted:
+                answers = await self._operators.carry_out(tuple(wanted.values()))
+                for index, answer in zip(wanted, answers, strict=True):
+                    verdicts[index] = answer
         for write, why in zip(writes, verdicts, strict=True):
             if why is not None:
                 self._count_refusal(write, why, now)
-        if all_or_nothing and any(verdicts):
-            return verdicts
-        for write, why in zip(writes, verdicts, strict=True):
-            if why is None:
-                self._take_write(self._points[write.path], write, now)
         return verdicts
 
-    def _verdict(self, write: ClientWrite) -> WriteRefusal | None:
+    def _wanted(self, write: ClientWrite) -> Wanted | None:
+        """Return an operator's request; None: the write is none."""
+        point = self._points.get(write.path)
+        if point is None or point.point not in OPERATOR_POINTS:
+            return None
+        assert point.station_id is not None, "what an operator asks for is a pump's"
+        assert point.pump_id is not None, "what an operator asks for is a pump's"
+        return Wanted(
+            station_id=point.station_id,
+            pump_id=point.pump_id,
+            point=point.point,
+            value=write.value,
+            peer=write.peer,
+        )
+
+    def _verdict(self, write: ClientWrite, among: Sequence[ClientWrite], now: Instant) -> WriteRefusal | None:
         point = self._points.get(write.path)
         if point is None:
             return WriteRefusal.UNKNOWN_POINT
+        if (wanted := self._wanted(write)) is not None:
+            together = (self._wanted(each) for each in among if each.refusal is None)
+            return operators.refusal_of(
+                wanted,
+                self._gates[wanted.station_id].pumps[wanted.pump_id],
+                out_of_service=bool(
+                    self._desk.latches.covering(
+                        self._site.site_id, wanted.station_id, wanted.pump_id, OUT_OF_SERVICE
+                    )
+                ),
+                with_manual=any(
+                    each is not None and each.pump_id == wanted.pump_id and operators.asks_manual(each)
+                    for each in together
+                ),
+                now=now,
+            )
         if point.point == stops.STOP_POINT:
             return None if write.value in (0, 1) else WriteRefusal.BAD_TYPE
         return feedback.refusal_of(point.point, write.value)
@@ -332,13 +390,28 @@ class PublisherActor:
 
     def _client_news(self, event: str, peer: str, detail: str) -> None:
         self._ports.log.info("client", protocol=self._protocol, what=event, peer=peer, detail=detail)
+        if event != CLIENT_REFUSED:
+            return
+        now = self._ports.clock.now()
+        self._refused_clients, record = client_refused(
+            self._refused_clients,
+            peer=peer,
+            protocol=self._protocol,
+            why=detail,
+            record_id=self._next_id(now),
+            now=now,
+        )
+        if record is not None:
+            self._outbox.put(record)
 
     # ----------------------------------------------------------------- reports
 
     def _flush(self) -> None:
         self._board, news = feedback.flush(self._board, source=self._protocol)
         for told in news:
-            for address in feedback.receivers(self._site, told.station_id, own=self._ports.address):
+            for address in feedback.receivers(
+                self._site, told.station_id, own=self._ports.address, protocols=self._protocols
+            ):
                 self._ports.directory.ref(address).tell(told)
 
     def _beat(self) -> None:
@@ -347,6 +420,8 @@ class PublisherActor:
         self._board = feedback.restricted(self._board, self._site)
         self._publish(now)
         self._desk.make_durable()
+        if isinstance(self._server, Linked):
+            self._link_watch.look(self._server.link, now=now)
         self._traffic.tell_alarms()
         shown = self._all_shown(now)
         self._receipts, rows = receipts.due(
@@ -370,6 +445,7 @@ class PublisherActor:
             sent_at=now,
             scada_moved_at={key: beat.moved_at for key, beat in beats.items() if beat is not None},
             proposal_to_wire=summary(self._latencies, now=now, within_s=latency_window_s),
+            link=self._server.link if isinstance(self._server, Linked) else None,
         )
 
     def _shown(self, station_id: str, pump_id: str, now: Instant) -> PublishedPump:

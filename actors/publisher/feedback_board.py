@@ -13,6 +13,7 @@ from actors.publisher.stops import other_endpoints
 from actors.safety.limits import is_finite_number
 from actors.vocabulary import Address, Instant, Quality, SiteConfig, WriteRefusal
 from actors.vocabulary.ids import pump_address, station_part_address
+from actors.vocabulary.settings import PORT_PROTOCOLS
 
 FLUSH_PERIOD_S: Final = 0.2
 SCADA_HEARTBEAT: Final = "scada_heartbeat"
@@ -154,7 +155,9 @@ def flush(board: Board, *, source: str) -> tuple[Board, tuple[FeedbackReceived, 
     return msgspec.structs.replace(board, dirty=frozenset()), tuple(news)
 
 
-def receivers(site: SiteConfig, station_id: str, *, own: Address) -> tuple[Address, ...]:
+def receivers(
+    site: SiteConfig, station_id: str, *, own: Address, protocols: Iterable[str] = PORT_PROTOCOLS
+) -> tuple[Address, ...]:
     """Return who is told what controllers wrote here: the station's safety, station and pumps, the other endpoints."""
     station = site.station(station_id)
     assert station is not None, "the board knows configured stations only"
@@ -162,7 +165,7 @@ def receivers(site: SiteConfig, station_id: str, *, own: Address) -> tuple[Addre
         station_part_address(site.site_id, station_id, "safety"),
         station_part_address(site.site_id, station_id, "station"),
         *(pump_address(site.site_id, station_id, pump.pump_id) for pump in station.pumps),
-        *other_endpoints(site.site_id, own),
+        *other_endpoints(site.site_id, own, protocols),
     )
 
 

@@ -1,4 +1,4 @@
-"""Refused writes: all are counted, few are audited, so that a client in a loop cannot fill the disk (MOD-3, SAF-5)."""
+"""Refused writes and clients: all counted, few audited, so that a client in a loop cannot fill the disk (MOD-3)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ import msgspec
 from actors.vocabulary import Instant, Severity, WriteRefusal
 from actors.vocabulary.records import AuditRecord
 
+CLIENT_REFUSED: Final = "refused"
+"""The word of protocol servers for a client, or a request of one, that they refuse."""
 WINDOW_S: Final = 60.0
 RECORDS_PER_WINDOW: Final = 3
 # Peers come and go with their ports; beyond this many the one longest quiet is forgotten.
 PEERS_MAX: Final = 256
+_WHY_MAX: Final = 300
 
 
 class Peer(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,34 +40,63 @@ def refused(
 
     The first record of a new window tells how many were suppressed in the window before.
     """
+    state, may_tell, suppressed = _counted(state, peer=peer, now=now)
+    if not may_tell:
+        return state, None
+    record = AuditRecord(
+        record_id=record_id,
+        at=now.utc,
+        event_type="WRITE_REFUSED",
+        actor="",
+        source_address=peer,
+        object_id=path,
+        outcome=f"refused: {why.value}",
+        severity=Severity.MEDIUM,
+        before=None,
+        after={"value": repr(value)[:80], "suppressed_before": suppressed},
+    )
+    return state, record
+
+
+def client_refused(
+    state: Refusals, *, peer: str, protocol: str, why: str, record_id: str, now: Instant
+) -> tuple[Refusals, AuditRecord | None]:
+    """Count one client that an endpoint refused; return its audit record, as sparingly as for writes (SEC-5)."""
+    state, may_tell, suppressed = _counted(state, peer=peer, now=now)
+    if not may_tell:
+        return state, None
+    record = AuditRecord(
+        record_id=record_id,
+        at=now.utc,
+        event_type="CLIENT_REFUSED",
+        actor="",
+        source_address=peer,
+        object_id=protocol,
+        outcome=f"refused: {why[:_WHY_MAX]}",
+        severity=Severity.MEDIUM,
+        after={"suppressed_before": suppressed},
+    )
+    return state, record
+
+
+def _counted(state: Refusals, *, peer: str, now: Instant) -> tuple[Refusals, bool, int]:
+    """Count one refusal; return whether it may be told, and how many the window before kept back if it is the first."""
     host = host_of(peer)
     before = state.peers.get(host)
     held = before if before is not None else Peer(window_began=now)
-    told_suppressed = 0
+    suppressed = 0
     if now.seconds_since(held.window_began) >= WINDOW_S:
-        told_suppressed = held.suppressed
+        suppressed = held.suppressed
         held = Peer(window_began=now)
-    record = None
-    if held.written < RECORDS_PER_WINDOW:
-        record = AuditRecord(
-            record_id=record_id,
-            at=now.utc,
-            event_type="WRITE_REFUSED",
-            actor="",
-            source_address=peer,
-            object_id=path,
-            outcome=f"refused: {why.value}",
-            severity=Severity.MEDIUM,
-            before=None,
-            after={"value": repr(value)[:80], "suppressed_before": told_suppressed},
-        )
+    may_tell = held.written < RECORDS_PER_WINDOW
+    if may_tell:
         held = msgspec.structs.replace(held, written=held.written + 1)
     else:
         held = msgspec.structs.replace(held, suppressed=held.suppressed + 1)
     peers = {**state.peers, host: held}
     if len(peers) > PEERS_MAX:
         del peers[min(peers, key=lambda name: peers[name].window_began.boot_ns)]
-    return Refusals(total=state.total + 1, peers=peers), record
+    return Refusals(total=state.total + 1, peers=peers), may_tell, suppressed
 
 
 def host_of(peer: str) -> str:

@@ -15,6 +15,7 @@ from actors.safety.latch import EMERGENCY_STOP, is_cleared
 from actors.vocabulary import CalejoError, Scope, SiteConfig
 from actors.vocabulary.ids import ALARM, STORAGE
 from actors.vocabulary.records import StopEventRecord
+from actors.vocabulary.settings import PORT_PROTOCOLS
 
 # The database's stops are asked for through storage: until they are there, then again and again (another machine's).
 DATABASE_DEADLINE_S: Final = 1.0
@@ -41,12 +42,14 @@ class StopTraffic:
         *,
         show: Callable[[], None],
         new_stop: Callable[[Scope, str, str], StopEventRecord],
+        protocols: tuple[str, ...] = PORT_PROTOCOLS,
     ) -> None:
         self._ports = ports
         self._desk = desk
         self._outbox = outbox
         self._show = show
         self._new_stop = new_stop
+        self._protocols = protocols
         # Who wrote 1 last while a stop of the scope held, and when (UTC).
         self._repeated: dict[tuple[Scope, str], tuple[str, datetime]] = {}
         self._began = ports.clock.now()
@@ -137,7 +140,7 @@ class StopTraffic:
     ) -> None:
         addresses = stops.concerned_safeties(self.site, news) if record else ()
         if announce:
-            addresses += stops.other_endpoints(self.site.site_id, self._ports.address)
+            addresses += stops.other_endpoints(self.site.site_id, self._ports.address, self._protocols)
         told = StopsChanged(stops=news, origin=str(self._ports.address))
         for address in addresses:
             self._ports.directory.ref(address).tell(told)

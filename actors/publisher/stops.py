@@ -11,8 +11,8 @@ from actors.safety.latch import EMERGENCY_STOP, LatchSet, covers, is_cleared
 from actors.vocabulary import Address, Instant, Scope, Severity, SiteConfig
 from actors.vocabulary.ids import endpoint_address, station_part_address
 from actors.vocabulary.records import AuditRecord, StopEventRecord
+from actors.vocabulary.settings import PORT_PROTOCOLS
 
-PROTOCOLS: Final = ("opcua", "modbus")
 STOP_POINT: Final = "emergency_stop"
 
 
@@ -61,9 +61,11 @@ def concerned_safeties(site: SiteConfig, stops: Iterable[StopEventRecord]) -> tu
     )
 
 
-def other_endpoints(site_id: str, own: Address) -> tuple[Address, ...]:
+def other_endpoints(
+    site_id: str, own: Address, protocols: Iterable[str] = PORT_PROTOCOLS
+) -> tuple[Address, ...]:
     """Return the site's endpoints but ourselves."""
-    addresses = (endpoint_address(site_id, protocol) for protocol in PROTOCOLS)
+    addresses = (endpoint_address(site_id, protocol) for protocol in protocols)
     return tuple(address for address in addresses if address != own)
 
 

@@ -103,11 +103,14 @@ def order(
 
     Raises:
         InvalidValueError: the value is neither 0 nor `min_hz`..100 Hz, or the expiry not above 0 and at most 7 days.
-        RefusedError: the mode is not the operator's to set, or there is no applied speed to take over.
+        RefusedError: the mode is not the operator's to set, the pump is not in the mode that the command is for, or
+            there is no applied speed to take over.
 
     """
     if message.command_id in state.commands:
         return state
+    if message.only_in is not None and state.mode is not message.only_in:
+        raise RefusedError(f"pump {message.pump_id}: is in {state.mode.name}, not in {message.only_in.name}")
     commands = (*state.commands, message.command_id)[-COMMANDS_REMEMBERED:]
     match message.mode:
         case Mode.AUTO:

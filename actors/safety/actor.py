@@ -21,15 +21,17 @@ from actors.messages import (
     ScopeFailed,
     Setpoint,
     SetpointsDecided,
+    StartCleanOut,
     StationDecisions,
+    StopCleanOut,
     StopsChanged,
     Tick,
 )
 from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
-from actors.publisher.stops import PROTOCOLS, audit_of, changes
+from actors.publisher.stops import audit_of, changes
 from actors.runtime import Ports
-from actors.safety import telling
+from actors.safety import orders, telling
 from actors.safety.intake import Intake
 from actors.safety.kernel import decide_round
 from actors.safety.limits import problems
@@ -40,13 +42,16 @@ from actors.safety.violations import Due, ViolationLedger, flush, only, record
 from actors.start import WorkerStart
 from actors.stores import JoinedLatchStore, LatchStore, TimerStore
 from actors.vocabulary import (
+    CallerError,
     DeviceError,
     Instant,
+    RefusedError,
     Severity,
     SiteConfig,
 )
 from actors.vocabulary.durable import StationMemory
 from actors.vocabulary.ids import ALARM, endpoint_address, pump_address, watchdog_address
+from actors.vocabulary.settings import protocols_of
 
 BEAT: Final = "beat"
 BEAT_S: Final = 1.0
@@ -65,6 +70,7 @@ class SafetyActor:
         assert start.epoch is not None, "a safety actor speaks in an epoch"
         self._ports = ports
         self._control = start.settings.control
+        self._protocols = protocols_of(start.settings)
         self._epoch = start.epoch
         self._site_id = start.site.site_id
         self._station_id = start.station_id
@@ -84,6 +90,7 @@ class SafetyActor:
         self._recorded: dict[str, PumpDecision] = {}
         self._malformed_at: dict[str, Instant] = {}
         self._sequence = 0
+        self._noted_order = ""
         self._gathering = False
 
     async def start(self) -> None:
@@ -94,7 +101,13 @@ class SafetyActor:
         self._ports.timers.every(BEAT_S, Tick(what=BEAT))
 
     async def handle(self, message: SafetyInbox) -> object:
-        """Take one message. Nothing in a proposal, a measurement or a latch makes this raise."""
+        """Take one message. Nothing in a proposal, a measurement or a latch makes this raise.
+
+        Raises:
+            InvalidValueError: `StartCleanOut` for longer than is configured.
+            RefusedError: `StartCleanOut` that may not be; nothing has changed.
+
+        """
         now = self._ports.clock.now()
         match message:
             case Tick():
@@ -114,6 +127,10 @@ class SafetyActor:
                 self._decide(self._all(), now)
             case Configure():
                 self._configure(message.site, now)
+            case StartCleanOut():
+                return self._start_clean_out(message, now)
+            case StopCleanOut():
+                return self._stop_clean_out(message, now)
             case GetStationDecisions():
                 return self._station_decisions(now)
             case _:
@@ -174,6 +191,41 @@ class SafetyActor:
             self._conditions.clear_all_but(condition, kept)
         self._decide(self._all(), now)
 
+    def _start_clean_out(self, message: StartCleanOut, now: Instant) -> Done:
+        """Take a person's order, or say why not; both are recorded (CTL-6)."""
+        try:
+            if not self._latches_loaded:
+                raise RefusedError(f"pump {message.pump_id}: stops are not known yet")
+            given = self._intake.round_input(frozenset(), now=now)
+            order = orders.begun(message, given, self._kernel, now=now)
+        except CallerError as error:
+            self._outbox.put(orders.refusal_record(message, str(error), now=now))
+            raise
+        if order is self._kernel.clean_out:
+            return Done(note="already carried out")
+        self._kernel = msgspec.structs.replace(self._kernel, clean_out=order)
+        self._outbox.put(orders.begin_record(order, message, now=now))
+        self._ports.log.warning("clean_out_started", pump=order.pump_id, by=order.by, reason=order.reason)
+        return Done(note=f"until {order.until.utc.isoformat()}")
+
+    def _stop_clean_out(self, message: StopCleanOut, now: Instant) -> Done:
+        """End a clean-out at a person's word; rule 3 has its pump again in this very round."""
+        over = orders.ended(message, self._kernel.clean_out)
+        if over is None:
+            return Done(note=f"no clean-out of {message.pump_id} is under way")
+        self._kernel = msgspec.structs.replace(self._kernel, clean_out=over)
+        self._decide(self._all(), now)
+        return Done(note="ended")
+
+    def _note_clean_out(self, now: Instant) -> None:
+        """Record a clean-out that has ended, once."""
+        order = self._kernel.clean_out
+        if order is None or not order.over or order.order_id == self._noted_order:
+            return
+        self._noted_order = order.order_id
+        self._outbox.put(orders.end_record(order, now=now, address=str(self._ports.address)))
+        self._ports.log.warning("clean_out_ended", pump=order.pump_id, why=order.over)
+
     # ----------------------------------------------------------------- deciding
 
     def _all(self) -> frozenset[str]:
@@ -214,6 +266,10 @@ class SafetyActor:
             given = msgspec.structs.replace(round_input, starts_durable=False)
             decisions, kernel = decide_round(given, self._kernel, now=now)
         self._kernel = kernel
+        self._note_clean_out(now)
+        if kernel.clean_out is not None and not kernel.clean_out.over:
+            # A pump that runs in a dry well: should we die now, our successor knows at once that it is dry.
+            self._keep_memory()
         return decisions
 
     def _issue(self, decision: Decision, now: Instant) -> PumpDecision:
@@ -252,7 +308,7 @@ class SafetyActor:
             epoch=self._epoch,
             setpoints=tuple(decision.setpoint for decision in self._decisions.values()),
         )
-        for protocol in PROTOCOLS:
+        for protocol in self._protocols:
             self._ports.directory.ref(endpoint_address(self._site_id, protocol)).tell(batch)
 
     def _write_down(
@@ -411,5 +467,5 @@ class SafetyActor:
     def _pass_on(self, message: StopsChanged) -> None:
         """We are the first to hear of it: the site's gates must know, whoever told us."""
         onward = StopsChanged(stops=message.stops, origin=str(self._ports.address))
-        for protocol in PROTOCOLS:
+        for protocol in self._protocols:
             self._ports.directory.ref(endpoint_address(self._site_id, protocol)).tell(onward)

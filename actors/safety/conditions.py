@@ -18,6 +18,7 @@ from actors.safety import timers as timer_law
 from actors.safety.limits import is_finite_number, problems
 from actors.safety.parameters import safety_parameters
 from actors.safety.types import Facts, KernelState, PumpInput, PumpState, RoundInput
+from actors.station.wear import worn
 from actors.vocabulary import (
     FailsafeStrategy,
     HighLevelResponse,
@@ -59,6 +60,7 @@ def observe(
         was = _after_lapse(was, round_input, now=now)
         was = _with_flags(was, entry, level_m)
         was = _with_timers(was, entry, round_input, now=now)
+        was = _with_wear(was, entry, round_input, now=now)
         pumps[pump.pump_id] = _with_failsafe(was, entry, round_input, now=now)
     level = _station_level(round_input, state, pumps, levels, now=now)
     facts: dict[str, Facts] = {}
@@ -199,6 +201,12 @@ def _with_timers(was: PumpState, entry: PumpInput, round_input: RoundInput, *, n
         gap_s_max=round_input.control.setpoint_lease_s,
     )
     return msgspec.structs.replace(was, timers=timers)
+
+
+def _with_wear(was: PumpState, entry: PumpInput, round_input: RoundInput, *, now: Instant) -> PumpState:
+    """Count what the motor works, whoever drives it (CTL-6)."""
+    wear = worn(was.wear, running=_running(entry), now=now, gap_s_max=round_input.control.setpoint_lease_s)
+    return msgspec.structs.replace(was, wear=wear)
 
 
 def _with_failsafe(was: PumpState, entry: PumpInput, round_input: RoundInput, *, now: Instant) -> PumpState:
@@ -411,6 +419,7 @@ def _facts(
         start_refused=_start_refused(was, limits, round_input, now=now),
         run_s=timer_law.run_s(was.timers, now=now),
         soft_stop_hz_per_s=_soft_stop_hz_per_s(round_input),
+        profile=round_input.profile,
         ticked=ticked,
         unseen=trusted_again(was, ticked=ticked, now=now).fresh_left > 0,
     )

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from actors.feedback import FeedbackMemory, judge, newest, pumping_since_of
 from actors.messages import FeedbackReceived, JudgedValue, Proposal, PumpFeedback, ScopeFailed
 from actors.safety.conditions import waiting_for
 from actors.safety.failsafe import malformed
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, LatchSet
 from actors.safety.types import KernelState, PumpInput, PumpState, RoundInput
+from actors.station.profiles import governing, pump_in_force
 from actors.vocabulary import ControlSettings, Instant, PumpConfig, Reason, Scope, SiteConfig, StationConfig
 
 # A pump that is silent for so many periods no longer drives the rounds of its station: the beat does, with
@@ -101,11 +104,14 @@ class Intake:
         if self.station is None:
             return None
         judged = self.judged(now=now)
+        profile = governing(self.station, now.utc)
+        pumps = tuple(pump_in_force(pump, profile) for pump in self.pumps())
         return RoundInput(
-            station=self.station,
+            station=msgspec.structs.replace(self.station, pumps=pumps),
             control=self._control,
-            pumps={pump.pump_id: self._input(pump, judged[pump.pump_id]) for pump in self.pumps()},
+            pumps={pump.pump_id: self._input(pump, judged[pump.pump_id]) for pump in pumps},
             deciding=deciding,
+            profile=profile,
         )
 
     def newly_proposed(self, decided: Mapping[str, Instant]) -> frozenset[str]:

@@ -23,7 +23,8 @@ from actors.safety.types import (
     RoundInput,
     Work,
 )
-from actors.vocabulary import Instant, Mode, Quality, Reason, Rule
+from actors.station import clean_out, profiles, sequencing, tasks
+from actors.vocabulary import Instant, Mode, Quality, Reason, Rule, StationConfig
 
 _CAPS: Final = frozenset({Rule.POWER_CAP, Rule.FLOW_CAP})
 
@@ -43,36 +44,76 @@ def decide_round(
     """
     facts, state = observe(round_input, state, now=now)
     facts = _with_choice(facts, round_input)
-    order = rules.order_for(round_input.station)
-    wishes, duties = rotation.rotate(
-        _wishes(facts, round_input, order, now=now),
-        facts,
-        state.duties,
-        settling=now.seconds_since(state.since) <= round_input.control.setpoint_lease_s,
+    ordered, facts = clean_out.judged(state.clean_out, facts, round_input.station, now=now)
+    state = msgspec.structs.replace(state, clean_out=ordered)
+    station = profiles.in_force(
+        round_input.station,
+        round_input.profile,
+        high=any(fact.high_level for fact in facts.values()),
+    )
+    order = rules.order_for(station)
+    wishes, state = _by_duty(
+        _wishes(facts, round_input, order, now=now), facts, station, round_input, state, now=now
     )
     works = {
         pump_id: rules.from_timers(wishes[pump_id], fact, order)
         for pump_id, fact in facts.items()
         if pump_id in round_input.deciding and pump_id in wishes
     }
-    works = station_pass.permit(works, facts, round_input.station, started_at=state.started_at, now=now)
+    works = station_pass.permit(works, facts, station, started_at=state.started_at, now=now)
     finished = {pump_id: rules.after_station(work, facts[pump_id], order) for pump_id, work in works.items()}
-    images = _images(facts, round_input, order)
+    images = _images(facts, station, order)
     decisions: dict[str, Decision] = {}
     pumps = dict(state.pumps)
     started_at = state.started_at
+    turn = state.turn
     duties_hz = rotation.duties_of(
-        duties,
+        state.duties,
         {pump_id: fact.state.output_hz for pump_id, fact in facts.items()}
         | {pump_id: work.value_hz for pump_id, work in finished.items()},
     )
     for pump_id, work in finished.items():
         fact = facts[pump_id]
-        decisions[pump_id] = _decision(fact, work, images[pump_id], duty_hz=duties_hz.get(pump_id))
-        pumps[pump_id] = _after(fact, work, target_hz=works[pump_id].value_hz, now=now)
+        decisions[pump_id] = _decision(
+            fact,
+            work,
+            images[pump_id],
+            duty_hz=duties_hz.get(pump_id),
+            substituted=pump_id in state.duties and rotation.cannot(wishes[pump_id], fact),
+        )
+        told = _after(fact, work, target_hz=works[pump_id].value_hz, now=now)
+        pumps[pump_id] = msgspec.structs.replace(told, wear=state.pumps[pump_id].wear)
         if fact.enabled and fact.state.output_hz <= 0.0 < work.value_hz:
             started_at = now
-    return decisions, msgspec.structs.replace(state, pumps=pumps, started_at=started_at, duties=duties)
+            turn = pump_id if rules.on_duty(wishes[pump_id], fact) else turn
+    return decisions, msgspec.structs.replace(state, pumps=pumps, started_at=started_at, turn=turn)
+
+
+def _by_duty(
+    wishes: dict[str, Work],
+    facts: dict[str, Facts],
+    station: StationConfig,
+    round_input: RoundInput,
+    state: KernelState,
+    *,
+    now: Instant,
+) -> tuple[dict[str, Work], KernelState]:
+    """Move duties to the pumps that do them, and have pumps clean out, assist, flush and exercise (CTL-6)."""
+    turns = sequencing.turns_of(station, facts, state.turn, round_input.profile)
+    settling = now.seconds_since(state.since) <= round_input.control.setpoint_lease_s
+    wishes, duties = rotation.rotate(wishes, facts, state.duties, turns, settling=settling)
+    wishes = clean_out.served(state.clean_out, wishes, facts, station)
+    cleaning = state.clean_out is not None and not state.clean_out.over
+    well = tasks.Well(
+        station=station,
+        works=wishes,
+        facts=facts,
+        performing=frozenset(duties.values()),
+        reserved=frozenset({state.clean_out.pump_id} if cleaning and state.clean_out is not None else ()),
+        turns=turns,
+        now=now,
+    )
+    return tasks.assign(well, msgspec.structs.replace(state, duties=duties), settling=settling)
 
 
 def _wishes(
@@ -108,7 +149,7 @@ def _with_choice(facts: dict[str, Facts], round_input: RoundInput) -> dict[str, 
 
 def _images(
     facts: dict[str, Facts],
-    round_input: RoundInput,
+    station: StationConfig,
     order: tuple[rules.RuleRow, ...],
 ) -> dict[str, Work]:
     """What every gate shows when its lease runs out, decided for the station as a whole (SAF-9)."""
@@ -125,10 +166,10 @@ def _images(
             )
             continue
         works[pump_id] = rules.before_station(rules.base_work(fact, fact.proposal), fact, order)
-    return station_pass.bound_image(works, seen, round_input.station)
+    return station_pass.bound_image(works, seen, station)
 
 
-def _decision(fact: Facts, work: Work, image: Work, *, duty_hz: float | None) -> Decision:
+def _decision(fact: Facts, work: Work, image: Work, *, duty_hz: float | None, substituted: bool) -> Decision:
     assert fact.proposal is not None
     state = fact.state
     in_failsafe = state.failsafe.reason is not None
@@ -149,7 +190,7 @@ def _decision(fact: Facts, work: Work, image: Work, *, duty_hz: float | None) ->
         handed_back_since=state.hand_back.since,
         tracking_hz=None if fact.enabled else fact.tracked_hz,
         conditions=Conditions(
-            dry_run=fact.dry_run,
+            dry_run=fact.dry_run and not fact.snoring,
             high_level=fact.high_level,
             failsafe=in_failsafe,
             handed_back=not fact.enabled and fact.claim_reason in _HANDED_BACK,
@@ -157,6 +198,8 @@ def _decision(fact: Facts, work: Work, image: Work, *, duty_hz: float | None) ->
             invalid_proposal=state.invalid_ticks > 0,
             final_check=work.failed_check,
             not_following=fact.not_following,
+            substituted=substituted,
+            clean_out=work.reason is Reason.CLEAN_OUT,
         ),
         duty_hz=duty_hz,
         not_following_since=state.following.failed_since,

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from actors.safety.timers import STARTS_KEPT
 from actors.safety.types import Failsafe, KernelState, PumpState, StrategyMemory, initial_state
 from actors.vocabulary import Instant
-from actors.vocabulary.durable import Epoch, PumpMemory, StationMemory
+from actors.vocabulary.durable import Epoch, PumpMemory, StationMemory, Wear
+
+WEAR_STEP_S: Final = 600.0
+"""Hours run and the time of the last flush become durable in such steps, and at each start and stop."""
 
 
 def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str) -> StationMemory:
@@ -23,6 +27,7 @@ def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str
                 timers=pump.timers,
                 dry_run=pump.dry_run,
                 high=pump.high,
+                wear=pump.wear,
                 held_since=pump.strategy.held_since,
                 failsafe_reason=pump.failsafe.reason,
                 failsafe_since=pump.failsafe.since,
@@ -31,6 +36,9 @@ def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str
             if pump.timers is not None
         },
         duties=dict(state.duties),
+        turn=state.turn,
+        tasks=dict(state.tasks),
+        flushed_at=state.flushed_at,
     )
 
 
@@ -64,12 +72,23 @@ def restored(
             timers=timers,
             dry_run=pump.dry_run,
             high=pump.high,
+            wear=_rebased_wear(pump.wear, now),
             failsafe=_failsafe(pump, now) if now.seconds_since(known_at) <= gap_s_max else Failsafe(),
             strategy=StrategyMemory(
                 held_since=None if pump.held_since is None else _rebased(pump.held_since, now)
             ),
         )
-    return msgspec.structs.replace(state, pumps=pumps, duties=dict(memory.duties))
+    return msgspec.structs.replace(
+        state,
+        pumps=pumps,
+        duties=dict(memory.duties),
+        turn=memory.turn,
+        tasks={
+            pump_id: msgspec.structs.replace(task, since=_rebased(task.since, now))
+            for pump_id, task in memory.tasks.items()
+        },
+        flushed_at=None if memory.flushed_at is None else _rebased(memory.flushed_at, now),
+    )
 
 
 def _failsafe(pump: PumpMemory, now: Instant) -> Failsafe:
@@ -113,10 +132,24 @@ def _settled(memory: StationMemory) -> tuple[object, ...]:
             pump.high,
             pump.held_since,
             pump.failsafe_reason,
+            pump.wear.starts,
+            # Not each second: what a crash may lose of the hours run.
+            int(pump.wear.run_s // WEAR_STEP_S),
         )
         for pump_id, pump in memory.pumps.items()
     }
-    return memory.epoch, memory.duties, pumps
+    return memory.epoch, memory.duties, memory.turn, memory.tasks, _flushed_step(memory), pumps
+
+
+def _flushed_step(memory: StationMemory) -> int | None:
+    """Return when the main was flushed, in steps: while it has its flow the moment moves on each second."""
+    return None if memory.flushed_at is None else int(memory.flushed_at.utc_ns // (WEAR_STEP_S * 1e9))
+
+
+def _rebased_wear(wear: Wear, now: Instant) -> Wear:
+    """Return the wear on the clock of `now`'s boot; what happened since the last look is not known."""
+    turned_at = None if wear.turned_at is None else _rebased(wear.turned_at, now)
+    return msgspec.structs.replace(wear, turned_at=turned_at, seen_at=None)
 
 
 def _rebased(then: Instant, now: Instant) -> Instant:

@@ -11,7 +11,18 @@ from actors.safety.limits import band_or_zero_hz, problems
 from actors.safety.parameters import safety_parameters
 from actors.safety.rules import order_for
 from actors.safety.strategies import on_off
-from actors.vocabulary import FailsafeStrategy, PumpConfig, Rule, SafetyLimits, StationConfig
+from actors.vocabulary import (
+    Assist,
+    CleanOut,
+    Exercise,
+    FailsafeStrategy,
+    Flush,
+    PumpConfig,
+    Rule,
+    SafetyLimits,
+    StationConfig,
+    StationDuties,
+)
 
 Value: TypeAlias = float | int | str | bool | None
 
@@ -36,7 +47,8 @@ _LIMITS: Final[Mapping[Rule, tuple[str, ...]]] = {
     Rule.FLOW_FLOOR: ("min_flow_m3h",),
     Rule.POWER_CAP: ("max_power_kw",),
     Rule.FLOW_CAP: ("max_flow_m3h",),
-    Rule.LEVEL_BAND: ("level_min_m", "level_max_m"),
+    Rule.LEVEL_BAND: ("level_min_m",),
+    Rule.ASSIST: ("level_max_m",),
     Rule.SPEED_BAND: ("hard_min_speed_hz", "hard_max_speed_hz"),
     Rule.RATE: ("max_rate_hz_per_s",),
 }
@@ -44,6 +56,14 @@ _RATINGS: Final[Mapping[Rule, tuple[str, ...]]] = {
     Rule.FLOW_FLOOR: ("rated_flow_m3h", "rated_speed_hz"),
     Rule.POWER_CAP: ("rated_power_kw", "rated_speed_hz"),
     Rule.FLOW_CAP: ("rated_flow_m3h", "rated_speed_hz"),
+}
+
+
+_DUTY_PARTS: Final[Mapping[Rule, tuple[str, type[msgspec.Struct]]]] = {
+    Rule.ASSIST: ("assist", Assist),
+    Rule.EXERCISE: ("exercise", Exercise),
+    Rule.FLUSH: ("flush", Flush),
+    Rule.CLEAN_OUT: ("clean_out", CleanOut),
 }
 
 
@@ -88,12 +108,34 @@ def priorities(station: StationConfig) -> Priorities:
                 rule=row.rule,
                 decided="station" if row.apply is None else "pump",
                 effect=row.summary,
-                station={name: getattr(station, name) for name in _STATION_VALUES.get(row.rule, ())},
+                station={
+                    **{name: getattr(station, name) for name in _STATION_VALUES.get(row.rule, ())},
+                    **_of_duties(row.rule, station.duties),
+                },
                 pumps=_of_pumps(row.rule, station),
             )
             for rank, row in enumerate(order_for(station), start=1)
         ),
     )
+
+
+def _of_duties(rule: Rule, duties: StationDuties) -> dict[str, Value]:
+    """Return a duty's settings under the names of their columns; None: not set, so the duty is off."""
+    if rule is Rule.ALTERNATION:
+        order = " ".join(duties.order) or None
+        return {
+            "alternation": duties.alternation.value,
+            "duty_order": order,
+            "alternation_h": duties.alternation_h,
+        }
+    if rule is Rule.PROFILE:
+        return {"profiles": ", ".join(profile.name for profile in duties.profiles) or None}
+    if rule not in _DUTY_PARTS:
+        return {}
+    prefix, kind = _DUTY_PARTS[rule]
+    part = getattr(duties, prefix)
+    names = (field.name for field in msgspec.structs.fields(kind))
+    return {f"{prefix}_{name}": None if part is None else getattr(part, name) for name in names}
 
 
 def _of_pumps(rule: Rule, station: StationConfig) -> dict[str, dict[str, Value]]:

@@ -17,7 +17,7 @@ from actors.safety.estimate import (
     speed_hz_for_flow,
     speed_hz_for_power,
 )
-from actors.safety.failsafe import INVALID_TICKS_MAX, invalid_wish
+from actors.safety.failsafe import INVALID_TICKS_MAX, invalid_wish, mode_of
 from actors.safety.limits import failsafe_output_hz, final_check, is_finite_number, stop_value_hz
 from actors.safety.ramp import move
 from actors.safety.strategies import output
@@ -96,9 +96,9 @@ def local(work: Work, facts: Facts) -> Work:
 
 def dry_run(work: Work, facts: Facts) -> Work:
     """Rule 3: at or below the dry-run level until above its reset level, 0. Swapped, a pump that answers a high level
-    goes on.
+    goes on. The one exception, a clean-out that a person ordered, is judged in `actors.station.clean_out`.
     """
-    if not facts.dry_run or work.high:
+    if not facts.dry_run or work.high or (facts.snoring and not facts.image):
         return work
     limits = facts.limits
     at = f"dry-run level {limits.level_dry_run_m} m" if limits is not None else "dry-run level"
@@ -167,9 +167,83 @@ def forbidden(work: Work, why: str) -> Work:
     return _changed(work, Rule.PROTECTION_TIMERS, 0.0, why, Reason.PROTECTION_TIMER)
 
 
-def rotated(work: Work, hz: float, why: str) -> Work:
+def rotated(work: Work, hz: float, why: str, rule: Rule = Rule.ROTATION) -> Work:
     """Rule 6: this pump runs in the place of another."""
-    return _changed(work, Rule.ROTATION, hz, why, Reason.ROTATED)
+    return _changed(work, rule, hz, why, Reason.ROTATED)
+
+
+def stood_down(work: Work, rule: Rule, why: str) -> Work:
+    """Rule 6: another pump does this one's duty, though no motor rule forbids it to this one."""
+    return _changed(work, rule, 0.0, why, Reason.STANDBY)
+
+
+def may_serve(work: Work, facts: Facts) -> bool:
+    """Whether a duty of the station may choose this pump's value: it is ours, in AUTO with a wish to believe, and none
+    of rules 1 to 5 has a say.
+    """
+    proposal = facts.proposal
+    return (
+        _free(work, facts)
+        and facts.enabled
+        and not facts.image
+        and facts.limits is not None
+        and proposal is not None
+        and proposal.wish_hz is not None
+        and not invalid_wish(proposal)
+        and mode_of(proposal) is Mode.AUTO
+        and proposal.held_stopped is not True
+        and facts.state.failsafe.reason is None
+        and (not facts.dry_run or facts.snoring)
+    )
+
+
+def by_duty(work: Work, facts: Facts, rule: Rule, hz: float, why: str) -> Work:
+    """Give a pump the value of a station's duty, inside its band; what `may_serve` forbids stays as it is."""
+    if not may_serve(work, facts):
+        return work
+    assert facts.limits is not None
+    hz = min(max(hz, facts.limits.hard_min_speed_hz), facts.limits.hard_max_speed_hz)
+    return _changed(work, rule, hz, why, _DUTY_REASONS[rule])
+
+
+_DUTY_REASONS: Final[Mapping[Rule, Reason]] = {
+    Rule.ASSIST: Reason.ASSIST,
+    Rule.EXERCISE: Reason.EXERCISE,
+    Rule.FLUSH: Reason.FLUSH,
+    Rule.CLEAN_OUT: Reason.CLEAN_OUT,
+}
+
+
+def on_duty(work: Work, facts: Facts) -> bool:
+    """Whether a pump runs for a plan, its own or another's, or its failsafe: not for a task, nor for rule 4."""
+    automatic = facts.proposal is not None and mode_of(facts.proposal) is Mode.AUTO
+    return automatic and not work.high and work.reason not in _DUTY_REASONS.values()
+
+
+def wish_alone(facts: Facts) -> float:
+    """Return what the pump would be driven with (Hz) by rules 4 and 5 alone, were it ours and nothing stopped it."""
+    if facts.proposal is None or facts.limits is None:
+        return 0.0
+    able = msgspec.structs.replace(
+        facts, enabled=True, stopped=False, out_of_service=False, local=False, image=False
+    )
+    return failsafe(profile(base_work(able, facts.proposal), able), able).value_hz
+
+
+def profile(work: Work, facts: Facts) -> Work:
+    """Keep a plan's wish above 0 inside the band that the station's profile of this hour names."""
+    bounds = facts.profile
+    if bounds is None or not _free(work, facts) or work.reason is not Reason.PLAN or work.value_hz <= 0.0:
+        return work
+    low_hz, high_hz = bounds.speed_hz_min, bounds.speed_hz_max
+    hz = work.value_hz if high_hz is None else min(work.value_hz, high_hz)
+    # A wish that is meant to be 0, or near it, stays what it is.
+    hz = hz if low_hz is None or not wants_to_run(hz, facts) else max(hz, low_hz)
+    return (
+        work
+        if hz == work.value_hz
+        else _changed(work, Rule.PROFILE, hz, f"profile {bounds.name}", Reason.PLAN)
+    )
 
 
 def wants_to_run(value_hz: float, facts: Facts) -> bool:
@@ -330,7 +404,26 @@ RULES: Final[tuple[RuleRow, ...]] = (
     RuleRow(number="2", rule=Rule.LOCAL, apply=local, summary="local: track, claim nothing"),
     _DRY_RUN_ROW,
     _HIGH_LEVEL_ROW,
+    RuleRow(number="-", rule=Rule.PROFILE, apply=profile, summary="a plan's wish inside the profile's band"),
     RuleRow(number="5", rule=Rule.FAILSAFE, apply=failsafe, summary="failsafe: the pump's strategy"),
+    RuleRow(
+        number="-",
+        rule=Rule.CLEAN_OUT,
+        apply=None,
+        summary="a person's clean-out, the one exception to rule 3 (station)",
+    ),
+    RuleRow(number="8", rule=Rule.ASSIST, apply=None, summary="above level_max an assist pump (station)"),
+    RuleRow(number="-", rule=Rule.FLUSH, apply=None, summary="flush of the rising main (station)"),
+    RuleRow(number="-", rule=Rule.EXERCISE, apply=None, summary="exercise of a pump that stands (station)"),
+    RuleRow(
+        number="6",
+        rule=Rule.SUBSTITUTION,
+        apply=None,
+        summary="duty of a pump that cannot do it to another (station)",
+    ),
+    RuleRow(
+        number="6", rule=Rule.ALTERNATION, apply=None, summary="duty to the pump whose turn it is (station)"
+    ),
     RuleRow(
         number="6",
         rule=Rule.PROTECTION_TIMERS,

@@ -215,6 +215,14 @@ def faulty(fact: Facts) -> bool:
     return (good_value(fact.feedback, FAULT) or 0.0) != 0.0
 
 
+def failed(fact: Facts) -> bool:
+    """Whether the pump stands although it should not: it reports a fault, or does not follow (CTL-5).
+
+    One that turns does its duty, well or badly, and an alarm tells of it: two would then do one's.
+    """
+    return fact.running is False and (faulty(fact) or fact.not_following)
+
+
 def _runs_for_others(fact: Facts) -> bool:
     """Whether the pump is not ours and turns, or did when it was last heard of, commissioned or not."""
     if fact.enabled or fact.image:

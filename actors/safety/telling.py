@@ -35,6 +35,8 @@ PUMP_CONDITIONS: Final = (
     "final_check",
     "not_following",
     "failsafe_strategy_unusable",
+    "duty_substituted",
+    "clean_out",
 )
 """Alarm conditions whose subject is a pump; `high_level` is its station's."""
 
@@ -244,6 +246,12 @@ def hold_alarms(book: ConditionBook, decision: Decision) -> None:
             Severity.HIGH,
             f"{pump_id}: NOT_FOLLOWING, its measured speed is not what it is told",
         ),
+        "duty_substituted": (
+            held.substituted,
+            Severity.MEDIUM,
+            f"{pump_id}: cannot do its duty, another pump does",
+        ),
+        "clean_out": (held.clean_out, Severity.MEDIUM, f"{pump_id}: clean-out by a person's order"),
     }
     for condition, (holds, severity, text) in texts.items():
         if holds:

@@ -17,7 +17,8 @@ from actors.vocabulary import (
     SafetyLimits,
     StationConfig,
 )
-from actors.vocabulary.durable import MotorTimers
+from actors.vocabulary.durable import MotorTimers, Task, Wear
+from actors.vocabulary.duties import DutyProfile
 
 
 class PumpInput(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +39,7 @@ class PumpInput(msgspec.Struct, frozen=True, kw_only=True):
 class RoundInput(msgspec.Struct, frozen=True, kw_only=True):
     """One scheduling round of one station. `pumps` holds every pump of `station.pumps`; `deciding` names
     those that get a decision, the others only advance their conditions. `starts_durable`: the disk takes what a
-    start must leave behind before it is published (SAF-7).
+    start must leave behind before it is published (SAF-7). `profile`: the one that holds at this hour (CTL-6).
     """
 
     station: StationConfig
@@ -46,6 +47,7 @@ class RoundInput(msgspec.Struct, frozen=True, kw_only=True):
     pumps: dict[str, PumpInput]
     deciding: frozenset[str]
     starts_durable: bool = True
+    profile: DutyProfile | None = None
 
 
 class HandBack(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,6 +81,23 @@ class StrategyMemory(msgspec.Struct, frozen=True, kw_only=True):
     held_since: Instant | None = None
 
 
+class CleanOutOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's order to clean out a well with one pump (CTL-6), in force from `since` to `until`.
+
+    `began`: its pump has run under it. `over`: why it has ended; such an order does nothing any more. Never stored: a
+    restart ends it.
+    """
+
+    order_id: str
+    pump_id: str
+    by: str
+    reason: str
+    since: Instant
+    until: Instant
+    began: bool = False
+    over: str = ""
+
+
 class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     """What the kernel remembers of one pump.
 
@@ -86,7 +105,8 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     `target_hz` where it was going before the ramp. `dry_run` None: no good level was seen yet.
     `essentials_at`: when running, speed and local override had arrived (SAF-10). `invalid_ticks` counts bad
     proposals in a row, each `counted_sequence` once. `cap_stopped_at`: when a power or flow cap stopped it.
-    `timers`: its starts, run and rest; None: nothing is known. `following`: whether it does as it was told (CTL-5).
+    `timers`: its starts, run and rest; None: nothing is known. `wear`: hours run and starts since we know it.
+    `following`: whether it does as it was told (CTL-5).
     `origin`: the tick of the last decision; `fresh_left`: fresh decisions that a gate still waits for after
     a lapse, the first of which was made at `fresh_since`; `lapses`: when the last leases ran out.
     """
@@ -106,6 +126,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     counted_sequence: int | None = None
     cap_stopped_at: Instant | None = None
     timers: MotorTimers | None = None
+    wear: Wear = Wear()
     origin: Instant | None = None
     fresh_left: int = 0
     fresh_since: Instant | None = None
@@ -118,7 +139,9 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
     `since`: our own start. `started_at`: the last start of a pump (at first our own start, so that a power-
     up is staggered too). `float_alone_since`: since when a closed high float stands against the level.
     `contradicted`: a dry level met a closed float and has not left dry since. `duties`: pump -> the pump that
-    runs in its place (rule 6).
+    runs in its place (rule 6). `turn`: who started last on duty. `tasks`: who assists, exercises or flushes.
+    `assisted_at`: the last begin of an assist. `flushed_at`: when the rising main last had its minimum flow for long
+    enough, `moving_since`: since when it has it now. `clean_out`: a person's order.
     """
 
     since: Instant
@@ -127,6 +150,12 @@ class KernelState(msgspec.Struct, frozen=True, kw_only=True):
     float_alone_since: Instant | None = None
     contradicted: bool = False
     duties: dict[str, str] = msgspec.field(default_factory=dict)
+    turn: str = ""
+    tasks: dict[str, Task] = msgspec.field(default_factory=dict)
+    assisted_at: Instant | None = None
+    flushed_at: Instant | None = None
+    moving_since: Instant | None = None
+    clean_out: CleanOutOrder | None = None
 
 
 def initial_state(since: Instant) -> KernelState:
@@ -145,6 +174,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     invalid_proposal: bool = False
     final_check: bool = False
     not_following: bool = False
+    substituted: bool = False
+    clean_out: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,7 +217,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `unseen`: after a lapse the gates will not show this decision yet.
     `held_s`: for how long a last value has been held in failsafe (HOLD_LAST).
     `soft_stop_hz_per_s`: how fast a normal stop comes down at most. `not_following`: it does not do as it was told
-    (CTL-5), a fact for the station's duties; no rule of the pump pass looks at it.
+    (CTL-5), a fact for the station's duties; no rule of the pump pass looks at it. `profile`: what bounds a plan's wish
+    at this hour. `snoring`: a person's clean-out lets the running pump go on below its dry-run level.
     """
 
     config: PumpConfig
@@ -213,6 +245,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     run_s: float | None = None
     soft_stop_hz_per_s: float | None = None
     unseen: bool = False
+    profile: DutyProfile | None = None
+    snoring: bool = False
     image: bool = False
     not_following: bool = False
     held_s: float = 0.0

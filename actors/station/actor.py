@@ -36,6 +36,7 @@ from actors.station.wet_well import merged_level
 from actors.stores import FeedbackReader
 from actors.vocabulary import CalejoError, Instant, Quality, Severity, SiteConfig, StationConfig
 from actors.vocabulary.ids import ALARM, endpoint_address, pump_address, station_part_address
+from actors.vocabulary.settings import protocols_of
 
 POLL: Final = "poll"
 BEAT: Final = "beat"
@@ -43,7 +44,6 @@ POLL_S: Final = 1.0
 BEAT_S: Final = 1.0  # also the closest two rows of one pump can come
 READ_MARGIN_S: Final = 5.0
 SOURCES_MAX: Final = 16
-ENDPOINTS: Final = ("opcua", "modbus")
 
 
 class StationActor:
@@ -54,6 +54,7 @@ class StationActor:
         assert start.station_id is not None, "a station actor is one station's"
         self._ports = ports
         self._control = start.settings.control
+        self._protocols = protocols_of(start.settings)
         database = start.settings.database
         self._read_deadline_s = database.connect_timeout_s + database.statement_timeout_s + READ_MARGIN_S
         self._reader = reader
@@ -205,7 +206,7 @@ class StationActor:
         addresses += [
             pump_address(self._site_id, self._station_id, pump_id) for pump_id in sorted(self._pump_ids())
         ]
-        addresses += [endpoint_address(self._site_id, protocol) for protocol in ENDPOINTS]
+        addresses += [endpoint_address(self._site_id, protocol) for protocol in self._protocols]
         for address in addresses:
             self._ports.directory.ref(address).tell(message)
 

@@ -4,6 +4,7 @@ of the database with those of the latch folder, both ways (EST-2).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol, assert_never, runtime_checkable
 
 from actors.messages import (
@@ -21,10 +22,18 @@ from actors.messages import (
 from actors.publisher.stops import audits_of
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.storage import draining, joining, retention
+from actors.storage import deriving, draining, guarding, joining, retention
 from actors.storage.draining import DrainState
+from actors.storage.guarding import TrailState
 from actors.storage.joining import Joined, Piece
-from actors.stores import DecisionKeeper, HistoryReader, JoinedLatchStore, RecordSpool, RecordWriter
+from actors.stores import (
+    AuditNotary,
+    DecisionKeeper,
+    HistoryReader,
+    JoinedLatchStore,
+    RecordSpool,
+    RecordWriter,
+)
 from actors.vocabulary import CalejoError, DeviceError, Instant
 from actors.vocabulary.ids import ALARM
 
@@ -51,6 +60,7 @@ class StorageActor:
 
     With `history` and `latches` another task joins the stops of both (gates and safety actors watch the folder); with
     `keeper` a third forgets decisions that are older than what is kept.
+    With `notary` a fourth one has the audit chain signed; `room` returns the bytes that are free on this disk (AUD-4).
 
     The spool is a local file: one append is one fsync, done right here. A disk that hangs so long that the liveness
     deadline passes ends this actor and nobody else, and senders keep what was not acknowledged.
@@ -66,6 +76,8 @@ class StorageActor:
         latches: JoinedLatchStore | None = None,
         *,
         keeper: DecisionKeeper | None = None,
+        notary: AuditNotary | None = None,
+        room: Callable[[], int] | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
@@ -75,6 +87,9 @@ class StorageActor:
         self._dropped = 0
         # All of them: what held when a former incarnation died must be returned by this one.
         self._alarms: frozenset[str] = frozenset(draining.CONDITIONS)
+        self._notary = notary
+        self._room = room
+        self._trail = TrailState()
         self._history = history
         self._latches = latches
         self._keeper = keeper
@@ -89,6 +104,8 @@ class StorageActor:
         self._ports.tasks.spawn(self._drain(), name="drain")
         if self._history is not None and self._latches is not None:
             self._ports.tasks.spawn(self._join(self._history, self._latches), name="join")
+        if self._notary is not None:
+            self._ports.tasks.spawn(self._sign(self._notary), name="sign")
         if self._keeper is not None:
             self._ports.tasks.spawn(self._retain(self._keeper), name="retention")
 
@@ -101,7 +118,7 @@ class StorageActor:
         """
         match message:
             case StoreRecords():
-                self._dropped += self._spool.append(message.records)
+                self._dropped += self._spool.append((*message.records, *deriving.derived(message.records)))
                 return Stored(count=len(message.records))
             case GetStorage():
                 return self._status()
@@ -133,10 +150,12 @@ class StorageActor:
         )
 
     def _tell_alarms(self) -> None:
+        failed = ""
         try:
             _, bytes_ = self._spool.size()
         except DeviceError as error:
-            self._ports.log.warning("spool_failed", error=str(error))
+            failed = str(error)
+            self._ports.log.warning("spool_failed", error=failed)
             bytes_ = self._settings.database.spool_bytes_max
         now = self._ports.clock.now()
         held = draining.alarms(
@@ -145,6 +164,15 @@ class StorageActor:
             bytes_max=self._settings.database.spool_bytes_max,
             damaged_files=self._spool.set_aside_files() if isinstance(self._spool, _CountsLosses) else (),
             unreachable_after_s=self._settings.control.database_unreachable_s,
+            was=self._alarms,
+            now=now,
+        )
+        held |= guarding.alarms(
+            self._trail,
+            spool_error=failed,
+            free_bytes=self._free_bytes(),
+            free_bytes_min=self._settings.audit.disk_free_mib_min * guarding.MIB,
+            unsigned_after_s=self._settings.control.database_unreachable_s,
             was=self._alarms,
             now=now,
         )
@@ -190,6 +218,30 @@ class StorageActor:
         self._ports.log.error("record_refused", position=position, reason=reason)
         if isinstance(self._spool, _KeepsRefused):
             self._spool.set_aside(position, reason)
+
+    def _free_bytes(self) -> int | None:
+        try:
+            return None if self._room is None else self._room()
+        except DeviceError as error:
+            self._ports.log.warning("room_unknown", error=str(error))
+            return 0
+
+    async def _sign(self, notary: AuditNotary) -> None:
+        while True:
+            await self._ports.clock.sleep(guarding.LOOK_PERIOD_S)
+            try:
+                look = await notary.look(now=self._ports.clock.now().utc)
+                self._trail, records = guarding.looked(self._trail, look, now=self._ports.clock.now())
+                if records:
+                    self._dropped += self._spool.append(records)
+            except DeviceError as error:
+                self._ports.log.info("audit_not_signed", error=str(error))
+                self._trail = guarding.not_looked(self._trail, error=str(error), now=self._ports.clock.now())
+                continue
+            if look.signed is not None:
+                self._ports.log.info("audit_signed", count=look.signed.count, number=look.signed.number)
+            if look.broken:
+                self._ports.log.error("audit_chain_broken", reason=look.broken)
 
     # ------------------------------------------------------------------ reading back
 

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from actors.messages import AlarmAsserted, AlarmReturned
+from actors.storage import guarding
 from actors.vocabulary import Instant, Severity
 
 BATCH_MAX: Final = 500
@@ -26,7 +27,7 @@ FILLING: Final = "spool_filling"
 REFUSED: Final = "record_refused"
 DAMAGED: Final = "spool_damaged"
 UNJOINED: Final = "stops_not_joined"
-CONDITIONS: Final = (UNREACHABLE, FILLING, REFUSED, DAMAGED, UNJOINED)
+CONDITIONS: Final = (UNREACHABLE, FILLING, REFUSED, DAMAGED, UNJOINED, *guarding.CONDITIONS)
 SUBJECT: Final = "storage"
 
 _SEVERITY: Final = {
@@ -35,6 +36,7 @@ _SEVERITY: Final = {
     REFUSED: Severity.MEDIUM,
     DAMAGED: Severity.HIGH,
     UNJOINED: Severity.HIGH,
+    **guarding.CONDITIONS,
 }
 
 

@@ -13,6 +13,15 @@ from actors.vocabulary.codes import (
     Severity,
     WriteRefusal,
 )
+from actors.vocabulary.duties import (
+    Alternation,
+    Assist,
+    CleanOut,
+    DutyProfile,
+    Exercise,
+    Flush,
+    StationDuties,
+)
 from actors.vocabulary.errors import (
     CalejoError,
     CallerError,
@@ -37,12 +46,18 @@ from actors.vocabulary.settings import ControlSettings, Settings
 
 __all__ = [
     "Address",
+    "Alternation",
+    "Assist",
     "CalejoError",
     "CallerError",
+    "CleanOut",
     "ControlSettings",
     "ControlType",
     "DeviceError",
+    "DutyProfile",
+    "Exercise",
     "FailsafeStrategy",
+    "Flush",
     "HighLevelResponse",
     "Instant",
     "InvalidRow",
@@ -61,6 +76,7 @@ __all__ = [
     "Severity",
     "SiteConfig",
     "StationConfig",
+    "StationDuties",
     "Topology",
     "UnavailableError",
     "UnknownSubjectError",

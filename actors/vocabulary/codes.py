@@ -73,6 +73,13 @@ class Rule(StrEnum):
     FAILSAFE = "failsafe"
     PROTECTION_TIMERS = "protection_timers"
     ROTATION = "rotation"
+    SUBSTITUTION = "substitution"
+    ALTERNATION = "alternation"
+    PROFILE = "profile"
+    ASSIST = "assist"
+    EXERCISE = "exercise"
+    FLUSH = "flush"
+    CLEAN_OUT = "clean_out"
     FLOW_FLOOR = "flow_floor"
     POWER_CAP = "power_cap"
     FLOW_CAP = "flow_cap"
@@ -126,6 +133,11 @@ class Reason(IntEnum):
     EPOCH_REFUSED = 42
     FINAL_CHECK = 43
     HELD_STOPPED = 44
+    STANDBY = 50
+    ASSIST = 51
+    EXERCISE = 52
+    FLUSH = 53
+    CLEAN_OUT = 54
 
 
 @unique
@@ -149,6 +161,7 @@ class Role(StrEnum):
     STATION = "station"
     OPCUA = "opcua"
     MODBUS = "modbus"
+    SPARKPLUG = "sparkplug"
     STORAGE = "storage"
     DISCOVERY = "discovery"
     WATCHDOG = "watchdog"
@@ -167,3 +180,4 @@ class WriteRefusal(StrEnum):
     NOT_PERMITTED = "not_permitted"
     INVALID_STATE = "invalid_state"
     DEVICE_FAILURE = "device_failure"
+    STALE = "stale"

@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from actors.vocabulary.codes import Mode, Reason
+from actors.vocabulary.codes import Mode, Reason, Rule
 from actors.vocabulary.instant import Instant
 
 
@@ -42,8 +42,29 @@ class MotorTimers(msgspec.Struct, frozen=True, kw_only=True):
     confirmed: bool = False
 
 
+class Wear(msgspec.Struct, frozen=True, kw_only=True):
+    """How much a pump has worked since we know it: seconds turned and starts seen, and when it was last seen to turn.
+
+    `turned_at`: before it was ever seen to turn, when it was first looked at. `seen_at`: the last look, None: none
+    since our start. The count of seconds is durable at each start and stop and every ten minutes between.
+    """
+
+    run_s: float = 0.0
+    starts: int = 0
+    turning: bool = False
+    turned_at: Instant | None = None
+    seen_at: Instant | None = None
+
+
+class Task(msgspec.Struct, frozen=True, kw_only=True):
+    """What a station has a pump do beside its plan (CTL-6): `rule` is ASSIST, EXERCISE or FLUSH, since when."""
+
+    rule: Rule
+    since: Instant
+
+
 class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What of one pump must survive every restart (SAF-7): its timers and its level latches (rules 3 and 4).
+    """What of one pump must survive every restart (SAF-7): its timers, its level latches (rules 3 and 4), its wear.
 
     `held_since`: since when its failsafe holds the last value (WDG-3): no number of restarts makes that longer.
     `failsafe_reason`, `failsafe_since`: the failsafe it is in (WDG-2): no restart makes its recovery hold shorter.
@@ -55,10 +76,14 @@ class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
     held_since: Instant | None = None
     failsafe_reason: Reason | None = None
     failsafe_since: Instant | None = None
+    wear: Wear = Wear()
 
 
 class StationMemory(msgspec.Struct, frozen=True, kw_only=True):
     """What of one station must survive every restart. `duties`: pump -> the pump that runs in its place.
+
+    `turn`: who started last on duty; `tasks`: who assists, exercises or flushes; `flushed_at`: when the rising main
+    last had its minimum flow for long enough.
 
     `epoch` and `boot_id` are those of the safety actor who wrote it: one that was replaced and goes on must not
     overwrite its successor. Of another boot nobody goes on.
@@ -69,3 +94,6 @@ class StationMemory(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: str
     pumps: dict[str, PumpMemory] = msgspec.field(default_factory=dict)
     duties: dict[str, str] = msgspec.field(default_factory=dict)
+    turn: str = ""
+    tasks: dict[str, Task] = msgspec.field(default_factory=dict)
+    flushed_at: Instant | None = None

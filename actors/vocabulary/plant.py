@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from actors.vocabulary.codes import ControlType, FailsafeStrategy, HighLevelResponse
+from actors.vocabulary.duties import StationDuties
 
 
 class SafetyLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,6 +72,7 @@ class StationConfig(msgspec.Struct, frozen=True, kw_only=True):
     high_level_response: HighLevelResponse = HighLevelResponse.RUN_PERMITTED
     dry_run_outranks_high_level: bool = True
     soft_stop_hz_per_s: float | None = None
+    duties: StationDuties = StationDuties()
     pumps: tuple[PumpConfig, ...] = ()
 
     def pump(self, pump_id: str) -> PumpConfig | None:

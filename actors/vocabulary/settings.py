@@ -76,6 +76,16 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     spool_bytes_max: int = 268_435_456
 
 
+class AuditSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the audit trail is signed, where the signatures are kept as well, how long records stay (AUD-1, AUD-3)."""
+
+    checkpoint_records: int = 1000
+    checkpoint_s: float = 3600.0
+    checkpoint_dir: str = ""
+    retention_days: int = 0
+    disk_free_mib_min: int = 512
+
+
 class HistorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How long what was decided stays explainable, in days; the last decision before that stays as well."""
 
@@ -96,6 +106,27 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     forked_workers: bool = True
 
 
+class SparkplugSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The MQTT broker of the Sparkplug edge nodes; without `host` there is none. `port` 0: 8883 with TLS, else 1883."""
+
+    host: str = ""
+    port: int = 0
+    group: str = "calejo"
+    primary_host: str = ""
+    tls: bool = False
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    user: str = ""
+    password: str = ""
+    password_file: str = ""
+    mqtt_version: int = 5
+    keepalive_s: int = 10
+    operator_commands: bool = False
+    command_age_s: float = 10.0
+    backfill_bytes_max: int = 134_217_728
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole configuration of one `calejo run`."""
 
@@ -104,7 +135,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     api: ApiSettings = ApiSettings()
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
+    audit: AuditSettings = AuditSettings()
     history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()
     runtime: RuntimeSettings = RuntimeSettings()
+    sparkplug: SparkplugSettings = SparkplugSettings()
     sites: dict[str, SiteSettings] = msgspec.field(default_factory=dict)
+
+
+PORT_PROTOCOLS: Final = ("opcua", "modbus")
+"""Endpoints that every site has: they bind a port."""
+
+
+def protocols_of(settings: Settings) -> tuple[str, ...]:
+    """Return the endpoints of every site under these settings, in the order of the tree."""
+    return (*PORT_PROTOCOLS, "sparkplug") if settings.sparkplug.host else PORT_PROTOCOLS

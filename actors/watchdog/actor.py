@@ -21,6 +21,7 @@ from actors.runtime import Ports
 from actors.start import WorkerStart
 from actors.vocabulary import Instant, Scope, Severity
 from actors.vocabulary.ids import ALARM
+from actors.vocabulary.settings import protocols_of
 from actors.watchdog import clock, echo, failsafes, timers
 
 BEAT: Final = "beat"
@@ -36,6 +37,7 @@ class WatchdogActor:
         assert start.site is not None, "a watchdog belongs to a site"
         self._ports = ports
         self._control = start.settings.control
+        self._protocols = protocols_of(start.settings)
         self._site = start.site
         self._outbox = Outbox(ports)
         self._conditions = ConditionBook()
@@ -71,7 +73,7 @@ class WatchdogActor:
             case PlanStatus():
                 self._feed(timers.fed_by_plan(self._site.site_id, message))
             case EndpointStatus():
-                if message.protocol in timers.PROTOCOLS:
+                if message.protocol in self._protocols:
                     self._endpoints[message.protocol] = message
                     self._feed(timers.fed_by_endpoint(self._site.site_id, message))
                     self._follow_echo(message)
@@ -83,9 +85,11 @@ class WatchdogActor:
 
     def _watch(self, now: Instant) -> None:
         """Watch what the site now consists of; what is gone is neither late nor in failsafe."""
-        found = timers.subjects(self._site)
+        found = timers.subjects(self._site, self._protocols)
         self._known = frozenset((watch, subject) for watch, ids in found.items() for subject in ids)
-        self._timers = timers.watching(self._timers, self._site, self._control, now=now)
+        self._timers = timers.watching(
+            self._timers, self._site, self._control, now=now, protocols=self._protocols
+        )
         stations = {station.station_id for station in self._site.stations}
         self._decisions = {key: held for key, held in self._decisions.items() if key in stations}
         pumps = {pump.pump_id for station in self._site.stations for pump in station.pumps}

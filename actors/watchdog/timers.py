@@ -7,7 +7,7 @@ the chain judges the same ages for itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum, unique
 from typing import Final
 
@@ -17,9 +17,9 @@ from actors.feedback import LEVEL, LOCAL_OVERRIDE, PLC_HEARTBEAT, RUNNING, SPEED
 from actors.messages import EndpointStatus, JudgedValue, PlanStatus, StationDecisions
 from actors.safety.hand_back import protects_by_level
 from actors.vocabulary import ControlSettings, Instant, Quality, Severity, SiteConfig, StationConfig
+from actors.vocabulary.settings import PORT_PROTOCOLS
 from actors.watchdog.echo import WINDOW_S as ECHO_WINDOW_S
 
-PROTOCOLS: Final = ("opcua", "modbus")
 # What the chain needs of every pump before it claims anything (CTL-7).
 NEEDED: Final = (SPEED, RUNNING, LOCAL_OVERRIDE, LEVEL)
 
@@ -172,12 +172,12 @@ class TimerState(msgspec.Struct, frozen=True, kw_only=True):
     good_since: Instant | None = None
 
 
-def subjects(site: SiteConfig) -> dict[Watch, tuple[str, ...]]:
+def subjects(site: SiteConfig, protocols: Sequence[str] = PORT_PROTOCOLS) -> dict[Watch, tuple[str, ...]]:
     """Return what each kind of timer watches at this site."""
     stations = tuple(station.station_id for station in site.stations)
     pumps = tuple(pump.pump_id for station in site.stations for pump in station.pumps)
     driven = tuple(station.station_id for station in site.stations if station.pumps)
-    endpoint_pumps = tuple(f"{protocol}:{pump_id}" for protocol in PROTOCOLS for pump_id in pumps)
+    endpoint_pumps = tuple(f"{protocol}:{pump_id}" for protocol in protocols for pump_id in pumps)
     return {
         Watch.PLAN_COVERAGE: pumps,
         Watch.OPTIMISER_HEARTBEAT: stations,
@@ -186,7 +186,7 @@ def subjects(site: SiteConfig) -> dict[Watch, tuple[str, ...]]:
         Watch.FEEDBACK_REJECTED: pumps,
         Watch.PLC_HEARTBEAT: pumps,
         Watch.SCADA_HEARTBEAT: stations,
-        Watch.ENDPOINT_SILENT: tuple(f"{site.site_id}:{protocol}" for protocol in PROTOCOLS),
+        Watch.ENDPOINT_SILENT: tuple(f"{site.site_id}:{protocol}" for protocol in protocols),
         Watch.CHAIN_SILENT: driven,
         Watch.LEASE_LAPSED: endpoint_pumps,
         Watch.PROTECTIVE_LEVEL: tuple(
@@ -200,11 +200,16 @@ def subjects(site: SiteConfig) -> dict[Watch, tuple[str, ...]]:
 
 
 def watching(
-    timers: Mapping[Key, TimerState], site: SiteConfig, control: ControlSettings, *, now: Instant
+    timers: Mapping[Key, TimerState],
+    site: SiteConfig,
+    control: ControlSettings,
+    *,
+    now: Instant,
+    protocols: Sequence[str] = PORT_PROTOCOLS,
 ) -> dict[Key, TimerState]:
     """Return the timers of exactly this site: known ones as they are, new ones from now on."""
     every = specs(control)
-    wanted = {(watch, subject) for watch, found in subjects(site).items() for subject in found}
+    wanted = {(watch, subject) for watch, found in subjects(site, protocols).items() for subject in found}
     kept = {key: state for key, state in timers.items() if key in wanted}
     for key in wanted - kept.keys():
         if every[key[0]].from_start:
@@ -308,7 +313,9 @@ def fed_by_levels(station: StationConfig, decisions: StationDecisions) -> list[t
 def fed_by_endpoint(site_id: str, status: EndpointStatus) -> list[tuple[Watch, str, Instant]]:
     """Return what an endpoint's status proves."""
     at = status.sent_at
-    fed = [(Watch.ENDPOINT_SILENT, f"{site_id}:{status.protocol}", at)] if status.bound else []
+    # One that has a link instead of a port says itself what is wrong with it.
+    serves = status.bound != "" or status.link is not None
+    fed = [(Watch.ENDPOINT_SILENT, f"{site_id}:{status.protocol}", at)] if serves else []
     fed += [
         (Watch.LEASE_LAPSED, f"{status.protocol}:{pump.pump_id}", at)
         for pump in status.pumps

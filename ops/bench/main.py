@@ -39,6 +39,8 @@ def command(arguments: argparse.Namespace) -> int:
     json_file: Path | None = arguments.json
     if json_file is not None and not json_file.resolve().parent.is_dir():
         raise ExitError(FAILED, f"--json {json_file}: there is no such folder")
+    if getattr(arguments, "audit", 0):
+        return _audit(arguments, json_file)
     # First of all that imports ray: it sets what Ray reads from the environment at its import.
     importlib.import_module("supervisors.on_ray.session")
     from ops.bench.measure import Bench
@@ -83,6 +85,22 @@ def _many(arguments: argparse.Namespace, json_file: Path | None) -> int:
     print("\n".join((many.shown(report), *(f"left behind and killed: {line}" for line in left))), flush=True)
     _write(report, json_file)
     return FAILED if left else DONE
+
+
+def _audit(arguments: argparse.Namespace, json_file: Path | None) -> int:
+    """Run `--audit N` alone: the audit trail, without Ray."""
+    from actors.vocabulary import CalejoError
+    from ops.bench import audit
+
+    try:
+        with _ended_like_ctrl_c(), _work_dir(arguments.data_dir) as work_dir:
+            report = audit.run(work_dir, count=arguments.audit, url=arguments.database)
+    except CalejoError as error:
+        raise ExitError(FAILED, str(error)) from error
+    print(audit.shown(report), flush=True)
+    if json_file is not None:
+        _write(audit.Report(engines=report), json_file)
+    return DONE
 
 
 def _write(report: msgspec.Struct, json_file: Path | None) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
+import sys
 from collections.abc import Mapping
 
 from actors.vocabulary import CalejoError
@@ -75,13 +77,23 @@ def db_upgrade(arguments: argparse.Namespace) -> int:
         ExitError: (1) the database cannot be reached or is newer than this program.
 
     """
-    from ops.database import upgrade
+    from ops.audit_trail import appended, record_of, user_name
+    from ops.database import database_urls, upgrade
+    from storage import schema
 
     settings = settings_of(arguments)
     try:
+        was = schema.check(database_urls(settings).writer)
         revision = upgrade(settings)
     except CalejoError as error:
         raise ExitError(FAILED, str(error)) from error
+    if was is not schema.SchemaState.CURRENT:
+        told = {"revision": revision}
+        record = record_of(
+            "DATABASE_UPGRADED", by=user_name(), object_id="schema", before={"schema": was.value}, after=told
+        )
+        if why := asyncio.run(appended(settings, record)):
+            print(f"calejo: {why}", file=sys.stderr)
     if arguments.format == "json":
         print(json.dumps({"revision": revision}))
     else:

@@ -11,7 +11,17 @@ if TYPE_CHECKING:
 
     Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001  (its only name)
 
-FORMATS: Final = ("table", "json", "csv", "markdown", "wincc", "ecostruxure", "factorytalk", "ignition")
+FORMATS: Final = (
+    "table",
+    "json",
+    "csv",
+    "markdown",
+    "wincc",
+    "ecostruxure",
+    "factorytalk",
+    "ignition",
+    "sparkplug",
+)
 
 
 def add_kit(commands: Commands, common: argparse.ArgumentParser, duration_s: Callable[[str], float]) -> None:
@@ -27,7 +37,7 @@ def add_kit(commands: Commands, common: argparse.ArgumentParser, duration_s: Cal
 
 def _add_tags(commands: Commands, common: argparse.ArgumentParser, where: argparse.ArgumentParser) -> None:
     tags = commands.add_parser(
-        "tags", parents=[common, where], help="every point on OPC UA and Modbus, and import files for SCADA"
+        "tags", parents=[common, where], help="every point on the wires, and import files for SCADA"
     )
     tags.set_defaults(command="ops.cli.tags:command")
     tags.add_argument("--format", choices=FORMATS, default="table")

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from ops.cli.audit_parser import add_audit, add_incident
+from ops.cli.duties import add_clean_out
 from ops.cli.exits import FAILED, ExitError
 from ops.cli.kit_parser import add_kit
 
@@ -86,9 +88,12 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands, common)
     _add_estop(commands, common, data)
     _add_mode(commands, common, data)
+    add_clean_out(commands, common, data, user=_user(), duration_s=duration_s)
     _add_limits(commands, common, data)
     _add_explain(commands, common, data)
     _add_views(commands, common, data)
+    add_audit(commands, common, data, user=_user())
+    add_incident(commands, common, data, user=_user())
     add_kit(commands, common, duration_s)
     _add_config(commands, common, data)
     _add_node(commands, common, data)
@@ -128,6 +133,12 @@ def _add_run(
         default=0,
         metavar="N",
         help="only this: so many pumps at 1 Hz for --seconds (to 500)",
+    )
+    bench.add_argument(
+        "--audit", type=int, default=0, metavar="N", help="only this: N records through the audit trail"
+    )
+    bench.add_argument(
+        "--database", default="", metavar="URL", help="with --audit: an empty PostgreSQL database as well"
     )
     bench.add_argument("--cold", action="store_true", help="with --pumps: processes started cold, not forked")
     bench.add_argument(

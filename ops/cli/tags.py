@@ -17,6 +17,7 @@ from ops.kit.factorytalk import as_factorytalk
 from ops.kit.ignition import as_ignition
 from ops.kit.lists import as_csv, as_markdown
 from ops.kit.plant_scada import as_plant_scada
+from ops.kit.sparkplug import as_sparkplug
 from ops.kit.tags import Tag, tags_of
 from ops.kit.wincc import SHEET, as_text, as_wincc
 from ops.kit.xlsx import workbook
@@ -145,4 +146,5 @@ _WRITERS: Final[dict[str, Callable[[argparse.Namespace, _Rows], bytes]]] = {
         as_tags(rows), shortcut=arguments.shortcut
     ).encode(),
     "ignition": lambda arguments, rows: as_ignition(as_tags(rows), server=arguments.server).encode(),
+    "sparkplug": lambda _, rows: as_sparkplug(rows).encode(),
 }

@@ -42,6 +42,8 @@ _CODES: Final[Mapping[WriteRefusal, ExceptionCode]] = {
     WriteRefusal.NOT_PERMITTED: ExceptionCode.ILLEGAL_FUNCTION,
     WriteRefusal.INVALID_STATE: ExceptionCode.ILLEGAL_FUNCTION,
     WriteRefusal.DEVICE_FAILURE: ExceptionCode.DEVICE_FAILURE,
+    # No Modbus request can be stale: it carries no time.
+    WriteRefusal.STALE: ExceptionCode.ILLEGAL_FUNCTION,
 }
 assert set(_CODES) == set(WriteRefusal)
 

@@ -130,6 +130,8 @@ def refusal_status(refusal: WriteRefusal) -> ua.StatusCode:
             return status(ua.StatusCodes.BadUserAccessDenied)
         case WriteRefusal.INVALID_STATE:
             return status(ua.StatusCodes.BadInvalidState)
+        case WriteRefusal.STALE:
+            return status(ua.StatusCodes.BadInvalidTimestamp)
         case WriteRefusal.DEVICE_FAILURE:
             return status(ua.StatusCodes.BadDeviceFailure)
         case _ as never:

@@ -10,9 +10,11 @@ from storage.models.configuration import (
     pumps,
     sites,
 )
+from storage.models.duties import station_duties, station_profiles
 from storage.models.history import (
     alarms,
     audit_log,
+    audit_segments,
     decisions,
     emergency_stop_events,
     failsafe_events,
@@ -26,6 +28,7 @@ from storage.models.limits import pump_limit_proposals, pump_safety_limits_histo
 __all__ = [
     "alarms",
     "audit_log",
+    "audit_segments",
     "decisions",
     "emergency_stop_events",
     "failsafe_events",
@@ -42,5 +45,7 @@ __all__ = [
     "pumps",
     "safety_limit_violations",
     "sites",
+    "station_duties",
+    "station_profiles",
     "wire_records",
 ]

@@ -1,4 +1,5 @@
-"""What Calejo appends: feedback, refusals, violations, failsafes, stops, decisions, alarms and the audit log.
+"""What Calejo appends: feedback, refusals, violations, failsafes, stops, decisions, alarms, the audit log and its
+archived segments.
 
 But for feedback (which foreign clients write too) no foreign keys: history outlives what it is about, and a record
 must not be lost because its pump was removed meanwhile. `record_id` makes storing twice the same as storing once.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Table, Text, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, Table, Text, text
 
 from actors.vocabulary import Scope, Severity
 from storage.models.base import (
@@ -207,7 +208,8 @@ alarms: Final = Table(
 )
 Index("ix_alarms_hot", moment(alarms.c.raised_at))
 
-# `before` and `after` are canonical JSON as text: the chain's hash is over exactly these characters.
+# `before` and `after` are canonical JSON as text: the chain's hash is over exactly these characters. `format` says how
+# a record is hashed; those of before 0009 have format 1 and no clauses.
 audit_log: Final = Table(
     "audit_log",
     metadata,
@@ -225,9 +227,27 @@ audit_log: Final = Table(
     _record_id(),
     text_column("previous_hash"),
     Column("hash", Text(), nullable=False, unique=True),
+    text_column("clauses", default=""),
+    Column("format", Integer(), nullable=False, server_default="1"),
     *time_checks("at"),
     one_of("severity", Severity),
     check("sequence_positive", "sequence >= 1"),
+    check("format_positive", "format >= 1"),
 )
 Index("ix_audit_log_hot", moment(audit_log.c.at))
 Index("ix_audit_log_event_type", audit_log.c.event_type)
+
+# Which records stand in an archived segment: only those may ever be deleted, by the database's owner (AUD-3).
+audit_segments: Final = Table(
+    "audit_segments",
+    metadata,
+    Column("last_sequence", Serial, primary_key=True, autoincrement=False),
+    Column("first_sequence", Serial, nullable=False),
+    text_column("last_hash"),
+    text_column("name"),
+    text_column("sha256"),
+    text_column("archived_by"),
+    time("archived_at"),
+    *time_checks("archived_at"),
+    check("in_order", "first_sequence >= 1 AND first_sequence <= last_sequence"),
+)

@@ -23,6 +23,7 @@ from actors.messages import JudgedValue, Proposal
 from actors.safety.limits import problems
 from actors.safety.types import Decision, KernelState, PumpInput, PumpState, RoundInput, StrategyMemory
 from actors.vocabulary import (
+    Alternation,
     FailsafeStrategy,
     HighLevelResponse,
     Instant,
@@ -39,6 +40,16 @@ STEP_HZ: Final = 0.01 + 1e-9
 
 ABSURD_HZ: Final = 100.0
 HOUR_S: Final = 3600.0
+MOVED: Final = frozenset({Rule.ROTATION, Rule.SUBSTITUTION, Rule.ALTERNATION})
+"""Under which a pump does another's duty."""
+TASK_REASONS: Final[Mapping[Rule, Reason]] = {
+    Rule.ASSIST: Reason.ASSIST,
+    Rule.FLUSH: Reason.FLUSH,
+    Rule.EXERCISE: Reason.EXERCISE,
+    Rule.CLEAN_OUT: Reason.CLEAN_OUT,
+}
+SETTLING_S: Final = 10.0
+"""So long after its start the kernel moves and begins nothing: pumps may not have spoken yet (SAF-10)."""
 FORCED: Final = frozenset({Reason.EMERGENCY_STOP, Reason.OUT_OF_SERVICE, Reason.DRY_RUN})
 PLAN_REASONS: Final = frozenset(
     {Reason.FAILSAFE_PLAN_EXPIRED, Reason.FAILSAFE_OPTIMISER_STALE, Reason.FAILSAFE_DATABASE}
@@ -291,7 +302,7 @@ def the_panel_is_told(one: One) -> str:
 def dry_run_is_0(one: One) -> str:
     """SAF-2.3: at a good level at or below dry run, and from there to above its reset, 0 as setpoint and as image,
     unless a declared float contradicts, or has contradicted and the well has not left dry since, or the station lets a
-    high level outrank it.
+    high level outrank it. A clean-out (`_snores`) lifts it from the setpoint of its one pump, never from an image.
     """
     contradicted = one.round.given.station.has_high_float or one.round.before.contradicted
     if not one.round.given.station.dry_run_outranks_high_level and one.decision.conditions.high_level:
@@ -305,6 +316,9 @@ def dry_run_is_0(one: One) -> str:
     kept = one.state.dry_run is True and (level_m is None or level_m <= reset_m)
     if not dry and not kept:
         return ""
+    if _snores(one):
+        image_hz = one.decision.failsafe_image_hz
+        return f"image {image_hz:g} Hz while it cleans out" if image_hz != 0.0 else ""
     if not one.decision.conditions.dry_run:
         return "dry and not told"
     if one.decision.setpoint_hz != 0.0 or one.decision.failsafe_image_hz != 0.0:
@@ -651,10 +665,9 @@ OF_A_PUMP: Final[tuple[PumpInvariant, ...]] = (
 
 def no_start_beyond_the_permitted_number(round_: Round, pumps: dict[str, One]) -> str:
     """CTL-6: no start beyond `max_pumps_running`, counting what runs, is told to, or is unknown; nor in the images."""
-    permitted = round_.given.station.max_pumps_running
+    permitted = places(round_)
     if permitted is None:
         return ""
-    permitted = max(permitted, 0)
     images = [pump_id for pump_id, one in pumps.items() if one.decision.failsafe_image_hz > 0.0]
     if len(images) > permitted:
         return f"{len(images)} images run, {permitted} may"
@@ -742,25 +755,230 @@ def a_high_level_lasts_to_its_reset(round_: Round, pumps: dict[str, One]) -> str
 
 
 def a_refused_duty_is_done(round_: Round, pumps: dict[str, One]) -> str:
-    """SAF-2.6: the plan's duty of a pump that may not start or run on goes to a pump that is idle and may; who does
-    another's duty runs, or says why not, and the other does not run beside it.
+    """SAF-2.6, CTL-6: the plan's duty of a pump that may not start or run on, or stands at its panel, in fault, stopped
+    or out of service, goes to a pump that is idle and may; who does another's duty runs, or says why not, and the other
+    does not run beside it.
     """
     if pumps.keys() != round_.given.pumps.keys():
         return ""
     duties = round_.after.duties
     for pump_id, other_id in duties.items():
         one, other = pumps[pump_id], pumps[other_id]
-        rotated = any(step.rule is Rule.ROTATION and step.after_hz > 0.0 for step in other.decision.trail)
+        rotated = any(step.rule in MOVED and step.after_hz > 0.0 for step in other.decision.trail)
         if not rotated:
             return f"{other_id} does not do the duty of {pump_id}"
         most_hz = max(one.at_most_hz(0.0), one.held_at_hz())
-        if one.decision.setpoint_hz > most_hz + STEP_HZ:
+        busy = pump_id in round_.after.tasks or pump_id in _reserved(round_)
+        if one.decision.remote_enabled and not busy and one.decision.setpoint_hz > most_hz + STEP_HZ:
             return f"{pump_id} runs at {one.decision.setpoint_hz:g} Hz while {other_id} does its duty"
-    undone = [pump_id for pump_id, one in pumps.items() if pump_id not in duties and _is_refused(one)]
+    undone = [
+        pump_id
+        for pump_id, one in pumps.items()
+        if pump_id not in duties and (_is_refused(one) or _is_unable(one))
+    ]
     taken = {*duties, *duties.values()}
     undone = [pump_id for pump_id in undone if pump_id not in taken]
     free = [pump_id for pump_id, one in pumps.items() if pump_id not in taken and _is_free(one)]
     return f"{free} stand idle while {undone} may not do their duty" if undone and free else ""
+
+
+def a_duty_goes_by_turns(round_: Round, pumps: dict[str, One]) -> str:
+    """CTL-6: with alternation, a duty that begins goes to the first of the order that may do it, and is told so."""
+    station = round_.given.station
+    if station.duties.alternation is Alternation.OFF or pumps.keys() != round_.given.pumps.keys():
+        return ""
+    duties, order = round_.after.duties, order_of(round_)
+    taken = {*duties, *duties.values()}
+    for pump_id, one in pumps.items():
+        wish, limits = one.proposal.wish_hz, one.limits
+        begins = _commanded(one) and wish is not None and limits is not None and one.previous_hz <= 0.0
+        begins = begins and one.good("running") == 0.0 and one.good("fault_code") in {None, 0.0}
+        begins = begins and one.proposal.held_stopped is not True and not start_forbidden(one)
+        if not begins or wish is None or limits is None or not limits.hard_min_speed_hz <= wish <= ABSURD_HZ:
+            continue
+        if pump_id in round_.before.duties or pump_id in duties.values():
+            continue
+        doer_id = duties.get(pump_id, pump_id)
+        passed = [other for other in order[: order.index(doer_id)] if other not in taken - {pump_id}]
+        passed = [other for other in passed if other == pump_id or _is_free(pumps[other])]
+        if passed:
+            return f"{doer_id} got the duty of {pump_id} before {passed[0]}"
+        told = doer_id == pump_id or any(step.rule in MOVED for step in pumps[doer_id].decision.trail)
+        if not told:
+            return f"{doer_id} does not tell that it does the duty of {pump_id}"
+    return ""
+
+
+def a_task_is_done_and_nothing_else_is_one(round_: Round, pumps: dict[str, One]) -> str:
+    """CTL-6: who has a task of the station does it and says so; nobody else does; none is given to a pump that is not
+    ours and in AUTO with a wish to believe, or in failsafe, stopped, out of service or dry.
+    """
+    tasks = {pump_id: task.rule for pump_id, task in round_.after.tasks.items()}
+    order = round_.after.clean_out
+    if order is not None and not order.over:
+        tasks[order.pump_id] = Rule.CLEAN_OUT
+    for pump_id, one in pumps.items():
+        rule, decision = tasks.get(pump_id), one.decision
+        told = {step.rule for step in decision.trail} & TASK_REASONS.keys()
+        told |= {rule for rule, reason in TASK_REASONS.items() if reason is decision.reason}
+        if told - {rule}:
+            return f"{pump_id} does {told} without an order"
+        if told and not (decision.remote_enabled and _is_sound(one)):
+            return f"{pump_id} does {told} although it may not"
+        if rule is not None and not told and not one.answers_high_level:
+            return f"{pump_id} does not do {rule.value}"
+    return ""
+
+
+def an_assist_keeps_its_bounds(round_: Round, pumps: dict[str, One]) -> str:
+    """SAF-2.8, CTL-6: an assist begins at level_max and no sooner than `after_s` after the last, goes on only above its
+    own reset, and there are no more of them than configured.
+    """
+    assist = round_.given.station.duties.assist
+    helping = {key for key, task in round_.after.tasks.items() if task.rule is Rule.ASSIST}
+    was = {key for key, task in round_.before.tasks.items() if task.rule is Rule.ASSIST}
+    begun = helping - was
+    if assist is None:
+        return f"{helping} assist, and nobody asked" if helping else ""
+    if begun and len(helping) > assist.pumps:
+        return f"{len(helping)} pumps assist, {assist.pumps} may"
+    last = round_.before.assisted_at
+    if len(begun) > 1 or (begun and last is not None and round_.now.seconds_since(last) < assist.after_s):
+        return f"{begun} begin to assist too soon"
+    for pump_id in helping & pumps.keys():
+        one = pumps[pump_id]
+        level_m, level_max_m = one.level_m(), None if one.limits is None else one.limits.level_max_m
+        if one.decision.conditions.high_level:
+            continue
+        if level_m is None or level_m <= assist.reset_m:
+            return f"{pump_id} assists at {level_m} m"
+        if pump_id in begun and (level_max_m is None or level_m < level_max_m):
+            return f"{pump_id} begins to assist at {level_m} m"
+    return ""
+
+
+def a_full_well_is_assisted(round_: Round, pumps: dict[str, One]) -> str:
+    """SAF-2.8: above level_max an idle pump that may start assists, unless all places, or all assists, are taken."""
+    assist, last = round_.given.station.duties.assist, round_.before.assisted_at
+    if assist is None or pumps.keys() != round_.given.pumps.keys() or is_settling(round_):
+        return ""
+    helping = sum(task.rule is Rule.ASSIST for task in round_.after.tasks.values())
+    soon = last is not None and round_.now.seconds_since(last) < assist.after_s
+    begun = any(
+        task.rule is Rule.ASSIST and task != round_.before.tasks.get(key)
+        for key, task in round_.after.tasks.items()
+    )
+    if helping >= assist.pumps or soon or begun:
+        return ""
+    most = places(round_)
+    taken = {*round_.after.duties.values(), *_reserved(round_)}
+    for pump_id, one in pumps.items():
+        if one.limits is None or one.limits.level_max_m is None or pump_id in taken:
+            continue
+        level_m = one.level_m()
+        if level_m is None or level_m < one.limits.level_max_m or not _is_free(one):
+            continue
+        if one.good("running") == 0.0 and (most is None or _wanting(round_, pumps, pump_id) < most):
+            return f"{pump_id} stands idle at {level_m} m"
+    return ""
+
+
+def upkeep_keeps_its_bounds(round_: Round, pumps: dict[str, One]) -> str:
+    """CTL-6: of exercise and flush at most one, never at a high level, in failsafe or near dry run, begun only when due
+    and with the water that is configured, and ended with its time.
+    """
+    duties, now = round_.given.station.duties, round_.now
+    found = {key: task for key, task in round_.after.tasks.items() if task.rule is not Rule.ASSIST}
+    new = {key for key, task in found.items() if round_.before.tasks.get(key) != task}
+    if new and (len(found) > 1 or len(round_.after.tasks) > 1):
+        return f"{new} begin beside another"
+    for pump_id in found.keys() & pumps.keys():
+        task, one = found[pump_id], pumps[pump_id]
+        calm = not any(
+            other.decision.conditions.high_level or other.decision.failsafe.reason is not None
+            for other in pumps.values()
+        )
+        level_m = one.level_m()
+        least_m = _water_m(one)
+        if not calm or level_m is None or level_m < least_m:
+            return f"{pump_id}: {task.rule.value} at {level_m} m, calm: {calm}"
+        settings = duties.flush if task.rule is Rule.FLUSH else duties.exercise
+        if settings is None:
+            return f"{pump_id}: {task.rule.value}, and nobody asked"
+        longest_s = settings.run_s + (0.0 if task.rule is Rule.FLUSH else 120.0)
+        if now.seconds_since(task.since) > longest_s:
+            return f"{pump_id}: {task.rule.value} for {now.seconds_since(task.since):g} s"
+        if pump_id in new and level_m < settings.level_m:
+            return f"{pump_id}: {task.rule.value} begins at {level_m} m"
+        if pump_id in new and is_settling(round_):
+            return f"{pump_id}: {task.rule.value} begins just after our start"
+    return ""
+
+
+def upkeep_that_is_due_begins(round_: Round, pumps: dict[str, One]) -> str:
+    """CTL-6: a pump that stood too long is exercised and a main that had no flow is flushed, where all is calm, water
+    and a place are there, and nobody has a task.
+    """
+    duties, before, now = round_.given.station.duties, round_.before, round_.now
+    whole = pumps.keys() == round_.given.pumps.keys() and not is_settling(round_)
+    if not whole or before.tasks or round_.after.tasks or _reserved(round_):
+        return ""
+    if not all(_commanded(one) for one in pumps.values()):
+        return ""
+    most = places(round_)
+    for pump_id, one in pumps.items():
+        level_m, was = one.level_m(), before.pumps[pump_id]
+        if pump_id in round_.after.duties.values() or not _is_free(one) or one.good("running") != 0.0:
+            continue
+        if level_m is None or (most is not None and _wanting(round_, pumps, pump_id) >= most):
+            continue
+        exercise, flush, turned_at = duties.exercise, duties.flush, was.wear.turned_at
+        stood_s = 0.0 if turned_at is None else now.seconds_since(turned_at)
+        if exercise is not None and stood_s >= exercise.after_h * HOUR_S and level_m >= exercise.level_m:
+            return f"{pump_id} has stood for {stood_s:g} s"
+        still = before.moving_since is None and before.flushed_at is not None
+        still_s = now.seconds_since(before.flushed_at) if still and before.flushed_at is not None else 0.0
+        if flush is not None and still_s >= flush.every_h * HOUR_S and level_m >= flush.level_m:
+            return f"the main has stood for {still_s:g} s"
+    return ""
+
+
+def a_clean_out_ends(round_: Round, pumps: dict[str, One]) -> str:
+    """CTL-6, SAF-2.3: only a person's order begins one; it ends for good with its time, with its pump's claim, mode,
+    run or health, at a high level, at a level that is not GOOD or at its bound, and when its pump takes air.
+    """
+    before, after = round_.before.clean_out, round_.after.clean_out
+    if before is None or after is None or before.over:
+        return "" if after == before else "a clean-out that nobody ordered"
+    kept = (before.order_id, before.pump_id, before.since, before.until)
+    if kept != (after.order_id, after.pump_id, after.since, after.until):
+        return "its order has changed"
+    one = pumps.get(before.pump_id)
+    if after.over or one is None:
+        return ""
+    if not _may_clean_out(one):
+        return "it goes on although it may not"
+    in_time = round_.now.seconds_since(before.until) < 0.0
+    return "" if in_time else "its time is over and it goes on"
+
+
+def a_profile_bounds_the_plan(round_: Round, pumps: dict[str, One]) -> str:
+    """CTL-6: a plan's wish goes no further than the profile of the hour allows, and no rule is weaker for it."""
+    profile = round_.given.profile
+    if profile is None or profile.speed_hz_max is None:
+        return ""
+    for pump_id, one in pumps.items():
+        moved = {step.rule for step in one.decision.trail} & {*MOVED, *TASK_REASONS}
+        told = one.decision.reason in TASK_REASONS.values()
+        if one.limits is None or not _commanded(one) or one.answers_high_level or moved or told:
+            continue
+        if not _is_sound(one):
+            continue
+        most_hz = max(profile.speed_hz_max, one.limits.hard_min_speed_hz, one.least_flow_hz())
+        target_hz = round_.after.pumps[pump_id].target_hz
+        if target_hz > most_hz + STEP_HZ:
+            return f"{pump_id} goes to {target_hz:g} Hz by plan, at most {most_hz:g}"
+    return ""
 
 
 def every_pump_is_remembered(round_: Round, pumps: dict[str, One]) -> str:
@@ -784,6 +1002,14 @@ OF_THE_STATION: Final[tuple[StationInvariant, ...]] = (
     a_high_level_is_answered,
     a_high_level_lasts_to_its_reset,
     a_refused_duty_is_done,
+    a_duty_goes_by_turns,
+    a_task_is_done_and_nothing_else_is_one,
+    an_assist_keeps_its_bounds,
+    a_full_well_is_assisted,
+    upkeep_keeps_its_bounds,
+    upkeep_that_is_due_begins,
+    a_clean_out_ends,
+    a_profile_bounds_the_plan,
     every_pump_is_remembered,
 )
 
@@ -986,6 +1212,116 @@ def _is_refused(one: One) -> bool:
     if turned is None or turned.run_s is None or limits.max_run_s is None:
         return False
     return turned.run_s >= limits.max_run_s
+
+
+def _is_unable(one: One) -> bool:
+    """Whether a pump stands that has a duty by its plan and cannot do it: at its panel, stopped, out of service, in
+    fault; not in a dry well, nor where rule 4 has the say.
+    """
+    wish, limits, conditions = one.proposal.wish_hz, one.limits, one.decision.conditions
+    if limits is None or wish is None or not limits.hard_min_speed_hz <= wish <= ABSURD_HZ:
+        return False
+    calm = not conditions.high_level and one.round.after.pumps[one.decision.pump_id].dry_run is not True
+    calm = calm and one.decision.failsafe.reason is None and one.proposal.mode is Mode.AUTO and not one.lapsed
+    if not calm or one.proposal.held_stopped is True or one.good("running") != 0.0:
+        return False
+    gone = one.good("local_override") == 1.0 or one.entry.stopped or one.entry.out_of_service
+    return gone or (one.decision.remote_enabled and one.good("fault_code") not in {None, 0.0})
+
+
+def _is_sound(one: One) -> bool:
+    """Whether a pump is in AUTO with a wish to believe, and neither stopped, out of service, in failsafe nor dry."""
+    wish = one.proposal.wish_hz
+    sane = wish is not None and 0.0 <= wish <= ABSURD_HZ and one.proposal.held_stopped is not True
+    sane = sane and one.proposal.mode is Mode.AUTO and one.decision.failsafe.reason is None
+    return sane and not (one.entry.stopped or one.entry.out_of_service or one.decision.conditions.dry_run)
+
+
+def _may_clean_out(one: One) -> bool:
+    """Whether a clean-out of this pump may go on, by what is measured now (not by what the kernel thinks)."""
+    settings, level_m, before = one.round.given.station.duties.clean_out, one.level_m(), one.round.before
+    if settings is None or one.limits is None or level_m is None or level_m <= settings.level_m:
+        return False
+    ours = one.decision.remote_enabled and _is_sound(one) and not one.decision.conditions.high_level
+    if not ours or one.lapsed or one.good("fault_code") not in {None, 0.0}:
+        return False
+    dry = one.round.after.pumps[one.decision.pump_id].dry_run is True
+    began = before.clean_out is not None and before.clean_out.began
+    if not began:
+        return not dry
+    if one.previous_hz <= 0.0 or one.good("running") != 1.0:
+        return False
+    power_kw, least_kw = one.good("actual_power_kw"), settings.power_kw_min
+    return not dry or (power_kw is not None and power_kw >= least_kw)
+
+
+def _snores(one: One) -> bool:
+    """Whether a person's clean-out lets this pump run on below its dry-run level: it ran under it before."""
+    order = one.round.before.clean_out
+    if order is None or order.over or order.pump_id != one.decision.pump_id or not order.began:
+        return False
+    return one.round.now.seconds_since(order.until) < 0.0 and _may_clean_out(one)
+
+
+def _reserved(round_: Round) -> frozenset[str]:
+    order = round_.after.clean_out
+    return frozenset() if order is None or order.over else frozenset({order.pump_id})
+
+
+def _water_m(one: One) -> float:
+    """The level below which no pump runs for upkeep."""
+    limits = one.limits
+    assert limits is not None
+    known = (limits.level_min_m, limits.level_dry_run_reset_m, limits.level_dry_run_m)
+    return max((level_m for level_m in known if level_m is not None), default=-math.inf)
+
+
+def _wanting(round_: Round, pumps: dict[str, One], but: str) -> int:
+    """At most so many pumps run, are told to, or mean to."""
+    return sum(
+        one.good("running") != 0.0
+        or one.previous_hz > 0.0
+        or one.proposal.wish_hz != 0.0
+        or pump_id in round_.after.duties.values()
+        or round_.after.pumps[pump_id].target_hz > 0.0
+        for pump_id, one in pumps.items()
+        if pump_id != but
+    )
+
+
+def is_settling(round_: Round) -> bool:
+    return round_.now.seconds_since(round_.before.since) <= SETTLING_S
+
+
+def places(round_: Round) -> int | None:
+    """How many pumps may run: the station's number, or the profile's where that is less and no high level holds."""
+    own, profile = round_.given.station.max_pumps_running, round_.given.profile
+    own = None if own is None else max(own, 0)
+    high = any(decision.conditions.high_level for decision in round_.decisions.values())
+    if profile is None or profile.max_pumps_running is None or high:
+        return own
+    return profile.max_pumps_running if own is None else min(own, profile.max_pumps_running)
+
+
+def order_of(round_: Round) -> list[str]:
+    """Whose turn it is, the next one first, counted from what is remembered of each pump's work."""
+    duties, names = round_.given.station.duties, list(round_.given.pumps)
+    profile = round_.given.profile
+    named = duties.order if profile is None or not profile.duty_order else profile.duty_order
+    fixed = [*(name for name in named if name in names), *(name for name in names if name not in named)]
+    pumps = round_.after.pumps
+    match duties.alternation:
+        case Alternation.OFF | Alternation.FIXED:
+            return fixed
+        case Alternation.BY_START:
+            at = fixed.index(round_.before.turn) + 1 if round_.before.turn in fixed else 0
+            return [*fixed[at:], *fixed[:at]]
+        case Alternation.BY_HOURS:
+            return sorted(fixed, key=lambda name: pumps[name].wear.run_s)
+        case Alternation.BY_STARTS:
+            return sorted(fixed, key=lambda name: pumps[name].wear.starts)
+        case _:
+            assert_never(duties.alternation)
 
 
 def _is_free(one: One) -> bool:

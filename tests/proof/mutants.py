@@ -38,6 +38,11 @@ SAFETY_TESTS: Final = tuple(
 )
 GATE_TESTS: Final = ("tests/unit/actors/publisher/test_gate.py", "tests/unit/actors/publisher/test_actor.py")
 
+DUTY_TESTS: Final = (
+    *(f"tests/unit/actors/station/test_{name}.py" for name in ("clean_out", "turns", "upkeep")),
+    "tests/unit/actors/safety/test_rotation.py",
+)
+
 PROOFS: Final = {
     "actors.safety.ramp": SAFETY_TESTS,
     "actors.safety.hand_back": SAFETY_TESTS,
@@ -45,6 +50,7 @@ PROOFS: Final = {
     "actors.safety.strategies": SAFETY_TESTS,
     "actors.safety.following": SAFETY_TESTS,
     "actors.publisher.gate": GATE_TESTS,
+    "actors.station.clean_out": DUTY_TESTS,
 }
 """The modules that are changed, and the unit tests that are asked after the search."""
 
@@ -156,7 +162,7 @@ def missed(module: str, index: int | None) -> bool:
         from tests.proof.search import FIRST_CASES, findings
         from tests.proof.spaces import SPACES
 
-        if module.startswith("actors.safety"):
+        if module.startswith(("actors.safety", "actors.station")):
             for space in SPACES:
                 if next(findings(space, space.indices(FIRST_CASES)), None) is not None:
                     return True

@@ -16,6 +16,7 @@ from typing import Any, Final
 from actors.messages import JudgedValue, Proposal, ProposalSource
 from actors.safety.following import Following
 from actors.safety.types import (
+    CleanOutOrder,
     Failsafe,
     HandBack,
     KernelState,
@@ -25,19 +26,27 @@ from actors.safety.types import (
     StrategyMemory,
 )
 from actors.vocabulary import (
+    Alternation,
+    Assist,
+    CleanOut,
     ControlSettings,
     ControlType,
+    DutyProfile,
+    Exercise,
     FailsafeStrategy,
+    Flush,
     HighLevelResponse,
     Instant,
     Mode,
     PumpConfig,
     Quality,
     Reason,
+    Rule,
     SafetyLimits,
     StationConfig,
+    StationDuties,
 )
-from actors.vocabulary.durable import MotorTimers
+from actors.vocabulary.durable import MotorTimers, Task, Wear
 
 NOW: Final = Instant("boot", 1_000_000_000_000, 1_800_000_000_000_000_000)
 LONG_AGO: Final = NOW.plus(-900.0)
@@ -81,6 +90,8 @@ LIMITS: Final[Mapping[str, SafetyLimits | None]] = {
     "narrow": _limits(hard_min_speed_hz=30.0, hard_max_speed_hz=30.0, max_rate_hz_per_s=7.0),
     "power": _limits(max_power_kw=8.0),
     "flow": _limits(max_flow_m3h=80.0),
+    "staged": _limits(level_max_m=2.0),
+    "staged_rest": _limits(level_max_m=2.0, min_rest_s=120.0),
     "power_and_flow": _limits(max_power_kw=8.0, max_flow_m3h=80.0),
     "floor": _limits(min_flow_m3h=60.0),
     "floor_and_caps": _limits(min_flow_m3h=60.0, max_power_kw=8.0, max_flow_m3h=80.0),
@@ -161,6 +172,61 @@ FOLLOWINGS: Final[Mapping[str, Following]] = {
     "well": Following(failed_since=NOW.plus(-60.0), failed_to_run=True, good_since=NOW.plus(-20.0)),
 }
 
+DUTIES: Final[Mapping[str, StationDuties]] = {
+    "none": StationDuties(),
+    "fixed": StationDuties(alternation=Alternation.FIXED, order=("b",)),
+    "by_start": StationDuties(alternation=Alternation.BY_START),
+    "by_hours": StationDuties(alternation=Alternation.BY_HOURS, alternation_h=0.5),
+    "by_starts": StationDuties(alternation=Alternation.BY_STARTS, alternation_h=0.01),
+    "assist": StationDuties(assist=Assist(pumps=1, reset_m=1.5, after_s=60.0)),
+    "slow_assist": StationDuties(assist=Assist(pumps=2, reset_m=1.5, after_s=60.0, speed_hz=30.0)),
+    "upkeep": StationDuties(
+        exercise=Exercise(after_h=24.0, run_s=30.0, level_m=0.9),
+        flush=Flush(every_h=12.0, run_s=60.0, speed_hz=45.0, flow_m3h=90.0, level_m=1.5),
+    ),
+    "exercise": StationDuties(exercise=Exercise(after_h=24.0, run_s=30.0, level_m=0.9)),
+    "clean_out": StationDuties(
+        clean_out=CleanOut(level_m=0.25, run_s=300.0, speed_hz=25.0, power_kw_min=3.0)
+    ),
+    "all": StationDuties(
+        alternation=Alternation.BY_START,
+        assist=Assist(pumps=1, reset_m=1.5, after_s=60.0),
+        exercise=Exercise(after_h=24.0, run_s=30.0, level_m=0.9),
+        flush=Flush(every_h=12.0, run_s=60.0, speed_hz=45.0, flow_m3h=90.0, level_m=1.5),
+        clean_out=CleanOut(level_m=0.25, run_s=300.0, speed_hz=25.0, power_kw_min=3.0),
+    ),
+}
+PROFILES: Final[Mapping[str, DutyProfile | None]] = {
+    "none": None,
+    "night": DutyProfile(
+        name="night",
+        weekdays=(1, 2, 3, 4, 5, 6, 7),
+        from_minute=1320,
+        until_minute=360,
+        speed_hz_min=25.0,
+        speed_hz_max=30.0,
+        max_pumps_running=1,
+        duty_order=("b", "a"),
+    ),
+}
+# (which pump, what, since how many seconds)
+TASKS: Final[Mapping[str, tuple[str, Rule, float] | None]] = {
+    "none": None,
+    "a_assists": ("a", Rule.ASSIST, 300.0),
+    "a_flushes": ("a", Rule.FLUSH, 59.0),
+    "a_flushed": ("a", Rule.FLUSH, 60.0),
+    "a_exercises": ("a", Rule.EXERCISE, 20.0),
+    "a_is_exercised_in_vain": ("a", Rule.EXERCISE, 150.0),
+}
+# (begun, seconds left, over)
+ORDERS: Final[Mapping[str, tuple[bool, float, str] | None]] = {
+    "none": None,
+    "given": (False, 200.0, ""),
+    "begun": (True, 200.0, ""),
+    "run_out": (True, 0.0, ""),
+    "over": (True, 200.0, "the pump stopped"),
+}
+
 HANDS: Final[Mapping[str, HandBack]] = {
     "claimed": HandBack(claimed=True),
     "first": HandBack(),
@@ -239,6 +305,8 @@ PUMP: Final[Mapping[str, Any]] = {
     "cap_stopped_s": None,
     "timers": "unknown",
     "origin_s": 1.0,
+    "worked": (0.0, 0),
+    "stood_s": 3600.0,
 }
 STATION: Final[Mapping[str, Any]] = {
     "max_running": None,
@@ -255,6 +323,14 @@ STATION: Final[Mapping[str, Any]] = {
     "soft_stop_hz_per_s": None,
     "duties": "",
     "since_s": 900.0,
+    "settings": "none",
+    "profile": "none",
+    "turn": "",
+    "task": "none",
+    "assisted_s": None,
+    "flushed_s": None,
+    "moving_s": None,
+    "clean_out": "none",
 }
 
 
@@ -338,6 +414,7 @@ class Space:
             dry_run_outranks_high_level=at_station["dry_first"],
             float_response_max_s=600.0,
             soft_stop_hz_per_s=at_station["soft_stop_hz_per_s"],
+            duties=DUTIES[at_station["settings"]],
             pumps=configs,
         )
         deciding = self.names if at_station["deciding"] == "all" else at_station["deciding"]
@@ -347,6 +424,7 @@ class Space:
             pumps={config.pump_id: _entry(config, pumps[config.pump_id]) for config in configs},
             deciding=frozenset(deciding),
             starts_durable=at_station["durable"],
+            profile=PROFILES[at_station["profile"]],
         )
         alone_s = at_station["float_alone_s"]
         state = KernelState(
@@ -357,8 +435,41 @@ class Space:
             contradicted=at_station["contradicted"],
             # "ab": b does the duty of a
             duties=dict([at_station["duties"]]) if at_station["duties"] else {},
+            turn=at_station["turn"],
+            tasks=_tasks(at_station["task"]),
+            assisted_at=_ago(at_station["assisted_s"]),
+            flushed_at=_ago(at_station["flushed_s"]),
+            moving_since=_ago(at_station["moving_s"]),
+            clean_out=_order(at_station["clean_out"]),
         )
         return given, state
+
+
+def _ago(seconds: float | None) -> Instant | None:
+    return None if seconds is None else NOW.plus(-seconds)
+
+
+def _tasks(name: str) -> dict[str, Task]:
+    task = TASKS[name]
+    return {} if task is None else {task[0]: Task(rule=task[1], since=NOW.plus(-task[2]))}
+
+
+def _order(name: str) -> CleanOutOrder | None:
+    """A person's order for pump a, 100 s old or just given."""
+    order = ORDERS[name]
+    if order is None:
+        return None
+    began, left_s, over = order
+    return CleanOutOrder(
+        order_id="o",
+        pump_id="a",
+        by="someone",
+        reason="grit",
+        since=NOW.plus(-100.0 if began else -1.0),
+        until=NOW.plus(left_s),
+        began=began,
+        over=over,
+    )
 
 
 def _gcd(left: int, right: int) -> int:
@@ -460,6 +571,13 @@ def _state(at: Mapping[str, Any]) -> PumpState:
         counted_sequence=8,
         cap_stopped_at=None if capped_s is None else NOW.plus(-capped_s),
         timers=TIMERS[at["timers"]],
+        wear=Wear(
+            run_s=at["worked"][0],
+            starts=at["worked"][1],
+            turning=at["previous_hz"] > 0.0,
+            turned_at=NOW.plus(-at["stood_s"]),
+            seen_at=NOW.plus(-1.0),
+        ),
         origin=NOW.plus(-at["origin_s"]),
         fresh_left=at["fresh_left"],
     )
@@ -673,6 +791,194 @@ SPACES: Final[tuple[Space, ...]] = (
         },
         pumps=2,
         fixed={"limits": "timers"},
+    ),
+    Space(
+        "turns",
+        "alternation of every kind, who worked how much, who cannot, and whose turn is over",
+        station={
+            "settings": ("fixed", "by_start", "by_hours", "by_starts"),
+            "turn": ("", "a", "b"),
+            "duties": ("", "ab", "ba"),
+        },
+        pump={
+            "worked": ((0.0, 9), (9000.0, 2)),
+            "timers": ("rested", "resting", "long"),
+            "previous_hz": (0.0, 35.0),
+            "proposal": ("0", "in_band"),
+            "fault": (0.0, 3.0),
+        },
+        pumps=2,
+        fixed={"limits": "timers", "running": "as_told"},
+    ),
+    Space(
+        "unable",
+        "pumps that cannot do their duty: at the panel, stopped, out of service, in fault, turning or standing",
+        station={"duties": ("", "ab"), "max_running": (None, 1)},
+        pump={
+            "panel": (0.0, 1.0),
+            "stopped": _BOOL,
+            "out_of_service": _BOOL,
+            "fault": (0.0, 3.0),
+            "running": (0.0, 1.0),
+            "previous_hz": (0.0, 35.0),
+            "proposal": ("0", "in_band"),
+            "level_m": (0.3, 1.0, 3.2),
+        },
+        pumps=2,
+    ),
+    Space(
+        "assisted",
+        "levels around level_max and the assist's own reset, who may assist, when the last one began",
+        station={
+            "settings": ("none", "assist", "slow_assist", "all"),
+            "task": ("none", "a_assists", "a_exercises"),
+            "assisted_s": (None, 59.0, 60.0),
+            "max_running": (None, 0),
+            "since_s": (5.0, 900.0),
+        },
+        pump={
+            "limits": ("staged", "staged_rest"),
+            "timers": ("rested", "resting"),
+            "level_m": (1.4, 1.6, 2.0, 3.2, BAD),
+            "previous_hz": (0.0, 35.0),
+            "proposal": ("0", "in_band", "nan", "held"),
+            "mode": (Mode.AUTO, Mode.MANUAL),
+            "failsafe": ("none", "clearing"),
+            "stopped": _BOOL,
+        },
+        fixed={"running": "as_told"},
+    ),
+    Space(
+        "assisted_pair",
+        "the same of two pumps: order, places, stagger, duties that have moved",
+        station={
+            "settings": ("assist", "slow_assist", "all"),
+            "task": ("none", "a_assists"),
+            "max_running": (None, 1, 2),
+            "stagger_s": (0.0, 5.0),
+            "started_s": (1.0, 900.0),
+            "duties": ("", "ba"),
+        },
+        pump={
+            "timers": ("rested", "resting"),
+            "level_m": (1.6, 2.0, 3.2),
+            "previous_hz": (0.0, 35.0),
+            "proposal": ("0", "in_band"),
+            "fault": (0.0, 3.0),
+        },
+        pumps=2,
+        fixed={"running": "as_told", "limits": "staged_rest"},
+    ),
+    Space(
+        "upkeep",
+        "exercise and flush: when due, under way, with and without water and calm",
+        station={
+            "settings": ("upkeep", "exercise", "all"),
+            "task": tuple(TASKS),
+            "flushed_s": (None, 43_199.0, 43_200.0),
+            "moving_s": (None, 60.0),
+            "max_running": (None, 0),
+            "since_s": (5.0, 900.0),
+        },
+        pump={
+            "stood_s": (86_399.0, 86_400.0, 90_000.0),
+            "level_m": (0.5, 0.8, 1.0, 1.6, 3.2),
+            "previous_hz": (0.0, 20.0, 50.0),
+            "proposal": ("0", "in_band", "nan"),
+            "timers": ("rested", "young"),
+            "failsafe": ("none", "clearing"),
+            "flow_m3h": (NEVER, 120.0),
+        },
+        fixed={"running": "as_told", "rated": True},
+    ),
+    Space(
+        "upkeep_pair",
+        "the same of two pumps: whose turn, places, who is at the panel",
+        station={
+            "settings": ("upkeep", "exercise", "all"),
+            "task": tuple(TASKS),
+            "flushed_s": (43_199.0, 43_200.0),
+            "max_running": (None, 1),
+        },
+        pump={
+            "stood_s": (86_399.0, 90_000.0),
+            "level_m": (0.5, 1.0, 1.6),
+            "previous_hz": (0.0, 50.0),
+            "proposal": ("0", "in_band"),
+            "panel": (0.0, 1.0),
+        },
+        pumps=2,
+        fixed={"running": "as_told", "rated": True},
+    ),
+    Space(
+        "cleaning",
+        "a person's clean-out around the dry-run level: order, time, level, power, float, panel, health",
+        station={
+            "clean_out": tuple(ORDERS),
+            "settings": ("none", "clean_out", "all"),
+            "has_float": _BOOL,
+        },
+        pump={
+            "level_m": (0.2, 0.25, 0.3, 1.0, 3.2, BAD),
+            "level_age_s": (0.5, 5.5),
+            "dry_run": _BOOL,
+            "running": (0.0, 1.0, BAD),
+            "previous_hz": (0.0, 25.0),
+            "proposal": ("0", "in_band", "nan", "held"),
+            "power_kw": (NEVER, 2.0, 4.0),
+            "panel": (0.0, 1.0),
+            "fault": (0.0, 3.0),
+            "float": (0.0, 1.0),
+        },
+    ),
+    Space(
+        "cleaning_held",
+        "the same under stops, out of service, in MANUAL, in failsafe, after a lapse, beside another pump",
+        station={"clean_out": tuple(ORDERS), "settings": ("clean_out", "all")},
+        pump={
+            "level_m": (0.2, 0.3, 0.5, 1.0),
+            "dry_run": _BOOL,
+            "running": (0.0, 1.0),
+            "previous_hz": (0.0, 25.0),
+            "proposal": ("0", "in_band", "plan_expired"),
+            "mode": (Mode.AUTO, Mode.MANUAL),
+            "stopped": _BOOL,
+            "out_of_service": _BOOL,
+            "fresh_left": (0, 2),
+        },
+        fixed={"power_kw": 4.0},
+    ),
+    Space(
+        "cleaning_pair",
+        "two pumps in one dry well: the order is for one of them",
+        station={"clean_out": ("given", "begun"), "settings": ("clean_out", "all"), "max_running": (None, 1)},
+        pump={
+            "level_m": (0.2, 0.3, 0.5, 1.0),
+            "dry_run": _BOOL,
+            "previous_hz": (0.0, 25.0),
+            "proposal": ("0", "in_band"),
+        },
+        pumps=2,
+        fixed={"running": "as_told", "power_kw": 4.0},
+    ),
+    Space(
+        "hours",
+        "a profile of the hour: its band, its places, its order, at any level",
+        station={
+            "profile": tuple(PROFILES),
+            "settings": ("none", "fixed"),
+            "max_running": (None, 1, 2),
+            "duties": ("", "ab"),
+        },
+        pump={
+            "proposal": ("0", "below_minimum", "in_band", "maximum", "plan_expired"),
+            "previous_hz": (0.0, 35.0),
+            "mode": (Mode.AUTO, Mode.MANUAL),
+            "level_m": (1.0, 3.2),
+            "limits": ("usual", "floor"),
+        },
+        pumps=2,
+        fixed={"running": "as_told", "rated": True},
     ),
     Space(
         "lease",

@@ -18,6 +18,7 @@ from actors.safety import following, ramp, rotation, rules, station_pass, strate
 from actors.safety.limits import failsafe_output_hz
 from actors.safety.rules import RuleRow
 from actors.safety.types import Facts, StrategyMemory, Work
+from actors.station import clean_out, tasks
 from actors.vocabulary import Instant, PumpConfig, Rule, StationConfig
 from tests.proof.invariants import fit_for_the_wire, one_of, what_was_told_is_remembered
 from tests.proof.search import FIRST_CASES, Finding, answer, findings, quick_finding
@@ -32,6 +33,7 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rule, rules.RuleFunction],
 
     def put_(rule: Rule, function: rules.RuleFunction) -> None:
         true_order, true_refusal, true_rotated = rules.order_for, rules.refused_by_station, rules.rotated
+        true_by_duty = rules.by_duty
 
         def order_for(station: StationConfig) -> tuple[RuleRow, ...]:
             return tuple(
@@ -42,11 +44,16 @@ def put(monkeypatch: pytest.MonkeyPatch) -> Callable[[Rule, rules.RuleFunction],
         def refused_by_station(work: Work, by: Rule, after_hz: float, why: str) -> Work:
             return work if by is rule else true_refusal(work, by, after_hz, why)
 
-        def rotated(work: Work, hz: float, why: str) -> Work:
-            return work if rule is Rule.ROTATION else true_rotated(work, hz, why)
+        def rotated(work: Work, hz: float, why: str, by: Rule = Rule.ROTATION) -> Work:
+            return work if by is rule else true_rotated(work, hz, why, by)
+
+        def by_duty(work: Work, facts: Facts, by: Rule, hz: float, why: str) -> Work:
+            return work if by is rule else true_by_duty(work, facts, by, hz, why)
 
         monkeypatch.setattr(rules, "order_for", order_for)
         monkeypatch.setattr(rotation, "rotated", rotated)
+        monkeypatch.setattr(tasks, "by_duty", by_duty)
+        monkeypatch.setattr(clean_out, "by_duty", by_duty)
         monkeypatch.setattr(station_pass, "refused_by_station", refused_by_station)
 
     return put_

@@ -20,7 +20,7 @@ from supervisors.runtime import Life
 from supervisors.simulated.network import NetworkFaults
 from tests.simulation import schedule as told
 from tests.simulation.schedule import AnyFault, Way
-from tests.simulation.site import PROTOCOLS, SimSite
+from tests.simulation.site import SimSite
 
 Undo = Callable[[], Awaitable[None]]
 
@@ -318,7 +318,7 @@ class Performer:
         site = self._site
         site_id = site.config.site_id
         if way is Way.ENDPOINT:
-            address = endpoint_address(site_id, site.dice.choice(PROTOCOLS))
+            address = endpoint_address(site_id, site.dice.choice(site.protocols))
         else:
             station = site.dice.choice(site.config.stations)
             address = station_part_address(site_id, station.station_id, "safety")

@@ -36,19 +36,27 @@ from actors.station.actor import StationActor
 from actors.storage.actor import StorageActor
 from actors.vocabulary import (
     Address,
+    Alternation,
+    Assist,
     CalejoError,
+    DutyProfile,
+    Exercise,
     FailsafeStrategy,
+    Flush,
     Instant,
     Role,
     SafetyLimits,
     Settings,
     SiteConfig,
     StationConfig,
+    StationDuties,
 )
 from actors.vocabulary.ids import ROOT, pump_address, site_address, station_part_address
+from actors.vocabulary.settings import protocols_of
 from actors.watchdog.actor import WatchdogActor
 from ops.demo.catalogue import STATIONS, demo_site
 from protocols.points import site_points
+from protocols.sparkplug.names import sparkplug_points
 from supervisors.memory import NoMemory, Remembered
 from supervisors.runtime import Runtime, StartOrder
 from supervisors.simulated.ports import SimRuntimeView
@@ -71,7 +79,6 @@ from tests.simulation.fakes import FakeEpochStore, FakeLatchStore, FakeModeStore
 from tests.simulation.inspector import Inspector
 from tests.simulation.wires import Port, WireServer
 
-PROTOCOLS: Final = ("opcua", "modbus")
 SETTINGS: Final = Settings(data_dir="/nowhere")
 _LOOK_S: Final = 0.25
 
@@ -102,7 +109,9 @@ class NoApi:
 class SimSite:
     """One site of the demo's stations (by number), everything that outlives its processes, and its inspector."""
 
-    def __init__(self, seed: int, stations: Sequence[int]) -> None:
+    def __init__(self, seed: int, stations: Sequence[int], settings: Settings = SETTINGS) -> None:
+        self.settings = settings
+        self.protocols = protocols_of(settings)
         self.dice = random.Random(f"site:{seed}")
         self.places = tuple(STATIONS[number] for number in stations)
         names = {place.station_id for place in self.places}
@@ -114,6 +123,10 @@ class SimSite:
         motors = random.Random(f"motors:{seed}")
         self.config = msgspec.structs.replace(
             self.config, stations=tuple(_guarded(station, motors) for station in self.config.stations)
+        )
+        turns = random.Random(f"duties:{seed}")
+        self.config = msgspec.structs.replace(
+            self.config, stations=tuple(_dutiful(station, turns) for station in self.config.stations)
         )
         self.latches = FakeLatchStore()
         self.epochs = FakeEpochStore()
@@ -127,13 +140,13 @@ class SimSite:
         """Make what needs the running world: ports, database, controllers, inspector."""
         self.world = world
         self.inspector = Inspector(
-            self.config, SETTINGS.control, now_s=lambda: world.elapsed_s, tail=lambda: world.tail
+            self.config, self.settings.control, now_s=lambda: world.elapsed_s, tail=lambda: world.tail
         )
         self.latches.witness = self.inspector.latched
         self.database = FakeDatabase(self.config, dice=self.dice)
         self.ports = {
             protocol: Port(protocol, self.config, now_s=lambda: world.elapsed_s, witness=self.inspector.see)
-            for protocol in PROTOCOLS
+            for protocol in self.protocols
         }
         self.controllers = Controllers(
             self.config.site_id,
@@ -163,6 +176,7 @@ class SimSite:
             ),
             Role.OPCUA: self._endpoint,
             Role.MODBUS: self._endpoint,
+            Role.SPARKPLUG: self._endpoint,
             Role.WATCHDOG: lambda ports, start, _: WatchdogActor(ports, start),
             Role.ALARM: lambda ports, start, _: AlarmActor(ports, start),
             Role.STORAGE: lambda ports, start, _: StorageActor(
@@ -189,7 +203,8 @@ class SimSite:
     def _endpoint(self, ports: Ports, start: WorkerStart, runtime: Runtime) -> Actor:
         assert isinstance(runtime, SimRuntimeView)
         server = WireServer(self.ports[start.role.value], runtime._process)
-        return PublisherActor(ports, start, server, self.latches, self.epochs, site_points)
+        points = sparkplug_points if start.role is Role.SPARKPLUG else site_points
+        return PublisherActor(ports, start, server, self.latches, self.epochs, points)
 
     def _pump(self, ports: Ports, start: WorkerStart) -> Actor:
         inspector = self.inspector
@@ -229,7 +244,7 @@ class SimSite:
 
     async def start(self) -> None:
         """Start the root, and with it everything."""
-        start = WorkerStart(role=Role.SUPERVISOR, address=ROOT, settings=SETTINGS)
+        start = WorkerStart(role=Role.SUPERVISOR, address=ROOT, settings=self.settings)
         await self.world.start(StartOrder(start=start, immortal=True, mailbox_bound=4096), deadline_s=10.0)
 
     async def look(self) -> None:
@@ -266,7 +281,7 @@ class SimSite:
         site_id = self.config.site_id
         here = site_address(site_id)
         found = [ROOT, Address("/storage"), Address("/platform/discovery"), Address("/platform/alarm"), here]
-        found += [Address(f"{here}/endpoints/{protocol}") for protocol in PROTOCOLS]
+        found += [Address(f"{here}/endpoints/{protocol}") for protocol in self.protocols]
         found.append(Address(f"{here}/watchdog"))
         for station in self.config.stations:
             found += [
@@ -303,6 +318,27 @@ def _guarded(station: StationConfig, dice: random.Random) -> StationConfig:
         soft_stop_hz_per_s=dice.choice((None, 1.0)),
         pumps=tuple(
             msgspec.structs.replace(pump, limits=_with_times(pump.limits, dice)) for pump in station.pumps
+        ),
+    )
+
+
+def _dutiful(station: StationConfig, dice: random.Random) -> StationConfig:
+    """Return the station with duties that come up within a story (CTL-6), in every second world."""
+    if dice.random() < 0.5:
+        return station
+    whole_day = DutyProfile(
+        name="always", weekdays=(1, 2, 3, 4, 5, 6, 7), from_minute=0, until_minute=0, speed_hz_max=40.0
+    )
+    return msgspec.structs.replace(
+        station,
+        duties=StationDuties(
+            alternation=dice.choice(list(Alternation)),
+            assist=dice.choice((None, Assist(pumps=1, reset_m=1.8, after_s=10.0))),
+            exercise=dice.choice((None, Exercise(after_h=0.02, run_s=10.0, level_m=0.9))),
+            flush=dice.choice(
+                (None, Flush(every_h=0.02, run_s=15.0, speed_hz=45.0, flow_m3h=200.0, level_m=1.0))
+            ),
+            profiles=dice.choice(((), (whole_day,))),
         ),
     )
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from actors.messages import EndpointStatus, GetEndpoint, RetryChild
-from actors.vocabulary import CalejoError
+from actors.vocabulary import CalejoError, Settings
 from actors.vocabulary.ids import ROOT, endpoint_address, site_address
 from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.simulation.faults import Performer
 from tests.simulation.inspector import Finding
 from tests.simulation.schedule import AnyFault, Draw
-from tests.simulation.site import SimSite
+from tests.simulation.site import SETTINGS, SimSite
 
 GROWN_S: Final = 30.0
 FAULTS_S: Final = 90.0
@@ -58,15 +58,21 @@ class Outcome:
         )
 
 
-def drawn(seed: int) -> tuple[SimSite, tuple[AnyFault, ...]]:
+def drawn(seed: int, settings: Settings = SETTINGS) -> tuple[SimSite, tuple[AnyFault, ...]]:
     """Draw the site of `seed` and its faults."""
-    site = SimSite(seed, random.Random(f"world:{seed}").choice(_WORLDS))
+    site = SimSite(seed, random.Random(f"world:{seed}").choice(_WORLDS), settings)
     return site, Draw(seed, site.config, site.addresses()).story(seconds=FAULTS_S)
 
 
-def tell(seed: int, *, story: tuple[AnyFault, ...] | None = None, recovers: bool = True) -> Outcome:
+def tell(
+    seed: int,
+    *,
+    story: tuple[AnyFault, ...] | None = None,
+    recovers: bool = True,
+    settings: Settings = SETTINGS,
+) -> Outcome:
     """Tell the story of `seed`, or another one in its site; without `recovers` it ends with the faults."""
-    site, faults = drawn(seed)
+    site, faults = drawn(seed, settings)
     faults = faults if story is None else story
 
     async def scenario(world: SimRuntime) -> Outcome:

@@ -26,7 +26,9 @@ from actors.publisher import image as publisher_image
 from actors.publisher.gate import PumpGate, StationGate, offer
 from actors.safety import telling
 from actors.safety.limits import Checked
+from actors.vocabulary.settings import SparkplugSettings
 from tests.simulation import schedule
+from tests.simulation.site import SETTINGS
 from tests.simulation.stories import drawn, tell
 
 KEPT: Final = Path(__file__).with_name("kept_seeds.txt")
@@ -107,6 +109,14 @@ def test_site_stays_safe_and_comes_back(seed: int, stories: Stories) -> None:
     """BYD-5, SUP-8: whatever fails, every invariant holds; and when it ends, every pump is under control again."""
     story = stories.told(seed)
     assert not story.text, story.text
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_site_with_a_sparkplug_node_stays_safe_and_comes_back(seed: int) -> None:
+    """SPB-1, BYD-5, SAF-8: a third endpoint behind the same gate: the same invariants on its wire, the same return."""
+    settings = msgspec.structs.replace(SETTINGS, sparkplug=SparkplugSettings(host="127.0.0.1"))
+    outcome = tell(seed, settings=settings)
+    assert not outcome.findings, outcome.told(seed)
 
 
 TOLD_BY: Final = test_site_stays_safe_and_comes_back.__name__

@@ -45,8 +45,10 @@ from actors.messages import (
     RetryChild,
     SetMode,
     Setpoint,
+    StartCleanOut,
     StationDecisions,
     StationStatus,
+    StopCleanOut,
     StopConfirmed,
     StopsChanged,
     StorageStatus,
@@ -187,6 +189,8 @@ class Tree:
             return Done()
         if isinstance(message, RetryChild):
             return Done()
+        if isinstance(message, StartCleanOut | StopCleanOut):
+            return Done(note="taken")
         return _ANSWERS[type(message)](self, address, message)
 
     def _stop(self, address: str, message: StopsChanged) -> StopConfirmed:

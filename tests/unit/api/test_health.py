@@ -9,9 +9,10 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from actors.messages import TreeNode, TreeView
-from actors.vocabulary import Role
+from actors.messages import EndpointStatus, TreeNode, TreeView
+from actors.vocabulary import Instant, Role
 from actors.vocabulary.ids import DISCOVERY, ROOT, STORAGE
+from actors.vocabulary.links import LinkStatus
 from api.health import judge
 from api.metrics import exposition
 from tests.unit.api.served import MODBUS, OPCUA, SAFETY_1, Served, Tree, served
@@ -154,3 +155,31 @@ def test_labels_of_every_kind_survive() -> None:
     found = samples(text)
     assert found["calejo_actor_lost_tells_total", (("address", odd), ("role", "pump"))] == 5
     assert ("calejo_actor_mailbox_depth", (("address", odd), ("role", "pump"))) not in found
+
+
+def linked(*, session: bool) -> EndpointStatus:
+    link = LinkStatus(
+        peer="mqtts://broker:8883", connected=session, host_online=session, session=session, connects=3, births=2,
+        commands=5, commands_refused=1, backfill_waiting=40, backfill_lost=7, last_error="" if session else "refused",
+    )  # fmt: skip
+    return EndpointStatus(
+        protocol="sparkplug", bound="mqtts://broker:8883/calejo/north" if session else "", clients=int(session),
+        pumps=(), writes_refused=0, stops_active=(), sent_at=Instant("boot", 1, 1), link=link,
+    )  # fmt: skip
+
+
+def test_a_broker_that_is_away_is_shown_but_waited_for_by_nobody() -> None:
+    """SPB-1, API-3: the plant is controlled without it; metrics tell, readiness does not suffer."""
+    safety = node("/sites/north/stations/s1/safety", Role.SAFETY)
+    assert judge((safety,), {"/sites/north/endpoints/sparkplug": linked(session=False)}, []).ready
+    for session in (False, True):
+        text = exposition(
+            nodes=(), endpoints={"spb": linked(session=session)}, storage=None, ready=True
+        ).decode()
+        found = samples(text)
+        label = (("endpoint", "spb"),)
+        assert found["calejo_link_session", label] == float(session)
+        assert found["calejo_link_connected", label] == float(session)
+        assert found["calejo_link_backfill_waiting", label] == 40
+        assert found["calejo_link_backfill_lost_total", label] == 7
+        assert found["calejo_link_commands_refused_total", label] == 1

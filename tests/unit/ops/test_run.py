@@ -5,16 +5,22 @@ from __future__ import annotations
 import asyncio
 import io
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from actors.vocabulary import Settings
+from actors.messages import Stored, StoreRecords
+from actors.vocabulary import Settings, UnavailableError
+from actors.vocabulary.records import AuditRecord
 from actors.vocabulary.settings import ApiSettings, PortSettings
 from ops import run as run_module
 from ops.progress import Teller
 from ops.run import _Run
 from ops.rundir import DataDirectory
+
+if TYPE_CHECKING:
+    from supervisors.on_ray.runtime import RayRuntime
+    from supervisors.on_ray.session import RaySession
 
 SETTINGS = Settings(
     data_dir="/nowhere",
@@ -53,3 +59,58 @@ def test_readiness_is_asked_at_an_ipv6_address(tmp_path: Path, monkeypatch: pyte
 def test_an_api_that_does_not_answer_yet_is_what_is_missing(tmp_path: Path) -> None:
     """Issue 2: nobody listens there; that is no failure of the run."""
     assert asyncio.run(a_run(tmp_path)._missing()) == ["the API"]
+
+
+class FakeStorage:
+    """A runtime whose storage takes records from the `answers_from`th try on."""
+
+    def __init__(self, *, answers_from: int) -> None:
+        self._answers_from = answers_from
+        self.asked = 0
+        self.stored: list[str] = []
+        self.directory = self
+
+    def ref(self, address: str) -> FakeStorage:
+        assert address == "/storage"
+        return self
+
+    async def ask(self, message: StoreRecords, *, deadline_s: float) -> Stored:
+        self.asked += 1
+        if self.asked < self._answers_from:
+            raise UnavailableError("not yet")
+        self.stored += [record.event_type for record in message.records if isinstance(record, AuditRecord)]
+        return Stored(count=len(message.records))
+
+
+def run_in(tmp_path: Path) -> tuple[_Run, io.StringIO]:
+    said, session = io.StringIO(), cast("RaySession", None)
+    settings = Settings(data_dir=str(tmp_path))
+    return _Run(settings, DataDirectory(tmp_path), session, Teller(said), demo=False), said
+
+
+def test_a_run_is_in_the_trail_from_beginning_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AUD-2: storage is asked until it answers; the end is told once, and only of a run that began."""
+    monkeypatch.setattr(run_module, "_TRAIL_AGAIN_S", 0.0)
+    run, said = run_in(tmp_path)
+    storage = FakeStorage(answers_from=3)
+
+    async def story() -> None:
+        runtime = cast("RayRuntime", storage)
+        await run._tell_trail_of_the_end(runtime)
+        assert storage.asked == 0
+        await run._tell_trail(runtime)
+        await run._tell_trail_of_the_end(runtime)
+
+    asyncio.run(story())
+    assert storage.stored == ["CALEJO_STARTED", "CALEJO_STOPPED"]
+    assert said.getvalue() == ""
+
+
+def test_a_disk_that_refuses_costs_the_notice_and_not_the_run(tmp_path: Path) -> None:
+    """AUD-4: nothing that runs pumps ends because the trail's memory cannot be written."""
+    (tmp_path / "audit").write_text("a file where the folder should be")
+    run, said = run_in(tmp_path)
+    storage = FakeStorage(answers_from=1)
+    asyncio.run(run._tell_trail(cast("RayRuntime", storage)))
+    assert storage.asked == 0
+    assert "not in the audit trail" in said.getvalue()

@@ -267,6 +267,48 @@ def test_what_is_shown_can_be_loaded_again(
     assert loaded(write(folder, "again.json", json.dumps(masked(settings)))) == settings
 
 
+# --------------------------------------------------------------------------- the broker of Sparkplug
+
+
+def broker(**values: Any) -> dict[str, Any]:
+    return {f"sparkplug.{key}": value for key, value in values.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (broker(host="broker.example"), "sparkplug.tls"),
+        (broker(host="10.0.0.5", tls=False), "TLS only"),
+        (broker(port=70_000), "sparkplug.port"),
+        (broker(group=""), "part of an MQTT topic"),
+        (broker(group="a/b"), "part of an MQTT topic"),
+        (broker(primary_host="#"), "part of an MQTT topic"),
+        (broker(primary_host="x" * 65), "part of an MQTT topic"),
+        (broker(password="geheim"), "sparkplug.user"),
+        (broker(user="u", password="geheim", password_file="/f"), "none beside sparkplug.password"),
+        (broker(mqtt_version=4), "expected 5 or 3"),
+        (broker(keepalive_s=0), "sparkplug.keepalive_s"),
+        (broker(command_age_s=0.0), "sparkplug.command_age_s"),
+        (broker(command_age_s=301.0), "sparkplug.command_age_s"),
+        (broker(backfill_bytes_max=1_000), "sparkplug.backfill_bytes_max"),
+    ],
+)
+def test_a_broker_that_cannot_be_is_named(given: dict[str, Any], said: str) -> None:
+    """CFG-1, SEC-4, SPB-1: TLS to other machines, topics that MQTT can have, bounds; never the password."""
+    text = refusal(None, None, given)
+    assert said in text
+    assert "geheim" not in text
+
+
+def test_a_broker_by_tls_or_on_this_machine_is_taken() -> None:
+    """SPB-1: the two ways to reach one; a password is masked when it is shown."""
+    there = loaded(
+        None, {"CALEJO_SPARKPLUG__PASSWORD": "geheim"}, broker(host="broker.example", tls=True, user="u")
+    )
+    assert (there.sparkplug.password, "geheim" in str(masked(there))) == ("geheim", False)
+    assert loaded(None, None, broker(host="localhost")).sparkplug.host == "localhost"
+
+
 # --------------------------------------------------------------------------- the documents
 
 

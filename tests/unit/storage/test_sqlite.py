@@ -147,7 +147,7 @@ def test_replace_cannot_rewrite_the_audit_log(place: Place) -> None:
         with pytest.raises(sqlite3.IntegrityError, match="append-only"):
             place.execute(
                 "INSERT OR REPLACE INTO audit_log SELECT ?, at, event_type, 'nobody', source_address, object_id,"
-                " outcome, severity, before, after, correlation_id, record_id, previous_hash, hash"
+                " outcome, severity, before, after, correlation_id, record_id, previous_hash, hash, clauses, format"
                 " FROM audit_log WHERE sequence = 2",
                 sequence,
             )

@@ -11,6 +11,7 @@ from actors.messages import Epoch
 from actors.runtime import Actor, Ports
 from actors.start import WorkerStart
 from actors.vocabulary import Role, Settings
+from actors.vocabulary.settings import SparkplugSettings
 from supervisors import roles
 from supervisors.runtime import Runtime, StartOrder
 from supervisors.simulated.runtime import SimRuntime, simulate
@@ -19,7 +20,8 @@ from supervisors.tree import root_tree, site_tree
 from tests.ray.tree_for_tests import pump, site
 
 _SITE = site(pump(1))
-_NOWHERE = Settings(data_dir="/nowhere")
+_SPARKPLUG = SparkplugSettings(host="127.0.0.1")
+_NOWHERE = Settings(data_dir="/nowhere", sparkplug=_SPARKPLUG)
 _SPECS = (*leaves(root_tree(_NOWHERE, (_SITE,))), *leaves(site_tree(_NOWHERE, _SITE)))
 
 
@@ -40,7 +42,7 @@ def _make(ports: Ports, start: WorkerStart, runtime: Runtime) -> Actor:
 @pytest.mark.parametrize("spec", _SPECS, ids=lambda spec: str(spec.role))
 def test_a_role_is_made_from_real_adapters(spec: ChildSpec, tmp_path: Path) -> None:
     """SUP-1: the composition fits the constructors, and constructors do no I/O."""
-    settings = Settings(data_dir=str(tmp_path))
+    settings = Settings(data_dir=str(tmp_path), sparkplug=_SPARKPLUG)
     epoch = Epoch(0, 1) if spec.role is Role.SAFETY else None
     start = msgspec.structs.replace(spec.start, settings=settings, epoch=epoch)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from actors.vocabulary import Role, Settings
-from actors.vocabulary.settings import PortSettings, SiteSettings
+from actors.vocabulary.settings import PortSettings, SiteSettings, SparkplugSettings
 from supervisors.roles import FACTORIES
 from supervisors.runtime import StartOrder
 from supervisors.spec import leaves, validate, walk
@@ -51,6 +51,16 @@ def test_a_site_has_its_gates_before_anything_that_decides() -> None:
         "/stations/s1/pumps/p2",
     ]
     assert {spec.role for spec in leaves(tree)} < set(FACTORIES)
+
+
+def test_a_sparkplug_node_is_there_when_a_broker_is_configured() -> None:
+    """SPB-1, SUP-1: off unless configured; with a host it is one more gate per site, before anything that decides."""
+    settings = Settings(data_dir="/nowhere", sparkplug=SparkplugSettings(host="127.0.0.1"))
+    tree = site_tree(settings, site(pump(1)))
+    validate(tree)
+    roles = [spec.role for spec in leaves(tree)]
+    assert roles[:4] == [Role.OPCUA, Role.MODBUS, Role.SPARKPLUG, Role.WATCHDOG]
+    assert Role.SPARKPLUG not in {spec.role for spec in leaves(site_tree(_SETTINGS, site(pump(1))))}
 
 
 def test_start_orders_survive_the_way() -> None:

@@ -13,12 +13,13 @@ from actors.messages import (
     DiscoverNow,
     DiscoveryStatus,
     GetTopology,
+    Stored,
     Tick,
     TopologyDiscovered,
 )
 from actors.start import WorkerStart
 from actors.vocabulary import DeviceError, InvalidRow, Role, Settings, SiteConfig, StationConfig, Topology
-from actors.vocabulary.ids import ALARM, DISCOVERY, ROOT
+from actors.vocabulary.ids import ALARM, DISCOVERY, ROOT, STORAGE
 from protocols.points import site_points
 from tests.unit.actors.storage.ports import START, FakePorts
 
@@ -72,8 +73,14 @@ class Scene:
     def __init__(self, reader: FakeReader, store: FakeStore | None) -> None:
         self.ports = FakePorts(DISCOVERY)
         self.reader = reader
+        self.stored: list[Any] = []
+        self.ports.directory.ref(STORAGE).answer = self._store
         start = WorkerStart(role=Role.DISCOVERY, address=DISCOVERY, settings=Settings(data_dir="/nowhere"))
         self.actor = DiscoveryActor(self.ports, start, reader, store)
+
+    def _store(self, message: Any) -> Stored:
+        self.stored += message.records
+        return Stored(count=len(message.records))
 
     @property
     def told_root(self) -> list[Any]:
@@ -180,6 +187,26 @@ def test_a_slow_database_does_not_hold_the_mailbox() -> None:
         # The look that was asked for while another was under way is made afterwards.
         await scene.actor.handle(Tick(what="look"))
         await scene.ports.tasks.settle(lambda: len(scene.told_root) == 2)
+
+    run(story)
+
+
+def test_a_change_of_the_configuration_is_audited_once_and_with_what_changed() -> None:
+    """AUD-2: parts that came, went or changed, each with its values before and after; no change, no record."""
+
+    async def story(scene: Scene) -> None:
+        await scene.look()
+        await scene.look()
+        scene.reader.sites = (msgspec.structs.replace(NORTH, name="Far north"),)
+        await scene.look()
+        await scene.ports.tasks.settle(lambda: len(scene.stored) == 2)
+        first, second = scene.stored
+        assert {first.event_type, second.event_type} == {"TOPOLOGY_CHANGED"}
+        assert first.before is None
+        assert first.after["SITE:north"]["name"] == "North"
+        assert second.before == {"SITE:north": {"name": "North"}}
+        assert second.after["SITE:north"] == {"name": "Far north"}
+        assert second.after["parts_changed"] == 1
 
     run(story)
 

@@ -711,6 +711,24 @@ def test_a_refused_write_changes_nothing_and_is_audited_sparingly() -> None:
     play(story)
 
 
+def test_a_refused_client_is_audited_sparingly() -> None:
+    """SEC-5: three records a minute for each address; connecting and leaving are no events of the trail."""
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        for port in range(40):
+            bench.actor._client_news("connected", f"10.0.0.9:{port}", "")
+            bench.actor._client_news("refused", f"10.0.0.9:{port}", "BadSecurityPolicyRejected None")
+        told = await bench.records(AuditRecord)
+        assert [each.event_type for each in told] == ["CLIENT_REFUSED"] * 3
+        assert told[0].outcome == "refused: BadSecurityPolicyRejected None"
+        await bench.clock.advance(61.0)
+        bench.actor._client_news("refused", "10.0.0.9:77", "again")
+        assert (await bench.records(AuditRecord))[-1].after == {"suppressed_before": 37}
+
+    play(story)
+
+
 @pytest.mark.parametrize("point", ["setpoint", "heartbeat", "remote_enabled", "mode", "release_id"])
 def test_what_the_gate_shows_cannot_be_written(point: str) -> None:
     """OPC-2, MOD-3: read-only means read-only, also where the server would ask."""

@@ -268,3 +268,12 @@ def test_after_a_stop_order_the_pump_stands_until_somebody_says_otherwise(
         standing = state.command in {Command.MANUAL_STOP, Command.HELD_STOPPED}
         assert standing == stopped
         assert not standing or state.setpoint_hz == 0.0
+
+
+def test_a_speed_that_is_for_manual_does_not_bring_it_back() -> None:
+    """CTL-7, SPB-1: MANUAL ended on the way: refused, whoever asked; in MANUAL it is an ordinary command."""
+    speed = msgspec.structs.replace(command(Mode.MANUAL, 41.0), only_in=Mode.MANUAL)
+    with pytest.raises(RefusedError, match="is in AUTO, not in MANUAL"):
+        ordered(ModeState(), speed)
+    manual = ordered(ModeState(), command(Mode.MANUAL, 30.0))
+    assert ordered(manual, speed).setpoint_hz == 41.0

@@ -11,23 +11,39 @@ from hypothesis import strategies as st
 
 from actors.messages import JudgedValue, Proposal, ProposalSource
 from actors.safety.kernel import decide_round
-from actors.safety.types import PumpInput, RoundInput, initial_state
+from actors.safety.types import CleanOutOrder, PumpInput, RoundInput, initial_state
 from actors.vocabulary import (
+    Alternation,
+    Assist,
+    CleanOut,
     ControlSettings,
+    Exercise,
     FailsafeStrategy,
+    Flush,
     HighLevelResponse,
     Instant,
     Mode,
     Quality,
     Reason,
+    StationDuties,
 )
 from tests.proof.invariants import Motor, Round, check_motors, check_round
+from tests.proof.spaces import DUTIES, PROFILES
 from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 WISH = st.one_of(st.floats(0.0, 60.0), st.sampled_from([0.0, 19.0, 20.0, 35.0, 50.0]), ANY_FLOAT, st.none())
 LEVEL = st.one_of(st.sampled_from([0.2, 0.4, 0.5, 0.7, 1.0, 2.4, 2.8, 3.0, 3.2]), st.just(-99.0))
 
+# Due within a story, so that all of it comes up.
+QUICK_DUTIES = StationDuties(
+    alternation=Alternation.BY_HOURS,
+    alternation_h=0.005,
+    assist=Assist(pumps=1, reset_m=0.8, after_s=4.0),
+    exercise=Exercise(after_h=0.01, run_s=5.0, level_m=0.8),
+    flush=Flush(every_h=0.015, run_s=10.0, speed_hz=45.0, flow_m3h=90.0, level_m=1.0),
+    clean_out=CleanOut(level_m=0.3, run_s=60.0, speed_hz=30.0, power_kw_min=3.0),
+)
 STEP = st.fixed_dictionaries(
     {"plan_hz": WISH, "level_m": LEVEL},
     optional={
@@ -93,6 +109,7 @@ STATION = st.fixed_dictionaries(
         "dry_run_outranks_high_level": st.booleans(),
         "high_level_response": st.sampled_from(list(HighLevelResponse)),
         "soft_stop_hz_per_s": st.sampled_from([None, 0.5, 0.0, float("nan")]),
+        "duties": st.sampled_from([QUICK_DUTIES, *DUTIES.values()]),
     }
 )
 STORY = st.lists(
@@ -123,8 +140,20 @@ def tell(
     )
     bench = Bench(config, start_hz=dict.fromkeys(names, start_hz))
     bench.control = ControlSettings(failsafe_recovery_hold_s=5.0)
+    bench.profile = PROFILES["night"] if of_station["duties"] is QUICK_DUTIES else None
     motors = {name: Motor() for name in names}
     for period_s, steps, deciding, durable in story:
+        if bench.sequence % 5 == 0 and bench.state.clean_out is None:
+            # Without asking whether it may be ordered: whatever is ordered must be safe.
+            order = CleanOutOrder(
+                order_id="o",
+                pump_id="a",
+                by="someone",
+                reason="",
+                since=bench.now,
+                until=bench.now.plus(60.0),
+            )
+            bench.state = msgspec.structs.replace(bench.state, clean_out=order)
         before = bench.state
         seen: list[RoundInput] = []
         decisions = bench.tick(

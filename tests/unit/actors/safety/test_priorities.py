@@ -6,7 +6,17 @@ import msgspec
 
 from actors.safety import rules
 from actors.safety.priorities import Priorities, PriorityRow, priorities
-from actors.vocabulary import FailsafeStrategy, Rule, StationConfig
+from actors.vocabulary import (
+    Alternation,
+    Assist,
+    CleanOut,
+    Exercise,
+    FailsafeStrategy,
+    Flush,
+    Rule,
+    StationConfig,
+    StationDuties,
+)
 from tests.unit.actors.safety.timeline import limits, pump, station
 
 
@@ -88,11 +98,50 @@ def test_every_limit_has_a_place_in_the_table() -> None:
 
 
 def test_every_setting_of_a_station_has_a_place_in_the_table() -> None:
-    """SAF-2: what the station configures for the rules is told with them."""
+    """SAF-2, CTL-6: what the station configures for the rules, duties included, is told with them."""
     told = {name for one in priorities(station(pump(of=limits()))).rows for name in one.station}
     described = {"station_id", "site_id", "name", "timezone", "modbus_unit_id", "level_datum", "pumps"}
     swap = {"dry_run_outranks_high_level"}
-    assert {field.name for field in msgspec.structs.fields(StationConfig)} - described - swap == told
+    plain = {"alternation", "duty_order", "alternation_h", "profiles"}
+    parts = {
+        f"{part}_{field.name}"
+        for part, kind in (
+            ("assist", Assist),
+            ("exercise", Exercise),
+            ("flush", Flush),
+            ("clean_out", CleanOut),
+        )
+        for field in msgspec.structs.fields(kind)
+    }
+    fields = {field.name for field in msgspec.structs.fields(StationConfig)} - {"duties"}
+    assert fields - described - swap == told - plain - parts
+    assert plain | parts <= told
+    assert (
+        len(msgspec.structs.fields(StationDuties))
+        == len(("alternation", "order", "alternation_h", "profiles")) + 4
+    )
+
+
+def test_a_duty_tells_its_settings_or_that_it_is_off() -> None:
+    """CTL-6, SAF-2: `calejo priorities` shows where each duty stands and what it works with here."""
+    duties = StationDuties(
+        alternation=Alternation.BY_START, order=("b", "a"), assist=Assist(pumps=1, reset_m=1.5, after_s=60.0)
+    )
+    table = priorities(station(pump("a", limits()), pump("b", limits()), duties=duties))
+    assert row(table, Rule.ALTERNATION).station == {
+        "alternation": "BY_START",
+        "duty_order": "b a",
+        "alternation_h": None,
+    }
+    assert row(table, Rule.ASSIST).station == {
+        "assist_pumps": 1,
+        "assist_reset_m": 1.5,
+        "assist_after_s": 60.0,
+        "assist_speed_hz": None,
+    }
+    assert set(row(table, Rule.FLUSH).station.values()) == {None}
+    assert row(table, Rule.DRY_RUN).rank < row(table, Rule.CLEAN_OUT).rank < row(table, Rule.ASSIST).rank
+    assert row(table, Rule.ASSIST).rank < row(table, Rule.PROTECTION_TIMERS).rank
 
 
 def test_pumps_without_usable_limits_are_named() -> None:

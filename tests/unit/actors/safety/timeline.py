@@ -19,6 +19,7 @@ from actors.safety.types import Decision, KernelState, PumpInput, RoundInput, in
 from actors.vocabulary import (
     ControlSettings,
     ControlType,
+    DutyProfile,
     FailsafeStrategy,
     Instant,
     Mode,
@@ -101,6 +102,7 @@ class Bench:
         self.memories = {one.pump_id: FeedbackMemory() for one in config.pumps}
         self.held: dict[str, PumpFeedback] = {}
         self.sequence = 0
+        self.profile: DutyProfile | None = None
 
     def tick(
         self,
@@ -144,6 +146,7 @@ class Bench:
             pumps=entries,
             deciding=frozenset(entries) if deciding is None else deciding,
             starts_durable=durable,
+            profile=self.profile,
         )
         if spy is not None:
             spy(round_input)

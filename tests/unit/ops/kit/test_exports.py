@@ -29,10 +29,12 @@ from ops.kit.lists import COLUMNS, as_csv, as_markdown
 from ops.kit.plant_scada import as_plant_scada
 from ops.kit.plc import structured_text
 from ops.kit.sheet import commissioning_sheet
+from ops.kit.sparkplug import as_sparkplug
 from ops.kit.tags import Tag, names, only, tags_of
 from ops.kit.wincc import as_text, as_wincc
 from ops.kit.xlsx import workbook
 from protocols.points import tags as rows_of
+from protocols.sparkplug.names import definitions, sparkplug_points
 from tests.unit.protocols.plants import north, site, station
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -47,6 +49,7 @@ FILES: dict[str, Callable[[], str]] = {
     "ecostruxure.csv": lambda: as_plant_scada(TAGS, device="Calejo"),
     "factorytalk.csv": lambda: as_factorytalk(TAGS, shortcut="::[Calejo]"),
     "ignition.json": lambda: as_ignition(TAGS, server="Calejo"),
+    "sparkplug.csv": lambda: as_sparkplug(ROWS),
     "station.st": lambda: structured_text(only(TAGS, station_id="hill-2")),
     "sheet.md": lambda: commissioning_sheet(only(TAGS, station_id="hill-2")),
 }
@@ -59,8 +62,22 @@ def test_golden_file(name: str) -> None:
 
 
 def test_the_command_line_offers_what_is_written() -> None:
-    """MOD-2: table, CSV, JSON, Markdown and four systems."""
+    """MOD-2, SPB-1: table, CSV, JSON, Markdown, four systems and Sparkplug's names."""
     assert ("table", *_WRITERS) == FORMATS
+
+
+def test_sparkplugs_names_are_those_of_the_edge_node() -> None:
+    """SPB-1: what is printed is what is born, metric for metric, with the same types."""
+    printed = {
+        (row["device"], row["metric"], row["type"].upper(), row["command"] == "yes", row["path"])
+        for row in csv.DictReader(io.StringIO(as_sparkplug(rows_of(north()))))
+    }
+    born = {
+        (each.device, each.name, each.datatype.name, each.writable, each.path)
+        for each in definitions(sparkplug_points(north())).values()
+        if ":" not in each.path
+    }
+    assert printed == born
 
 
 def test_csv_says_what_json_says() -> None:

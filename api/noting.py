@@ -1,0 +1,99 @@
+"""What REST writes into the audit trail beside what it carries out: refusals, few of each client's (AUD-2, SEC-5)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from actors.publisher.refusals import host_of
+from actors.runtime import Clock
+from actors.vocabulary import CallerError, DeviceError, Instant
+from actors.vocabulary.audit_events import EVENT_TYPES
+from actors.vocabulary.records import AuditRecord, Record
+
+T = TypeVar("T")
+
+REFUSALS_PER_WINDOW: Final = 10
+WINDOW_S: Final = 60.0
+HOSTS_MAX: Final = 256
+
+
+class _Window(msgspec.Struct):
+    began: Instant
+    noted: int = 0
+    suppressed: int = 0
+
+
+class Noting:
+    """Hands audit records to storage and never waits for them; a client in a loop cannot fill the trail."""
+
+    def __init__(self, record: Callable[[Iterable[Record]], None], clock: Clock) -> None:
+        self._record = record
+        self._clock = clock
+        self._windows: dict[str, _Window] = {}
+
+    def note(
+        self,
+        event_type: str,
+        *,
+        actor: str,
+        peer: str,
+        object_id: str,
+        outcome: str = "success",
+        after: dict[str, Any] | None = None,
+        correlation_id: str = "",
+    ) -> None:
+        """Write one event of the table."""
+        record = AuditRecord(
+            record_id=f"{uuid.uuid4()}:rest",
+            at=self._clock.now().utc,
+            event_type=event_type,
+            actor=actor,
+            source_address=peer,
+            object_id=object_id,
+            outcome=outcome,
+            severity=EVENT_TYPES[event_type].severity,
+            after=after,
+            correlation_id=correlation_id,
+        )
+        self._record((record,))
+
+    async def refusals(
+        self, work: Awaitable[T], event_type: str, *, actor: str, peer: str, object_id: str
+    ) -> T:
+        """Await `work`; where it is refused, note that and let the refusal pass on.
+
+        Raises:
+            CallerError, DeviceError: as `work` raises them.
+
+        """
+        try:
+            return await work
+        except (CallerError, DeviceError) as error:
+            self._refused(event_type, str(error), actor=actor, peer=peer, object_id=object_id)
+            raise
+
+    def _refused(self, event_type: str, why: str, *, actor: str, peer: str, object_id: str) -> None:
+        now, host = self._clock.now(), host_of(peer)
+        held = self._windows.get(host)
+        suppressed = 0
+        if held is None or now.seconds_since(held.began) >= WINDOW_S:
+            suppressed = 0 if held is None else held.suppressed
+            held = self._windows[host] = _Window(began=now)
+            if len(self._windows) > HOSTS_MAX:
+                del self._windows[min(self._windows, key=lambda name: self._windows[name].began.boot_ns)]
+        if held.noted >= REFUSALS_PER_WINDOW:
+            held.suppressed += 1
+            return
+        held.noted += 1
+        self.note(
+            event_type,
+            actor=actor,
+            peer=peer,
+            object_id=object_id,
+            outcome=f"refused: {why}",
+            after={"suppressed_before": suppressed} if suppressed else None,
+        )

@@ -1,0 +1,172 @@
+"""The audit trail over REST: searched, verified and exported from a real database, and what REST writes into it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlencode
+
+import pytest
+
+from actors.vocabulary.records import AuditRecord
+from ops.audit_trail import folder_of
+from storage.audit_desk import AuditDesk
+from storage.audit_reader import AuditBook
+from storage.engine import Access, Database, real_chance
+from storage.urls import sqlite_url
+from tests.unit.api.served import Served, served, until
+from tests.unit.ops.audit.trail import Trail, judge
+
+AUDIT = "/api/v1/audit"
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    made = Trail(tmp_path / "trail")
+    made.write(8)
+    assert made.sign() == ""
+    made.write(4)
+    return made
+
+
+@pytest.fixture
+def api(tmp_path: Path, trail: Trail) -> Iterator[Served]:
+    with served(tmp_path) as running:
+        url = sqlite_url(trail.database)
+        database = Database(url, Access.READ, settings=trail.settings.database, chance=real_chance())
+        running.actor._service.audit = AuditDesk(folder_of(trail.settings), AuditBook(database))
+        yield running
+        running.on_loop(database.close())
+
+
+def test_a_search_is_filtered_and_paged(api: Served) -> None:
+    """AUD-3, API-2: newest first; pages meet without a gap; filters by each column."""
+    seen, before = [], ""
+    for _ in range(4):
+        page = api.get(f"{AUDIT}?limit=5{before}").json()
+        seen += [entry["sequence"] for entry in page["records"]]
+        if page["next_before"] is None:
+            break
+        before = f"&before={page['next_before']}"
+    assert seen == list(range(12, 0, -1))
+    for query, count in (
+        ({"event_type": "mode_set,login"}, 12),
+        ({"event_type": "LOGIN"}, 0),
+        ({"actor": "ANNA"}, 12),
+        ({"actor": "ann"}, 0),
+        ({"source_address": "127.0"}, 12),
+        ({"object_id": "/north/s1/p1"}, 12),
+        ({"outcome": "do"}, 12),
+        ({"outcome": "%"}, 0),
+        ({"severity": "low"}, 12),
+        ({"severity": "HIGH"}, 0),
+        ({"text": "manual"}, 12),
+        ({"text": "'; DROP TABLE audit_log; --"}, 0),
+        ({"since": "2026-06-01T12:00:05Z", "until": "2026-06-01T14:00:08+02:00"}, 3),
+    ):
+        assert len(api.get(f"{AUDIT}?{urlencode(query)}").json()["records"]) == count, query
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=yesterday",
+        "since=0001-01-01T00:00%2B14:00",
+        "event_type=DROP%20TABLE",
+        "limit=0",
+        "before=0",
+        "limit=9999",
+    ],
+)
+def test_a_filter_that_is_none_is_named(api: Served, query: str) -> None:
+    """API-1: 400 with the key, never a guess."""
+    assert query.partition("=")[0] in api.get(f"{AUDIT}?{query}").problem(400)
+
+
+def test_the_chain_is_verified_window_by_window(api: Served, trail: Trail) -> None:
+    """AUD-1: windows meet, the last one is held against every checkpoint; the first broken record is named."""
+    first = api.get(f"{AUDIT}/verify?limit=7").json()
+    assert (first["holds"], first["first"], first["count"], first["next_after"]) == (True, 1, 7, 7)
+    last = api.get(f"{AUDIT}/verify?after=7").json()
+    assert (last["holds"], last["count"], last["next_after"], last["checkpoints_met"]) == (True, 12, None, 1)
+    api.get(f"{AUDIT}/verify?after=99").problem(404)
+    trail.execute("DROP TRIGGER audit_log_no_update", "UPDATE audit_log SET actor = 'x' WHERE sequence = 3")
+    broken = api.get(f"{AUDIT}/verify").json()
+    assert (broken["holds"], broken["broken_at"], broken["next_after"]) == (False, 3, None)
+    trail.execute("DROP TRIGGER audit_log_no_delete", "DELETE FROM audit_log WHERE sequence > 6")
+    cut = api.get(f"{AUDIT}/verify?after=5").json()
+    assert (cut["holds"], "cut off" in cut["complaints"][0]) == (False, True)
+
+
+def test_what_rest_exports_an_outsider_verifies(api: Served, trail: Trail, tmp_path: Path) -> None:
+    """AUD-1: the three resources, put together by somebody with curl, are an export."""
+    export = tmp_path / "export"
+    export.mkdir()
+    records = api.get(f"{AUDIT}/export/records?limit=7").raw + api.get(f"{AUDIT}/export/records?after=7").raw
+    (export / "records.jsonl").write_bytes(records)
+    for name in ("checkpoints", "keys"):
+        (export / f"{name}.jsonl").write_bytes(api.get(f"{AUDIT}/export/{name}").raw)
+    last = json.loads(records.splitlines()[-1])
+    manifest = {
+        "format": "calejo-audit-export/1",
+        "after": 0,
+        "after_hash": "0" * 64,
+        "count": last["sequence"],
+        "head": last["hash"],
+    }
+    (export / "manifest.json").write_text(json.dumps(manifest))
+    code, said = judge(export, *trail.kept)
+    assert (code, "records 1 to 12 hold" in said) == (0, True), said
+
+
+def test_nothing_under_audit_takes_a_write(api: Served) -> None:
+    """AUD-1: the trail is read here, by GET alone."""
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        for path in (AUDIT, f"{AUDIT}/verify", f"{AUDIT}/export/records"):
+            assert api.call(method, path).status in {404, 405}
+
+
+def test_the_table_of_events_is_shown(api: Served) -> None:
+    """AUD-2: with meaning and clauses."""
+    events = {each["event_type"]: each for each in api.get(f"{AUDIT}/events").json()}
+    assert len(events) >= 35
+    assert "NIS2:23" in events["EMERGENCY_STOP_SET"]["clauses"]
+
+
+def test_without_a_trail_the_api_says_so(tmp_path: Path) -> None:
+    """API-2: 503, not an empty answer."""
+    with served(tmp_path) as running:
+        running.get(AUDIT).problem(503)
+
+
+def test_refusals_are_in_the_trail_but_cannot_fill_it(api: Served) -> None:
+    """AUD-2, SEC-5: a refused stop, clear or mode is written down; of a client in a loop the first ten a minute."""
+    api.post("/api/v1/emergency-stops/clear", {"stop_ids": ["nobody"], "reason": "r", "by": "eve"}).problem(
+        404
+    )
+    api.post(
+        "/api/v1/emergency-stops", {"scope": "PUMP", "scope_id": "p77", "reason": "r", "by": "eve"}
+    ).problem(404)
+    for _ in range(20):
+        api.post("/api/v1/pumps/p77/mode", {"mode": "AUTO", "by": "eve"}).problem(404)
+    until(lambda: len(api.tree.records) >= 10)
+    told = [each for each in api.tree.records if isinstance(each, AuditRecord)]
+    assert [each.event_type for each in told] == [
+        "EMERGENCY_STOP_CLEAR_REFUSED",
+        "EMERGENCY_STOP_REFUSED",
+        *["MODE_REFUSED"] * 8,
+    ]
+    assert {each.actor for each in told} == {"eve"}
+    assert all(each.outcome.startswith("refused: ") for each in told)
+    assert {each.object_id for each in told} == {"nobody", "PUMP:p77"}
+
+
+def test_what_people_ask_of_the_tree_is_in_the_trail(api: Served) -> None:
+    """AUD-2: a look at the database asked for, a child taken out of quarantine."""
+    assert api.post("/api/v1/discovery").status == 200
+    assert api.post("/api/v1/tree/retry", {"address": "/storage"}).status == 200
+    told = api.records(AuditRecord, count=2)
+    assert [(each.event_type, each.object_id) for each in told] == [
+        ("DISCOVERY_REQUESTED", "topology"),
+        ("QUARANTINE_RETRIED", "/storage"),
+    ]
+    assert told[0].source_address.startswith("127.0.0.1:")

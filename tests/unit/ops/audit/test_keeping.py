@@ -1,0 +1,131 @@
+"""Keys, checkpoints by hand, archived segments and reports: the commands, in processes of their own."""
+
+import csv
+import io
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from ops.cli.audit_parser import REPORTS
+from tests.unit.ops.audit.trail import Trail, judge
+
+
+@pytest.fixture
+def trail(tmp_path: Path) -> Trail:
+    made = Trail(tmp_path / "trail")
+    made.write(6)
+    return made
+
+
+def test_a_key_is_rotated_and_an_outsider_follows(trail: Trail) -> None:
+    """AUD-1: the export verifies over the rotation, with the first key as all that was kept elsewhere."""
+    assert trail.calejo("audit", "checkpoint").returncode == 0
+    first_key = trail.folder / "first.jsonl"
+    first_key.write_text((trail.elsewhere / "keys.jsonl").read_text())
+    rotated = trail.calejo("audit", "rotate-key", "--by", "anna")
+    assert rotated.returncode == 0, rotated.stderr
+    trail.write(3)
+    line = trail.calejo("audit", "checkpoint")
+    kept = trail.folder / "kept.jsonl"
+    kept.write_text(line.stdout)
+    assert json.loads(line.stdout)["checkpoint"]["number"] == 4
+    code, said = judge(trail.export(), "--keys", first_key, "--checkpoint", kept)
+    assert (code, "5 checkpoints are met" in said) == (0, True), said
+    found = json.loads(
+        trail.calejo("audit", "search", "--type", "audit_key_rotated", "--format", "json").stdout
+    )
+    assert [each["actor"] for each in found["records"]] == ["anna"]
+
+
+def test_old_records_leave_for_a_segment_and_everything_still_verifies(trail: Trail) -> None:
+    """AUD-3: the database refuses to lose any other record; segments and the rest prove the whole chain together."""
+    assert trail.sign() == ""
+    done = trail.calejo(
+        "audit",
+        "archive",
+        "--to",
+        str(trail.folder),
+        "--days",
+        "1",
+        "--delete",
+        "--by",
+        "anna",
+        "--format",
+        "json",
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["first"], told["last"], told["deleted"]) == (1, 5, True)
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        trail.execute("DELETE FROM audit_log WHERE sequence = 6")
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        trail.execute("DELETE FROM audit_segments")
+    with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+        trail.execute("UPDATE audit_segments SET last_sequence = 6")
+    trail.write(2)
+    assert trail.sign() == "", "the notary goes on over the archived beginning"
+    verified = json.loads(trail.calejo("audit", "verify", "--format", "json").stdout)
+    assert (verified["holds"], verified["archived"], verified["first"]) == (True, 5, 6)
+    export, segment = trail.export(), Path(told["segment"])
+    code, said = judge(segment, export, *trail.kept)
+    assert (code, "records 1 to 9 hold" in said, "note" in said) == (0, True, False), said
+    assert judge(segment, "--keys", trail.elsewhere / "keys.jsonl")[0] == 0
+    assert "begins behind record 5" in judge(export)[1]
+    code, said = judge(export, segment)
+    assert (code, "not where the one before ends" in said) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO audit_segments VALUES (6, 1, (SELECT hash FROM audit_log WHERE sequence = 6), '', '', '', '{at}')",
+        "INSERT INTO audit_segments VALUES (4, 2, (SELECT hash FROM audit_log WHERE sequence = 4), '', '', '', '{at}')",
+        "INSERT INTO audit_segments VALUES (4, 1, 'another', '', '', '', '{at}')",
+    ],
+)
+def test_the_database_refuses_a_segment_that_does_not_fit(trail: Trail, statement: str) -> None:
+    """AUD-3: not the end of the chain, not with a gap, not another chain's."""
+    with pytest.raises(sqlite3.IntegrityError, match="does not continue"):
+        trail.execute(statement.format(at="2026-06-01T12:00:00.000000+00:00"))
+
+
+def test_a_broken_trail_is_neither_archived_nor_signed(trail: Trail) -> None:
+    """AUD-3: an archive must not launder what was changed."""
+    assert trail.sign() == ""
+    trail.execute("DROP TRIGGER audit_log_no_update", "UPDATE audit_log SET actor = 'x' WHERE sequence = 2")
+    done = trail.calejo("audit", "archive", "--to", str(trail.folder), "--days", "1", "--delete")
+    assert (done.returncode, "a broken trail is not archived" in done.stderr) == (4, True), done.stderr
+    trail.execute("UPDATE audit_log SET hash = 'x' WHERE sequence = 6")
+    assert trail.calejo("audit", "rotate-key").returncode == 1
+    assert trail.calejo("audit", "checkpoint").returncode == 4
+
+
+@pytest.mark.parametrize("kind", REPORTS)
+@pytest.mark.parametrize("form", ["html", "csv", "pdf"])
+def test_every_report_in_every_form(trail: Trail, kind: str, form: str) -> None:
+    """AUD-3: access, changes, emergency operations, failed log-ins, limits; as HTML, CSV and PDF."""
+    out = trail.folder / f"report.{form}"
+    done = trail.calejo(
+        "audit", "report", kind, "--out", str(out), "--since", "2026-01-01", "--format", "json"
+    )
+    assert done.returncode == 0, done.stderr
+    records = json.loads(done.stdout)["records"]
+    assert records == (6 if kind == "changes" else 0), "the trail of this test is modes set"
+    content = out.read_bytes()
+    match form:
+        case "html":
+            assert b"6 records hold" in content
+            assert b"<script" not in content
+            assert content.count(b"<td>MODE_SET</td>") == (7 if kind == "changes" else 0)
+        case "csv":
+            rows = list(csv.DictReader(io.StringIO(content.decode())))
+            assert len(rows) == records
+            assert all(
+                row["change"] == 'hz: 1.1 → ; mode: "AUTO" → "MANUAL"; é:  → [1, null, true, 0.1]'
+                for row in rows
+            )
+        case _:
+            assert content.startswith(b"%PDF-1.")
+            assert content.rstrip().endswith(b"%%EOF")
