@@ -27,6 +27,7 @@ from actors.vocabulary import (
 )
 from actors.vocabulary.ids import checked_id, site_address
 from actors.vocabulary.records import StopEventRecord
+from tests.simulation.fakes import FakeLatchStore
 
 NOW = Instant("boot", 1_000 * 10**9, 1_800_000_000 * 10**9)
 STOP = StopEventRecord(
@@ -170,3 +171,10 @@ def test_a_damaged_spool_is_told() -> None:
         now=NOW,
     )
     assert [text for text in held.values() if "spool.1" in text]
+
+
+def test_a_store_that_knows_no_database_is_relied_on_as_it_is() -> None:
+    """EST-2: where nothing can be joined, nothing is waited for and nothing marked."""
+    desk = StopDesk(FakeLatchStore(), ConditionBook(), "gate")
+    desk.joined()
+    assert desk.whole

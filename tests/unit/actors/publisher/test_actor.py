@@ -758,3 +758,20 @@ def test_the_status_tells_what_came_back() -> None:
         assert shown.lease_left_s == pytest.approx(8.0)
 
     play(story)
+
+
+def test_a_stop_pressed_again_needs_no_other_while_a_second_one_of_its_scope_holds() -> None:
+    """EST-5: of two stops of one pump one is cleared after the coil was written again: the other is the answer."""
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        one, two = stop_record("a"), stop_record("b")
+        await bench.actor.handle(StopsChanged(stops=(one, two), origin="/platform/api"))
+        assert await bench.server.write({"/north/s1/p1/emergency_stop": True}) == [None]
+        done = cleared(
+            one, by="op", at=bench.clock.now().utc, reason="ok", release=bench.latches.next_stamp()
+        )
+        await bench.actor.handle(StopsChanged(stops=(done,), origin="/platform/api"))
+        assert [stop.record_id for stop in bench.latches.held.active()] == ["b"]
+
+    play(story)
