@@ -19,11 +19,13 @@ from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableErr
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
 from api.app import health_application, rest_application
+from api.expiry import CertificateWatch
 from api.limits import Limits
 from api.server import HttpServer, bind_loopback
 from api.service import Service
 from api.sources import Sources, TopologyMemory
 from api.stops import Stops
+from storage.certificates import FOLDER
 from storage.topology_file import TopologyFile
 
 _RECORDS_MAX: Final = 2_000
@@ -35,6 +37,8 @@ _TOPOLOGY: Final = "topology"
 _TOPOLOGY_PERIOD_S: Final = 5.0
 _LIMITS: Final = "limits"
 _LIMITS_PERIOD_S: Final = 60.0
+_CERTIFICATES: Final = "certificates"
+_CERTIFICATES_PERIOD_S: Final = 600.0
 
 
 class ApiActor:
@@ -55,6 +59,7 @@ class ApiActor:
         self._settings = start.settings
         self._outbox = Outbox(ports, records_max=_RECORDS_MAX)
         self._conditions = ConditionBook()
+        self._certificates = CertificateWatch(Path(start.settings.data_dir) / FOLDER, self._conditions)
         self._sources = Sources(
             ports.directory, memory or TopologyFile(Path(start.settings.data_dir) / "topology.json")
         )
@@ -102,6 +107,7 @@ class ApiActor:
         self._ports.timers.every(_KEEP_PERIOD_S, Tick(what=_KEEP))
         self._ports.timers.every(_TOPOLOGY_PERIOD_S, Tick(what=_TOPOLOGY), first_after_s=0.0)
         self._ports.timers.every(_LIMITS_PERIOD_S, Tick(what=_LIMITS))
+        self._ports.timers.every(_CERTIFICATES_PERIOD_S, Tick(what=_CERTIFICATES), first_after_s=1.0)
 
     async def stop(self) -> None:
         """Let running requests end, then free both ports."""
@@ -132,6 +138,10 @@ class ApiActor:
                 self._ports.tasks.spawn(self._sweep_limits(), name="limits")
             return
         now, subject = self._ports.clock.now(), str(self._ports.address)
+        if what == _CERTIFICATES:
+            if why := await self._certificates.look(now):
+                self._ports.log.warning("certificates_not_read", error=why)
+            return
         why = await self._stops.keep(now)
         if why:
             self._conditions.hold("latch_not_durable", subject, Severity.CRITICAL, why)

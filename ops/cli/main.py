@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from ops.cli.access_parser import add_access
 from ops.cli.exits import FAILED, ExitError
 from ops.cli.kit_parser import add_kit
 
@@ -91,6 +92,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_kit(commands, common, duration_s)
     _add_config(commands, common, data)
     _add_node(commands, common, data)
+    add_access(commands, common, data)
     return parser
 
 
