@@ -21,6 +21,7 @@ from storage.models.history import (
     safety_limit_violations,
 )
 from storage.models.limits import pump_limit_proposals, pump_safety_limits_history
+from storage.models.users import service_keys, user_sessions, users
 
 __all__ = [
     "alarms",
@@ -40,5 +41,8 @@ __all__ = [
     "pump_stations",
     "pumps",
     "safety_limit_violations",
+    "service_keys",
     "sites",
+    "user_sessions",
+    "users",
 ]
