@@ -1,4 +1,4 @@
-"""One uvicorn server on one loopback port: bounded, without signal handlers, rid of clients that send nothing."""
+"""One uvicorn server on one port: bounded, without signal handlers, rid of clients that send nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import ssl
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +14,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from actors.vocabulary import DeviceError, RefusedError
+from actors.vocabulary.settings import ApiSettings
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
@@ -72,7 +74,9 @@ class PatientProtocol(H11Protocol):
 class HttpServer(uvicorn.Server):
     """Serves an ASGI application on an already bound socket; signals belong to the host of this process."""
 
-    def __init__(self, application: ASGIApp, listening: socket.socket) -> None:
+    def __init__(
+        self, application: ASGIApp, listening: socket.socket, tls: ssl.SSLContext | None = None
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
@@ -82,13 +86,14 @@ class HttpServer(uvicorn.Server):
                 lifespan="off",
                 log_config=None,
                 access_log=False,
-                # No proxy stands before a loopback port: a forwarded address would be the client's own word.
+                # The guard knows which proxy may say whom a request came from; from others it is the client's own word.
                 proxy_headers=False,
                 server_header=False,
                 limit_concurrency=CONNECTIONS_MAX,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
             ),
         )
         self._listening = listening
@@ -147,6 +152,19 @@ class HttpServer(uvicorn.Server):
                 await self.ended.wait()
 
 
+def bind_rest(api: ApiSettings) -> socket.socket:
+    """Return REST's listening socket: beyond loopback only with TLS, or behind the proxy that has it (SEC-4).
+
+    Raises:
+        RefusedError: the address is not loopback, and neither is configured.
+        DeviceError: the port is taken or may not be bound.
+
+    """
+    if api.tls or api.trusted_proxy:
+        return _bound(_address(api.host, "api.rest"), api.rest, what="api.rest")
+    return bind_loopback(api.host, api.rest, what="api.rest")
+
+
 def bind_loopback(host: str, port: int, *, what: str) -> socket.socket:
     """Return a listening TCP socket.
 
@@ -155,14 +173,22 @@ def bind_loopback(host: str, port: int, *, what: str) -> socket.socket:
         DeviceError: the port is taken or may not be bound.
 
     """
+    address = _address(host, what)
+    if not address.is_loopback:
+        text = f"{what}: host {host} refused: beyond loopback only with users and TLS"
+        raise RefusedError(text)
+    return _bound(address, port, what=what)
+
+
+def _address(host: str, what: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
-        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError as error:
         text = f"{what}: host {host!r} is not an IP address"
         raise RefusedError(text) from error
-    if not address.is_loopback:
-        text = f"{what}: host {host} refused: only loopback until users and TLS exist"
-        raise RefusedError(text)
+
+
+def _bound(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, *, what: str) -> socket.socket:
     family = socket.AF_INET6 if address.version == _IPV6 else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:

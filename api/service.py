@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -11,11 +11,20 @@ from actors.messages import SetMode
 from actors.runtime import Clock
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
+from api.access.accounts import Accounts
+from api.access.desk import AccessDesk
 from api.limits import Limits
 from api.sources import Sources
 from api.stops import Stops
 
 _COMMANDS_REMEMBERED: Final = 1_000
+
+
+class Access(NamedTuple):
+    """Who asks, and what becomes of accounts."""
+
+    desk: AccessDesk
+    accounts: Accounts
 
 
 class Service:
@@ -27,6 +36,7 @@ class Service:
         sources: Sources,
         stops: Stops,
         limits: Limits,
+        access: Access,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
@@ -35,6 +45,7 @@ class Service:
         self.sources = sources
         self.stops = stops
         self.limits = limits
+        self.access = access
         self.clock = clock
         self._record = record
         self._done: dict[str, None] = {}

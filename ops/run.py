@@ -20,6 +20,7 @@ from actors.messages import GetTree, TreeNode, TreeView
 from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Settings, UnavailableError
 from actors.vocabulary.ids import ROOT
+from actors.vocabulary.settings import health_host
 from ops import database
 from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
@@ -27,6 +28,7 @@ from ops.cli.settings_of import settings_of
 from ops.progress import Teller, starting, stopping
 from ops.rundir import DataDirectory, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
+from storage.certificates import rest_files
 
 if TYPE_CHECKING:
     from supervisors.on_ray.runtime import RayRuntime
@@ -39,6 +41,10 @@ _TREE_DEADLINE_S: Final = 1.0
 _RAY_LOOK_S: Final = 1.0
 _READY_PATIENCE_S: Final = 120.0
 _ROOT_START_S: Final = 30.0
+_HOW_TO_ENTER: Final = (
+    "commands of this user on this machine need no login (`calejo tree`); everybody else logs in: `--user NAME`, or"
+    " POST /api/v1/auth/login (users: `calejo users list|add|reset`)"
+)
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -82,6 +88,10 @@ def _told_in_one_line() -> Iterator[None]:
 
 
 def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> None:
+    if settings.api.tls:
+        from api.tls import Tls
+
+        Tls(*rest_files(settings))  # refuses now, in one line, what could not be served
     if local:  # on a cluster joined our own tree may live on, and have them
         _check_ports(settings)
     if demo:
@@ -93,6 +103,11 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
             tell.say("demo stations, limits and plans written to the database")
     else:
         database.require_current(settings)
+    from ops import users
+
+    first = asyncio.run(users.prepare(settings))
+    if line := users.told(settings, first, on_terminal=sys.stdout.isatty()):
+        tell.say(line)
 
 
 def _check_ports(settings: Settings) -> None:
@@ -103,15 +118,13 @@ def _check_ports(settings: Settings) -> None:
         RefusedError: an address is not loopback.
 
     """
-    from api.actor import bind_loopback
+    from api.server import bind_loopback, bind_rest
 
     sites = [(f"sites.{name}.ports", site.ports) for name, site in settings.sites.items() if site.ports]
-    wanted = [
-        ("api.rest", settings.api.host, settings.api.rest),
-        ("api.health", settings.api.host, settings.api.health),
-    ]
+    wanted = [("api.health", health_host(settings.api), settings.api.health)]
     for key, ports in (("ports", settings.ports), *sites):
         wanted += [(f"{key}.opcua", ports.host, ports.opcua), (f"{key}.modbus", ports.host, ports.modbus)]
+    bind_rest(settings.api).close()
     for key, host, port in wanted:
         bind_loopback(host, port, what=key).close()
 
@@ -253,6 +266,7 @@ class _Run:
                 self._tell.say(f"not ready after {waited_s:.0f} s; still missing: {'; '.join(missing)}")
             await asyncio.sleep(_LOOK_S)
         self._tell.say(self._ready_line(_now_s() - began_s))
+        self._tell.say(_HOW_TO_ENTER)
 
     async def _missing(self) -> list[str]:
         """Return what readiness lacks, by the same answer that a load balancer gets.

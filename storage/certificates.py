@@ -12,7 +12,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from actors.vocabulary import DeviceError, Severity
+from actors.vocabulary import DeviceError, Settings, Severity
 
 FOLDER: Final = "certs"
 CA: Final = "ca"
@@ -55,6 +55,15 @@ class CertificateView(msgspec.Struct, frozen=True, kw_only=True):
 def files_of(folder: Path, name: str) -> CertificateFiles:
     """Return where the certificate `name` ('rest', 'opcua', 'modbus', 'ca') stands in `folder`."""
     return CertificateFiles(certificate=folder / f"{name}.pem", private_key=folder / f"{name}-key.pem")
+
+
+def rest_files(settings: Settings) -> tuple[Path, Path]:
+    """Return the files of REST's certificate and its private key: as configured, else those of the data directory."""
+    api = settings.api
+    if api.certificate and api.private_key:
+        return Path(api.certificate), Path(api.private_key)
+    files = files_of(Path(settings.data_dir) / FOLDER, Server.REST)
+    return files.certificate, files.private_key
 
 
 def shown(folder: Path, *, now: datetime) -> tuple[list[CertificateView], dict[str, str]]:

@@ -127,7 +127,13 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
     from api.actor import ApiActor
     from supervisors import adapters
 
-    return ApiActor(ports, start, adapters.latches(ports, start), limits=adapters.limits(ports, start))
+    return ApiActor(
+        ports,
+        start,
+        adapters.latches(ports, start),
+        limits=adapters.limits(ports, start),
+        users=adapters.users(ports, start),
+    )
 
 
 FACTORIES: Final[Mapping[Role, Callable[[Ports, WorkerStart, Runtime], Actor]]] = {

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ops.ports import free_ports
+from storage.local_credential import LocalCredential
 from supervisors.process import alive, descendants
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Program:
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self.ready_after_s: float | None = None
+        self._keys: dict[str, str] = {}
 
     def start(self) -> Program:
         """Start it; after an end of whatever kind, start it again on the same folder and ports."""
@@ -163,15 +165,28 @@ class Program:
     def get(self, path: str, *, port: int | None = None) -> Any:
         return self.request("GET", path, port=port)
 
-    def request(self, method: str, path: str, body: Any = None, *, port: int | None = None) -> Any:
+    def request(
+        self, method: str, path: str, body: Any = None, *, port: int | None = None, user: str = ""
+    ) -> Any:
+        """Ask it as commands on its machine do, or as `user`, who is made when first named."""
+        local = f"Calejo-Local {LocalCredential(self.data_dir).read()}"
+        shown = f"Bearer {self.key(user)}" if user else local
         request = urllib.request.Request(
             f"http://127.0.0.1:{port or self.rest}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", "Authorization": shown},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
+
+    def key(self, user: str) -> str:
+        """Return the key of an engineering program of that name: somebody, without the cost of a password."""
+        if user not in self._keys:
+            account = {"user": user, "role": "ENGINEER", "kind": "SERVICE"}
+            self.request("POST", "/api/v1/users", account)
+            self._keys[user] = self.request("POST", f"/api/v1/users/{user}/keys", {})["secret"]
+        return self._keys[user]
 
     def tree(self) -> dict[str, dict[str, Any]]:
         """Return the tree by address; empty while the API is away."""

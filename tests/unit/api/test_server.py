@@ -17,7 +17,8 @@ from actors.vocabulary import DeviceError, RefusedError
 from actors.vocabulary.ids import ROOT
 from api import server
 from api.actor import ApiActor
-from api.guard import BODY_BYTES_MAX, Guard, is_loopback_name
+from api.guard import BODY_BYTES_MAX, Guard
+from api.senders import is_loopback_name
 from api.server import bind_loopback
 from tests.unit.api.served import Latches, Memory, Ports, Served, Tree, served, until
 
@@ -221,6 +222,7 @@ def test_stop_frees_the_ports_while_a_client_waits(tmp_path: Path) -> None:
         client = socket.create_connection(("127.0.0.1", api.rest), timeout=10)
         client.sendall(
             b"POST /api/v1/discovery HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Authorization: Bearer " + api.token().encode() + b"\r\n"
             b"Content-Length: 2\r\n\r\n{}"
         )
         until(lambda: any(type(message).__name__ == "DiscoverNow" for _, message in tree.asked))

@@ -1,0 +1,507 @@
+"""The desk where everybody shows what they have: a password, a token, a key, or the run's own credential (SEC-1)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final, assert_never
+from urllib.parse import unquote
+
+import msgspec
+import pyotp
+
+from actors.access.backoff import ACCOUNT_FREE, ADDRESS_FREE, BackOff
+from actors.access.sessions import LIVE_MAX, SessionState, Turn, refreshed, state_of
+from actors.access.store import UserStore
+from actors.runtime import Clock
+from actors.vocabulary import DeviceError, RefusedError, Severity, UnavailableError
+from actors.vocabulary.access import Operation, UserRole
+from actors.vocabulary.settings import AccessSettings
+from actors.vocabulary.users import LOCAL_PREFIX, Account, AccountKind, Principal, ServiceKey, Session
+from api.access import tokens
+from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
+from api.access.hashing import Hashing
+from api.access.known import Known
+from api.access.security_log import SecurityLog
+from api.access.tokens import Claims, Use
+from api.disk import Disk
+from storage.keyring import KeyFile, KeyRing
+from storage.local_credential import LocalCredential
+
+SERVICE_KEY_PREFIX: Final = "calejo_"
+LOCAL_SCHEME: Final = "calejo-local"
+CHALLENGE: Final = "Bearer"
+TOTP_STEP_S: Final = 30
+_TOTP_STEPS_AROUND: Final = 1
+_LOOKUP_DEADLINE_S: Final = 3.0
+# A stop waits for nobody: who cannot be looked up in time is taken at the token's word (EST-3, EST-4).
+_STOP_LOOKUP_DEADLINE_S: Final = 0.2
+_DISK_DEADLINE_S: Final = 5.0
+_CREDENTIAL_MAX: Final = 4_096
+_NAME_MAX: Final = 60
+_PASSWORD_MAX: Final = 1_024
+# What a password that somebody else set, or a second factor that must still be given, is good for.
+_BEFORE_CHANGE: Final = frozenset({Operation.OWN_ACCOUNT, Operation.SET_STOP})
+# Nobody knows which person sits at the shell: that is no second person (SAF-6).
+_LOCAL: Final = frozenset(Operation) - {Operation.APPROVE_LIMITS}
+
+
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """What a login gives: both tokens and how long they are good for (s)."""
+
+    access_token: str
+    refresh_token: str
+    expires_in_s: float
+    refresh_expires_in_s: float
+    user: str
+    role: str
+    must_change_password: bool
+    token_type: str = "Bearer"  # noqa: S105  (the scheme's name)
+
+
+class AccessDesk:
+    """Knows who asks. `store` None: this API has no database; then only the local credential is good for anything."""
+
+    def __init__(
+        self,
+        store: UserStore | None,
+        *,
+        data_dir: Path,
+        settings: AccessSettings,
+        log: SecurityLog,
+        clock: Clock,
+        hashing: Hashing | None = None,
+    ) -> None:
+        self._given = store
+        self._settings = settings
+        self.log = log
+        self.clock = clock
+        self.hashing = hashing or Hashing()
+        self._keys = KeyFile(data_dir, configured=settings.signing_keys)
+        self._local = LocalCredential(data_dir)
+        self._local_secret = ""
+        self._disk = Disk("access", calls_max=4)
+        self._ring: KeyRing | None = None
+        self._sessions: Known[Session] = Known(self._ask_session, clock)
+        self._service_keys: Known[ServiceKey] = Known(self._ask_key, clock)
+        self._accounts_backoff = BackOff(free=ACCOUNT_FREE)
+        self._addresses_backoff = BackOff(free=ADDRESS_FREE)
+
+    # ------------------------------------------------------------------ its own upkeep
+
+    async def start(self) -> None:
+        """Make the key file if there is none, and read what there is.
+
+        Raises:
+            DeviceError: the disk refused.
+
+        """
+        now = self.clock.now().utc
+        await self._disk.call(lambda: self._keys.ensure(now=now), deadline_s=_DISK_DEADLINE_S)
+        await self.look()
+
+    async def look(self) -> None:
+        """Read keys and local credential again: both may be replaced while we run.
+
+        Raises:
+            DeviceError: the disk refused; what was read before goes on to count.
+
+        """
+        self._local_secret = await self._disk.call(self._local.read, deadline_s=_DISK_DEADLINE_S)
+        self._ring = await self._disk.call(self._keys.ring, deadline_s=_DISK_DEADLINE_S)
+
+    async def prune(self, *, before: datetime) -> int:
+        """Forget sessions that ended long ago.
+
+        Raises:
+            DeviceError: the database is away.
+
+        """
+        return 0 if self._given is None else await self._given.prune(before=before)
+
+    def stop(self) -> None:
+        """End what runs beside the loop."""
+        self.hashing.close()
+
+    @property
+    def store(self) -> UserStore:
+        """The users.
+
+        Raises:
+            UnavailableError: this API has no database.
+
+        """
+        if self._given is None:
+            raise UnavailableError("users: this API has no database")
+        return self._given
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys that sign and seal.
+
+        Raises:
+            UnavailableError: they could not be read yet.
+
+        """
+        if self._ring is None:
+            raise UnavailableError("access: the signing keys could not be read")
+        return self._ring
+
+    def changed(self) -> None:
+        """Somebody's account, session or key was changed here: it counts from the next request on."""
+        self._sessions.forget()
+        self._service_keys.forget()
+
+    # ------------------------------------------------------------------ who asks
+
+    async def authenticate(
+        self, credentials: Sequence[str], operation: Operation, *, peer: str, named: str
+    ) -> Principal:
+        """Return who asks for `operation`, and only if they may.
+
+        `credentials`: every Authorization header of the request. `named`: who they say they are on this machine.
+
+        Raises:
+            UnauthenticatedError: nobody knows who asks.
+            ForbiddenError: it is known, and they may not.
+            DeviceError: it cannot be found out now.
+
+        """
+        try:
+            principal = await self._principal(credentials, operation, peer, named)
+        except UnauthenticatedError as error:
+            self.log.refused("ACCESS_REFUSED", str(error), actor="", peer=peer, subject=operation.value)
+            raise
+        except ForbiddenError as error:
+            self.log.refused("ACCESS_DENIED", str(error), actor="", peer=peer, subject=operation.value)
+            raise
+        if not principal.may(operation):
+            why = f"{principal.role.value} may not {operation.value}"
+            if principal.operations is not None:
+                why = f"this credential may not {operation.value}"
+            self.log.refused(
+                "ACCESS_DENIED",
+                why,
+                actor=principal.user_id,
+                peer=peer,
+                subject=operation.value,
+                severity=Severity.MEDIUM,
+            )
+            raise ForbiddenError(why)
+        if principal.is_expired:
+            self.log.done(
+                "STOP_BY_EXPIRED_SESSION",
+                actor=principal.user_id,
+                peer=peer,
+                subject=f"SESSION:{principal.session_id}",
+                severity=Severity.HIGH,
+            )
+        return principal
+
+    async def _principal(
+        self, credentials: Sequence[str], operation: Operation, peer: str, named: str
+    ) -> Principal:
+        if not credentials:
+            raise UnauthenticatedError(
+                "log in first (POST /api/v1/auth/login), then send the token as Bearer"
+            )
+        if len(credentials) > 1 or len(credentials[0]) > _CREDENTIAL_MAX:
+            raise UnauthenticatedError("Authorization: expected one header of ordinary length")
+        scheme, _, credential = credentials[0].strip().partition(" ")
+        credential = credential.strip()
+        match scheme.lower():
+            case "bearer" if credential.startswith(SERVICE_KEY_PREFIX):
+                return await self._of_key(credential, operation)
+            case "bearer" if credential:
+                return await self._of_token(credential, operation)
+            case _ if scheme.lower() == LOCAL_SCHEME:
+                return self._of_this_machine(credential, peer, named)
+            case _:
+                raise UnauthenticatedError("Authorization: expected Bearer and a token")
+
+    def _of_this_machine(self, credential: str, peer: str, named: str) -> Principal:
+        known = self._local_secret
+        good = bool(known) and hmac.compare_digest(known.encode(), credential.encode("utf-8", "replace"))
+        if not good or not _is_loopback(peer):
+            raise UnauthenticatedError("the local credential is not the one of this run")
+        name = unquote(named).strip()[:_NAME_MAX] or "operator"
+        if not name.isprintable():
+            raise UnauthenticatedError("the local credential names nobody")
+        return Principal(
+            user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=_LOCAL, is_local=True
+        )
+
+    async def _of_token(self, token: str, operation: Operation) -> Principal:
+        claims = tokens.read(self.ring, token, Use.ACCESS, now=self.clock.now().utc)
+        stops = operation is Operation.SET_STOP
+        if claims.is_expired and not stops:
+            raise UnauthenticatedError("the token has expired: refresh it, or log in again")
+        deadline_s = _STOP_LOOKUP_DEADLINE_S if stops else _LOOKUP_DEADLINE_S
+        try:
+            found = await self._sessions.get(claims.session_id, deadline_s=deadline_s)
+        except DeviceError:
+            if not stops:
+                raise
+            return _at_its_word(claims)
+        if found is None or found[1].user_id != claims.user_id:
+            raise UnauthenticatedError("the session is not known: log in again")
+        session, account = found
+        expired = claims.is_expired
+        now = self.clock.now().utc
+        match state := state_of(session, account, now=now, idle_s=self._settings.idle_s):
+            case SessionState.LIVE:
+                pass
+            case SessionState.IDLE | SessionState.EXPIRED:
+                if not stops:
+                    raise UnauthenticatedError("the session has expired: log in again")
+                expired = True
+            case SessionState.ENDED | SessionState.DISABLED:
+                raise UnauthenticatedError(f"the session is over ({state.value.lower()}): log in again")
+            case _:
+                assert_never(state)
+        return Principal(
+            user_id=account.user_id,
+            role=account.role,
+            session_id=session.session_id,
+            operations=_BEFORE_CHANGE if account.must_change else None,
+            is_expired=expired,
+        )
+
+    async def _of_key(self, credential: str, operation: Operation) -> Principal:
+        key_id, _, secret = credential.removeprefix(SERVICE_KEY_PREFIX).partition("_")
+        deadline_s = _STOP_LOOKUP_DEADLINE_S if operation is Operation.SET_STOP else _LOOKUP_DEADLINE_S
+        found = await self._service_keys.get(key_id, deadline_s=deadline_s)
+        own = "" if found is None else found[0].secret_hash
+        if not hmac.compare_digest(own, secret_hash(secret)) or found is None:
+            raise UnauthenticatedError("the key is not known")
+        key, account = found
+        if key.revoked_at is not None or not account.enabled or account.kind is not AccountKind.SERVICE:
+            raise UnauthenticatedError("the key is revoked, or its account is disabled")
+        if key.expires_at is not None and self.clock.now().utc >= key.expires_at:
+            raise UnauthenticatedError("the key has expired")
+        return Principal(
+            user_id=account.user_id,
+            role=account.role,
+            key_id=key.key_id,
+            operations=frozenset(key.operations) or None,
+        )
+
+    async def _ask_session(self, session_id: str) -> tuple[Session, Account] | None:
+        return await self.store.session(session_id)
+
+    async def _ask_key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
+        return await self.store.key(key_id)
+
+    # ------------------------------------------------------------------ logging in and out
+
+    async def login(self, *, user: str, password: str, code: str, peer: str, client: str) -> Tokens:
+        """Open a session for a person with the right password, and the right code if they have a second factor.
+
+        Raises:
+            UnauthenticatedError: name, password or code is wrong, or the account is disabled; the text does not tell.
+            TooManyError: this account or address has failed too often, or too many log in at once.
+            DeviceError: the database is away.
+
+        """
+        name, address = user.strip().lower()[:_NAME_MAX], _host_of(peer)
+        self._not_waiting(name, address, peer)
+        account = await self.store.account(name)
+        hashed = "" if account is None or len(password) > _PASSWORD_MAX else account.password_hash
+        good, better = await self.hashing.verified(password[:_PASSWORD_MAX], hashed)
+        if account is None or not good or not account.enabled or account.kind is not AccountKind.PERSON:
+            raise self._login_failed(name, address, peer, "wrong name or password")
+        if account.totp:
+            if not code:
+                raise UnauthenticatedError("code: this account has a second factor, give its code")
+            account = await self._with_code(account, code, name, address, peer)
+        if better:
+            account = await self.store.change(
+                name, lambda one, _: msgspec.structs.replace(one, password_hash=better)
+            )
+        self._accounts_backoff.succeeded(name)
+        self._addresses_backoff.succeeded(address)
+        now = self.clock.now().utc
+        session = Session(
+            session_id=str(uuid.uuid4()),
+            user_id=name,
+            started_at=now,
+            seen_at=now,
+            expires_at=now + timedelta(seconds=self._settings.session_s),
+            source_address=peer,
+            client=client[:200],
+        )
+        dropped = await self.store.begin(session, live_max=LIVE_MAX)
+        if dropped:
+            self.changed()
+        self.log.done(
+            "LOGIN",
+            actor=name,
+            peer=peer,
+            subject=f"SESSION:{session.session_id}",
+            after={"sessions_ended": list(dropped), "second_factor": bool(account.totp)},
+        )
+        return self._tokens(session, account, now)
+
+    async def refresh(self, token: str, *, peer: str) -> Tokens:
+        """Give new tokens for a refresh token, which counts once.
+
+        Raises:
+            UnauthenticatedError: the token is none, was used before (which ends its session), or its session is over.
+            DeviceError: the database is away.
+
+        """
+        now = self.clock.now().utc
+        try:
+            claims = tokens.read(self.ring, token, Use.REFRESH, now=now)
+            if claims.is_expired:
+                raise UnauthenticatedError("the refresh token has expired: log in again")
+        except UnauthenticatedError as error:
+            self.log.refused("TOKEN_REFRESH", str(error), actor="", peer=peer)
+            raise
+        turns: list[Turn] = []
+
+        def decide(session: Session, account: Account) -> Session:
+            turn = refreshed(
+                session, account, generation=claims.generation, now=now, idle_s=self._settings.idle_s
+            )
+            turns[:] = [turn]
+            return turn.session
+
+        found = await self.store.turn(claims.session_id, decide)
+        self.changed()
+        why = "the session is not known" if found is None else turns[0].refusal
+        if found is None or why:
+            self.log.refused(
+                "TOKEN_REFRESH",
+                why,
+                actor=claims.user_id,
+                peer=peer,
+                subject=f"SESSION:{claims.session_id}",
+                severity=Severity.HIGH,
+            )
+            raise UnauthenticatedError(f"{why}: log in again")
+        return self._tokens(*found, now)
+
+    async def end_session(self, session_id: str, *, by: Principal, peer: str, reason: str) -> bool:
+        """End a session; return whether it lived.
+
+        Raises:
+            DeviceError: the database is away: nothing was ended.
+
+        """
+        gone = await self.store.end(
+            user_id=None, session_id=session_id, by=by.user_id, reason=reason, at=self.clock.now().utc
+        )
+        self.changed()
+        for each in gone:
+            self.log.done(
+                "SESSION_ENDED",
+                actor=by.user_id,
+                peer=peer,
+                subject=f"SESSION:{each.session_id}",
+                after={"user": each.user_id, "reason": reason},
+            )
+        return bool(gone)
+
+    async def check_password(self, account: Account, password: str, *, peer: str) -> None:
+        """Return if it is the account's password: asked again before one's own credentials are changed.
+
+        Raises:
+            ForbiddenError: it is not.
+            TooManyError: as `login`.
+
+        """
+        self._not_waiting(account.user_id, _host_of(peer), peer)
+        good, _ = await self.hashing.verified(password[:_PASSWORD_MAX], account.password_hash)
+        if not good:
+            self._login_failed(account.user_id, _host_of(peer), peer, "wrong password")
+            raise ForbiddenError("password: not the one of this account")
+
+    def step_of(self, secret: str, code: str) -> int:
+        """Return the time step whose code this is, 0: it is none of now."""
+        at = int(self.clock.now().utc.timestamp()) // TOTP_STEP_S
+        totp = pyotp.TOTP(secret, interval=TOTP_STEP_S)
+        plain = code.strip().replace(" ", "")
+        for step in range(at - _TOTP_STEPS_AROUND, at + _TOTP_STEPS_AROUND + 1):
+            if plain.isascii() and hmac.compare_digest(totp.generate_otp(step), plain):
+                return step
+        return 0
+
+    async def _with_code(self, account: Account, code: str, name: str, address: str, peer: str) -> Account:
+        """Take a code of the second factor, once (RFC 6238, 5.2)."""
+        secret = self.ring.unseal(account.totp)
+        step = self.step_of(secret, code)
+        if not step:
+            raise self._login_failed(name, address, peer, "wrong code")
+
+        def take(one: Account, _: tuple[Account, ...]) -> Account:
+            if step <= one.totp_step:
+                raise RefusedError("this code was used before")
+            return msgspec.structs.replace(one, totp_step=step, totp=self.ring.seal(secret))
+
+        try:
+            return await self.store.change(name, take)
+        except RefusedError as error:
+            raise self._login_failed(name, address, peer, str(error)) from error
+
+    def _not_waiting(self, name: str, address: str, peer: str) -> None:
+        now = self.clock.now()
+        wait_s = max(self._accounts_backoff.wait_s(name, now), self._addresses_backoff.wait_s(address, now))
+        if wait_s > 0.0:
+            why = "too many failures"
+            self.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
+            raise TooManyError(f"too many failed logins: try again in {wait_s:.0f} s", wait_s)
+
+    def _login_failed(self, name: str, address: str, peer: str, why: str) -> UnauthenticatedError:
+        now = self.clock.now()
+        waits_s = self._accounts_backoff.failed(name, now), self._addresses_backoff.failed(address, now)
+        self.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
+        if waits_s[0] > 0.0:
+            self.log.refused(
+                "ACCOUNT_LOCKED", f"for {waits_s[0]:.0f} s", actor=name, peer=peer, severity=Severity.HIGH
+            )
+        return UnauthenticatedError("wrong name, password or code")
+
+    def _tokens(self, session: Session, account: Account, now: datetime) -> Tokens:
+        until = min(session.expires_at, now + timedelta(seconds=self._settings.token_s))
+        refresh_until = min(session.expires_at, now + timedelta(seconds=self._settings.idle_s))
+
+        def make(use: Use, expires_at: datetime) -> str:
+            return tokens.issued(self.ring, use, session, account, now=now, expires_at=expires_at)
+
+        return Tokens(
+            access_token=make(Use.ACCESS, until),
+            refresh_token=make(Use.REFRESH, refresh_until),
+            expires_in_s=(until - now).total_seconds(),
+            refresh_expires_in_s=(refresh_until - now).total_seconds(),
+            user=account.user_id,
+            role=account.role.value,
+            must_change_password=account.must_change,
+        )
+
+
+def secret_hash(secret: str) -> str:
+    """Return what is kept of a service key's secret: 256 random bits need no slow hash."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _at_its_word(claims: Claims) -> Principal:
+    return Principal(
+        user_id=claims.user_id, role=claims.role, session_id=claims.session_id, is_expired=claims.is_expired
+    )
+
+
+def _host_of(peer: str) -> str:
+    return peer.rpartition(":")[0] or peer
+
+
+def _is_loopback(peer: str) -> bool:
+    try:
+        return ipaddress.ip_address(_host_of(peer).strip("[]")).is_loopback
+    except ValueError:
+        return False
