@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -45,7 +45,8 @@ _TOPOLOGY: Final = "topology"
 _TOPOLOGY_PERIOD_S: Final = 5.0
 _LIMITS: Final = "limits"
 _LIMITS_PERIOD_S: Final = 60.0
-_DISK_DEADLINE_S: Final = 2.0
+_DISK_DEADLINE_S: Final = 5.0
+_START_DISK_DEADLINE_S: Final = 1.0
 _CERTIFICATES: Final = "certificates"
 _CERTIFICATES_PERIOD_S: Final = 600.0
 
@@ -86,7 +87,7 @@ class ApiActor:
             sources=self._sources,
             stops=self._stops,
             limits=Limits(self._sources, limits, clock=ports.clock),
-            access=Access(self._desk, Accounts(self._desk)),
+            access=Access(self._desk, Accounts(self._desk), lambda: self._certificates.days_left),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
@@ -94,7 +95,7 @@ class ApiActor:
         self._servers: list[tuple[str, HttpServer]] = []
         self._tls: Tls | None = None
         self._disk = Disk("certificates", calls_max=2)
-        self._sweeping = False
+        self._beside_now: set[str] = set()
 
     async def start(self) -> None:
         """Bind both ports and serve.
@@ -113,9 +114,9 @@ class ApiActor:
         except DeviceError as error:
             log.warning("topology_not_recalled", error=str(error))
         try:
-            await self._desk.start()
+            await self._desk.look(deadline_s=_START_DISK_DEADLINE_S)
         except DeviceError as error:
-            # Nobody can log in until the disk is back; it is looked at every second.
+            # Nobody is known until the disk answers; it is asked again every second.
             log.warning("access_not_ready", error=str(error))
         rest = rest_application(self._service, version=version("calejo"), log=log, api=api)
         health = health_application(self._service, log=log)
@@ -163,17 +164,13 @@ class ApiActor:
                 self._ports.log.info("topology_not_refreshed", error=str(error))
             return
         if what == _LIMITS:
-            if not self._sweeping:
-                # Beside the mailbox: a database that is slow must not look like an API that hangs.
-                self._sweeping = True
-                self._ports.tasks.spawn(self._sweep_limits(), name="limits")
+            self._beside("limits", self._sweep_limits)
             return
         now, subject = self._ports.clock.now(), str(self._ports.address)
         if what == _CERTIFICATES:
-            if why := await self._certificates.look(now):
-                self._ports.log.warning("certificates_not_read", error=why)
+            self._beside("certificates", self._look_at_certificates)
             return
-        await self._look_at_access()
+        self._beside("access", self._look_at_access)
         why = await self._stops.keep(now)
         if why:
             self._conditions.hold("latch_not_durable", subject, Severity.CRITICAL, why)
@@ -181,6 +178,24 @@ class ApiActor:
             self._conditions.clear("latch_not_durable", subject)
         for news in self._conditions.news(now):
             self._ports.directory.ref(ALARM).tell(news)
+
+    def _beside(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Do it beside the mailbox, once at a time: a slow disk or database must not look like an API that hangs."""
+        if name in self._beside_now:
+            return
+        self._beside_now.add(name)
+
+        async def once() -> None:
+            try:
+                await work()
+            finally:
+                self._beside_now.discard(name)
+
+        self._ports.tasks.spawn(once(), name=name)
+
+    async def _look_at_certificates(self) -> None:
+        if why := await self._certificates.look(self._ports.clock.now()):
+            self._ports.log.warning("certificates_not_read", error=why)
 
     async def _look_at_access(self) -> None:
         subject = str(self._ports.address)
@@ -195,7 +210,7 @@ class ApiActor:
             else:
                 self._conditions.clear("certificate_not_taken_up", subject)
         try:
-            await self._desk.start()
+            await self._desk.look()
         except DeviceError as error:
             self._conditions.hold("access_keys_unreadable", subject, Severity.HIGH, str(error))
         else:
@@ -209,8 +224,6 @@ class ApiActor:
                 self._ports.log.info("old_sessions_forgotten", count=count)
         except CalejoError as error:
             self._ports.log.info("limit_proposals_not_swept", error=str(error))
-        finally:
-            self._sweeping = False
 
     def _record(self, records: Iterable[Record]) -> None:
         self._outbox.put(*records)

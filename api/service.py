@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
@@ -21,10 +21,11 @@ _COMMANDS_REMEMBERED: Final = 1_000
 
 
 class Access(NamedTuple):
-    """Who asks, and what becomes of accounts."""
+    """Who asks, what becomes of accounts, and how many days each certificate is good for."""
 
     desk: AccessDesk
     accounts: Accounts
+    days_left: Callable[[], Mapping[str, float]]
 
 
 class Service:

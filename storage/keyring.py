@@ -126,7 +126,7 @@ class KeyFile:
             DeviceError: the disk refused.
 
         """
-        if not self._configured:
+        if not self._configured and not self._path.exists():
             self._write((_new(now),), replace=False)
 
     def rotate(self, *, now: datetime, verify_for_s: float) -> str:

@@ -200,6 +200,10 @@ class Accounts:
         wide = [each.value for each in operations if not may(account.role, each)]
         if wide:
             raise InvalidValueError(f"operations: {account.role.value} may not {', '.join(wide)}")
+        if Operation.APPROVE_LIMITS in operations:
+            raise InvalidValueError(
+                "operations: APPROVE_LIMITS is for a second person, which a program is not"
+            )
         if len(label) > _LABEL_MAX or not label.isprintable():
             raise InvalidValueError(f"label: expected at most {_LABEL_MAX} printable characters")
         if days is not None and not 0.0 < days <= _DAYS_MAX:

@@ -47,8 +47,8 @@ _NAME_MAX: Final = 60
 _PASSWORD_MAX: Final = 1_024
 # What a password that somebody else set, or a second factor that must still be given, is good for.
 _BEFORE_CHANGE: Final = frozenset({Operation.OWN_ACCOUNT, Operation.SET_STOP})
-# Nobody knows which person sits at the shell: that is no second person (SAF-6).
-_LOCAL: Final = frozenset(Operation) - {Operation.APPROVE_LIMITS}
+# Nobody knows which person sits at the shell, and a program is none: neither is a second person (SAF-6).
+_NO_PERSON: Final = frozenset(Operation) - {Operation.APPROVE_LIMITS}
 
 
 class Tokens(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,26 +94,20 @@ class AccessDesk:
 
     # ------------------------------------------------------------------ its own upkeep
 
-    async def start(self) -> None:
-        """Make the key file if there is none, and read what there is.
+    async def look(self, *, deadline_s: float = _DISK_DEADLINE_S) -> None:
+        """Read keys and local credential, which may be replaced while we run; make a key if there is none.
 
         Raises:
-            DeviceError: the disk refused.
+            DeviceError: the disk refused, or did not answer; what was read before goes on to count.
 
         """
         now = self.clock.now().utc
-        await self._disk.call(lambda: self._keys.ensure(now=now), deadline_s=_DISK_DEADLINE_S)
-        await self.look()
 
-    async def look(self) -> None:
-        """Read keys and local credential again: both may be replaced while we run.
+        def read() -> tuple[str, KeyRing]:
+            self._keys.ensure(now=now)
+            return self._local.read(), self._keys.ring()
 
-        Raises:
-            DeviceError: the disk refused; what was read before goes on to count.
-
-        """
-        self._local_secret = await self._disk.call(self._local.read, deadline_s=_DISK_DEADLINE_S)
-        self._ring = await self._disk.call(self._keys.ring, deadline_s=_DISK_DEADLINE_S)
+        self._local_secret, self._ring = await self._disk.call(read, deadline_s=deadline_s)
 
     async def prune(self, *, before: datetime) -> int:
         """Forget sessions that ended long ago.
@@ -233,7 +227,7 @@ class AccessDesk:
         if not name.isprintable():
             raise UnauthenticatedError("the local credential names nobody")
         return Principal(
-            user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=_LOCAL, is_local=True
+            user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=_NO_PERSON, is_local=True
         )
 
     async def _of_token(self, token: str, operation: Operation) -> Principal:
@@ -288,7 +282,7 @@ class AccessDesk:
             user_id=account.user_id,
             role=account.role,
             key_id=key.key_id,
-            operations=frozenset(key.operations) or None,
+            operations=(frozenset(key.operations) or _NO_PERSON) & _NO_PERSON,
         )
 
     async def _ask_session(self, session_id: str) -> tuple[Session, Account] | None:

@@ -541,7 +541,7 @@ class Served:
         if (
             self.desk._ring is None
         ):  # a loaded disk refused at the start: then the beat of every second reads it
-            self.on_loop(self.desk.start())
+            self.on_loop(self.desk.look())
         if (user_id, role) not in self._tokens:
             self._tokens[user_id, role] = logged_in(self.users, self.desk, user_id, role)
         return self._tokens[user_id, role]

@@ -252,7 +252,7 @@ def test_what_time_has_closed_is_written_down_by_itself(api: Served) -> None:
     until(lambda: api.limits.all[expired].state == "EXPIRED")
     assert api.limits.all[outdated].state == "PROPOSED"
     api.limits.book_now = book(current=current(4), version_max=4)
-    until(lambda: not api.actor._sweeping)
+    until(lambda: "limits" not in api.actor._beside_now)
     api.tick("limits")
     until(lambda: api.limits.all[outdated].state == "SUPERSEDED")
     assert [audit.event_type for audit in api.limits.audits][-2:] == ["LIMITS_EXPIRED", "LIMITS_SUPERSEDED"]

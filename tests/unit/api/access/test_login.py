@@ -217,6 +217,9 @@ def test_a_service_account_has_keys_within_its_role(api: Served) -> None:
     )
     wide = api.post("/api/v1/users/scada/keys", {"operations": ["MANAGE_USERS"]})
     assert "may not MANAGE_USERS" in wide.problem(400)
+    assert api.post("/api/v1/users/scada/role", {"role": "ENGINEER"}).status == 200
+    second = api.post("/api/v1/users/scada/keys", {"operations": ["APPROVE_LIMITS"]})
+    assert "second person" in second.problem(400)
     made = api.post("/api/v1/users/scada/keys", {"operations": ["READ_POINTS"], "label": "reader"}).json()
     key = made["secret"]
     assert key.rpartition("_")[2] not in str(api.users.keys_by_id)
@@ -230,6 +233,8 @@ def test_a_service_account_has_keys_within_its_role(api: Served) -> None:
         "/api/v1/emergency-stops", {"scope": "PUMP", "scope_id": "p1", "reason": "x"}, token=whole
     )
     assert api.latches.held.by_id[stop.json()["stop_id"]].set_by == "scada"
+    approve = api.post("/api/v1/limits/p1/proposals/x/approve", {"reason": "r"}, token=whole)
+    assert "may not APPROVE_LIMITS" in approve.problem(403), "a program is no second person"
     assert api.post(f"/api/v1/service-keys/{made['key']['key_id']}/revoke", {}).status == 200
     assert api.get("/api/v1/pumps", token=key).problem(401)
     assert api.post("/api/v1/users/scada/disable", {}).status == 200
@@ -279,6 +284,8 @@ def test_a_flood_is_told_once_with_its_count(api: Served) -> None:
     until(lambda: len(events(api, "ACCESS_REFUSED")) >= 10)
     assert api.desk.log.counts["ACCESS_REFUSED", "refused"] == 25
     assert len(events(api, "ACCESS_REFUSED")) == 10
+    metrics = api.get("/metrics", port=api.health, token="").raw.decode()
+    assert 'calejo_security_events_total{event="ACCESS_REFUSED",outcome="refused"} 25.0' in metrics
 
 
 def test_what_is_generated_is_not_guessed() -> None:
