@@ -11,6 +11,8 @@ import msgspec
 from actors.messages import StopTree
 from actors.runtime import Ports
 from actors.vocabulary import Address, CalejoError, Role
+from supervisors import starving
+from supervisors.envelope import unanswered
 from supervisors.restart import Ended, Event, Hung, Kill, Started, StartFailed
 from supervisors.runtime import HostStats, Life, Runtime, StartOrder
 from supervisors.spec import ChildSpec
@@ -20,6 +22,8 @@ from supervisors.tree import stop_blocks
 STARTS_AT_A_TIME: Final = 4
 # A ping that failed while this process itself was held up says nothing about the child.
 _OWN_DELAY_S: Final = 0.5
+# How often a silent child's wait for a processor is looked at before its deadline: the last third decides.
+_LOOKS_IN_A_DEADLINE: Final = 3
 # Of a supervisor's shutdown time, what is left for ending its own process after its tree.
 _OWN_END_S: Final = 1.0
 
@@ -104,23 +108,50 @@ class Lives:
         self._report(Ended(address=child.life.address, incarnation=child.life.incarnation, why=why))
 
     async def _ping(self, child: LivingChild) -> None:
-        spec, clock = child.spec, self._ports.clock
         pause_s = 0.0  # the first at once: people want to see the pid
         while True:
-            await clock.sleep(pause_s)
-            pause_s = spec.liveness_period_s
-            asked_at = clock.now()
+            await self._ports.clock.sleep(pause_s)
+            pause_s = child.spec.liveness_period_s
             try:
-                child.stats = await self._runtime.ping(child.life, deadline_s=spec.liveness_deadline_s)
+                child.stats = await self._sign_of_life(child) or child.stats
             except CalejoError as error:
-                waited_s = clock.now().seconds_since(asked_at)
-                if waited_s > spec.liveness_deadline_s + _OWN_DELAY_S:
-                    continue  # we were held up ourselves
-                if waited_s < spec.liveness_deadline_s:
-                    continue  # a failed call is a death: the watch reports it, with its reason
                 life = child.life
                 self._report(Hung(address=life.address, incarnation=life.incarnation, why=str(error)))
                 return
+
+    async def _sign_of_life(self, child: LivingChild) -> HostStats | None:
+        """Return its answer, or None when there is none to be had and that is not its fault.
+
+        It has the liveness deadline, and longer only while it is seen to wait for a processor.
+
+        Raises:
+            UnavailableError: it has gone silent.
+
+        """
+        deadline_s, life = child.spec.liveness_deadline_s, child.life
+        look_s = deadline_s / _LOOKS_IN_A_DEADLINE
+        looks_max = starving.DEADLINES_MAX * _LOOKS_IN_A_DEADLINE
+        began = self._ports.clock.now()
+        waited_s, before_s = 0.0, None
+        answer = asyncio.ensure_future(self._runtime.ping(life, deadline_s=2.0 * looks_max * look_s))
+        try:
+            for look in range(1, looks_max + 1):
+                await asyncio.wait({answer}, timeout=look * look_s - waited_s)
+                waited_s = self._ports.clock.now().seconds_since(began)
+                if answer.done():
+                    # A failed call is a death: the watch reports it, with its reason.
+                    return None if answer.exception() is not None else answer.result()
+                if waited_s > look * look_s + _OWN_DELAY_S:
+                    return None  # we were held up ourselves
+                after_s = self._runtime.processor_wait_s(life) if look + 1 >= _LOOKS_IN_A_DEADLINE else None
+                if look >= _LOOKS_IN_A_DEADLINE and not starving.starved(before_s, after_s, within_s=look_s):
+                    break
+                if look == _LOOKS_IN_A_DEADLINE:
+                    self._ports.log.warning("child_starves", child=life.address, waited_s=round(waited_s, 1))
+                before_s = after_s
+        finally:
+            answer.cancel()
+        raise unanswered(life.address, f"no sign of life within {waited_s:.1f} s")
 
     # ------------------------------------------------------------------ end
 

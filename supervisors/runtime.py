@@ -51,11 +51,15 @@ class StartOrder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Life(msgspec.Struct, frozen=True):
-    """One incarnation of one actor as the runtime knows it; `handle` is the runtime's own."""
+    """One incarnation of one actor as the runtime knows it; `handle` is the runtime's own.
+
+    `pid`: its process, where that is on this machine and known.
+    """
 
     address: Address
     incarnation: int
     handle: Any
+    pid: int | None = None
 
 
 class Runtime(Protocol):
@@ -104,6 +108,10 @@ class Runtime(Protocol):
             UnavailableError: none came in time.
 
         """
+        ...
+
+    def processor_wait_s(self, life: Life) -> float | None:
+        """Return how long it has waited for a processor so far (`supervisors.starving`); None: nobody knows."""
         ...
 
     async def stop(self, life: Life, *, timeout_s: float) -> None:

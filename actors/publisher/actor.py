@@ -197,7 +197,7 @@ class PublisherActor:
             self._hearing.note(message.station_id, now)
         for pump_id, why in turned_away.items():
             self._log_refusal(message.station_id, pump_id, why)
-        self._publish(now)
+        self._publish(now, only=message.station_id)
         after, shown_at = self._gates[message.station_id], self._ports.clock.now()
         self._latencies = noted(self._latencies, before=gate, after=after, now=shown_at)
 
@@ -217,8 +217,8 @@ class PublisherActor:
     def _show_stops(self) -> None:
         self._publish(self._ports.clock.now())
 
-    def _publish(self, now: Instant) -> None:
-        """Show everything as it is now; only what changed goes to the server, all of it at once."""
+    def _publish(self, now: Instant, *, only: str | None = None) -> None:
+        """Show everything, or one station, as it is now; only what changed goes to the server, all of it at once."""
         if not self._serving:
             return
         self._gates, changed = self._display.update(
@@ -228,9 +228,11 @@ class PublisherActor:
             release_floor=self._desk.release_floor,
             stale_s=self._control.feedback_stale_s,
             now=now,
+            only=only,
         )
-        self._board = feedback.shown_clean(self._board)
-        self._image_stale_at_ns = now.boot_ns + IMAGE_AGE_NS_MAX
+        self._board = feedback.shown_clean(self._board, only=only)
+        if only is None:
+            self._image_stale_at_ns = now.boot_ns + IMAGE_AGE_NS_MAX
         if self._display.lease_end_ns is not None:
             self._image_stale_at_ns = min(self._image_stale_at_ns, self._display.lease_end_ns)
         if changed:

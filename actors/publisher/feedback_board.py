@@ -166,9 +166,10 @@ def receivers(site: SiteConfig, station_id: str, *, own: Address) -> tuple[Addre
     )
 
 
-def shown_clean(board: Board) -> Board:
-    """Note that everything changed has been shown."""
-    return msgspec.structs.replace(board, changed=frozenset())
+def shown_clean(board: Board, *, only: str | None = None) -> Board:
+    """Note that everything changed, or `only` that station's, has been shown."""
+    left = frozenset() if only is None else board.changed - {only}
+    return msgspec.structs.replace(board, changed=left)
 
 
 def held(board: Board, station_id: str, pump_id: str, *, now: Instant) -> PumpFeedback:

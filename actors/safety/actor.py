@@ -48,6 +48,8 @@ from actors.vocabulary.ids import ALARM, endpoint_address, pump_address, watchdo
 
 BEAT: Final = "beat"
 BEAT_S: Final = 1.0
+# A station's pumps tick together; so long the first proposal waits for the others, and one round serves them all.
+GATHER_S: Final = 0.02
 # A proposal that could not even be ordered in time is alarmed for so long after the last one.
 MALFORMED_SHOWN_S: Final = 30.0
 
@@ -80,6 +82,7 @@ class SafetyActor:
         self._recorded: dict[str, PumpDecision] = {}
         self._malformed_at: dict[str, Instant] = {}
         self._sequence = 0
+        self._gathering = False
 
     async def start(self) -> None:
         """Load timers and latches before anything can be decided, and begin to beat."""
@@ -97,6 +100,7 @@ class SafetyActor:
             case Proposal():
                 self._propose(message, now)
             case RoundDue():
+                self._gathering = False
                 self._decide(self._newly_proposed(), now)
             case FeedbackReceived():
                 self._intake.take_feedback(message, now=now)
@@ -117,10 +121,14 @@ class SafetyActor:
     # ----------------------------------------------------------------- what arrives
 
     def _propose(self, proposal: Proposal, now: Instant) -> None:
-        """Keep it; the round comes behind the proposals that already wait."""
+        """Keep it; the round comes when every pump has proposed anew, or a moment later."""
         newer, why = self._intake.propose(proposal, now=now)
         if newer:
-            self._ports.timers.deliver(RoundDue())
+            if len(self._newly_proposed()) >= len(self._intake.pumps()):
+                self._ports.timers.deliver(RoundDue())
+            elif not self._gathering:
+                self._gathering = True
+                self._ports.timers.after(GATHER_S, RoundDue())
         elif why:
             pump = self._intake.pump(proposal.pump_id)
             subject = self._station_id if pump is None else pump.pump_id

@@ -14,6 +14,7 @@ from ray.util import list_named_actors
 
 from actors.runtime import Directory
 from actors.vocabulary import Address
+from supervisors import starving
 from supervisors.envelope import unanswered
 from supervisors.on_ray.directory import RayDirectory, died
 from supervisors.on_ray.setup import WorkerSetup, identity
@@ -62,14 +63,15 @@ class RayRuntime(Runtime):
     async def start(self, order: StartOrder, *, deadline_s: float) -> Life:
         """Start an actor and wait until its `start()` is done (see `Runtime.start`)."""
         address = order.start.address
-        handle = None
+        handle, stats = None, None
         try:
             async with asyncio.timeout(deadline_s):
                 handle = await self._created(order)
                 # The root starts itself, after its deaths too; everybody else is told to.
-                failed = (
+                stats = (
                     await self._started_by_itself(handle) if order.immortal else await handle.start.remote()
                 )
+                failed = stats if isinstance(stats, str) else ""
         except TimeoutError:
             failed = f"not started within {deadline_s} s"
         except RayActorError as error:
@@ -84,7 +86,11 @@ class RayRuntime(Runtime):
             if handle is not None:
                 await self._kill(handle)
             raise unanswered(address, f"start failed: {failed}")
-        return Life(address, order.start.incarnation, handle)
+        assert isinstance(stats, HostStats)
+        return Life(address, order.start.incarnation, handle, self._pid_here(stats))
+
+    def _pid_here(self, stats: HostStats) -> int | None:
+        return stats.pid if stats.node_id == self._node_id else None
 
     async def _created(self, order: StartOrder) -> Any:
         clock, address = self._directory.clock, order.start.address
@@ -110,10 +116,12 @@ class RayRuntime(Runtime):
         if not creating.cancelled() and creating.exception() is None:
             self._threads.submit(_kill_for_good, creating.result())
 
-    async def _started_by_itself(self, handle: Any) -> str:
-        while not (await handle.ping.remote()).started:
+    async def _started_by_itself(self, handle: Any) -> HostStats:
+        while True:
+            stats: HostStats = await handle.ping.remote()
+            if stats.started:
+                return stats
             await self._directory.clock.sleep(_NAME_RETRY_S)
-        return ""
 
     async def adopt(self, address: Address, *, deadline_s: float) -> tuple[Life, HostStats] | None:
         """Return the living actor of that name if it answers as started, else None."""
@@ -126,7 +134,8 @@ class RayRuntime(Runtime):
                 stats: HostStats = await handle.ping.remote()
         except (TimeoutError, RayError, PendingCallsLimitExceeded):
             return None
-        return (Life(address, stats.incarnation, handle), stats) if stats.started else None
+        life = Life(address, stats.incarnation, handle, self._pid_here(stats))
+        return (life, stats) if stats.started else None
 
     # ------------------------------------------------------------------ watch
 
@@ -148,6 +157,10 @@ class RayRuntime(Runtime):
             raise unanswered(life.address, _first_line(error)) from None
         assert isinstance(stats, HostStats)
         return stats
+
+    def processor_wait_s(self, life: Life) -> float | None:
+        """Return how long it has waited for a processor; None for a process of another machine."""
+        return None if life.pid is None else starving.processor_wait_s(life.pid)
 
     # ------------------------------------------------------------------ end
 

@@ -21,10 +21,12 @@ _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",  # Ray's default too; said aloud it needs no warning at every start
     "RAY_worker_niceness": "0",  # Ray's 15 would let any backup job of the machine go before control
-    "RAY_health_check_initial_delay_ms": "1000",  # a node's loss is noticed in 3 s instead of 14
-    "RAY_health_check_period_ms": "1000",
-    "RAY_health_check_timeout_ms": "1000",
-    "RAY_health_check_failure_threshold": "3",
+    # Ray's own server of this machine answers late when the machine is busy, and taken for dead it takes all with it.
+    # Its end is seen at once by `_Run._watch_ray`; who joins nodes sets these at the head (ops/docs/configuration.md).
+    "RAY_health_check_initial_delay_ms": "5000",
+    "RAY_health_check_period_ms": "2000",
+    "RAY_health_check_timeout_ms": "10000",
+    "RAY_health_check_failure_threshold": "5",
     # A stopped process cannot obey: by default Ray waits 5 s before it kills it, and its port is taken meanwhile.
     "RAY_kill_worker_timeout_milliseconds": "100",
 }

@@ -58,19 +58,19 @@ class Shell:
         self._own_start = asyncio.create_task(self._start_myself()) if order.immortal else None
 
     async def _start_myself(self) -> None:
-        error = await self.start()
-        if error:
+        failed = await self.start()
+        if isinstance(failed, str):
             await asyncio.sleep(_FAILED_START_PAUSE_S)
-            self._ended(error)
+            self._ended(failed)
 
-    async def start(self) -> str:
-        """Start the actor; return '' or why it failed (the process is then of no use)."""
+    async def start(self) -> HostStats | str:
+        """Start the actor; return who it is, or why that failed (the process is then of no use)."""
         try:
             await self._host.start()
         except Exception as error:  # noqa: BLE001  a start may fail in any way; its supervisor is told
             logger.opt(exception=error).error("start_failed")
-            return repr(error)[:500]
-        return ""
+            return repr(error)[:500] or "start failed"
+        return await self.ping()
 
     async def ask(self, message: object, deadline: Deadline) -> Answer:
         """Hand over a message that is to be answered."""

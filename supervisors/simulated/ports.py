@@ -156,6 +156,10 @@ class SimRuntimeView(Runtime):
         """Ask for a sign of life."""
         return await self._simulation.ping_from(self._process, life, deadline_s=deadline_s)
 
+    def processor_wait_s(self, life: Life) -> float | None:
+        """Return how long it has waited for a processor."""
+        return self._simulation.processor_wait_s(life)
+
     async def stop(self, life: Life, *, timeout_s: float) -> None:
         """End it in order."""
         await self._simulation.stop(life, timeout_s=timeout_s)

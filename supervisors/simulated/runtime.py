@@ -49,6 +49,7 @@ class SimRuntime(Runtime):
         self.tail: deque[str] = deque(maxlen=_TRACE_TAIL)
         self.errors: list[tuple[Address, str, dict[str, object]]] = []
         self._kill_suppressed: set[SimProcess] = set()
+        self._starving: dict[SimProcess, Instant] = {}
         self._closed = False
         self._outside = Address("outside")
         self.clock: Clock = SimClock(self, f"outside:{seed}")
@@ -202,9 +203,17 @@ class SimRuntime(Runtime):
         process.cell.frozen = True
         self.record("hang", address, str(process.incarnation), {})
 
+    def starve(self, address: Address) -> None:
+        """Give it no processor until `resume`: it runs nothing, and waits for one all the time."""
+        process = self.process(address)
+        process.cell.frozen = True
+        self._starving[process] = self.now()
+        self.record("starve", address, str(process.incarnation), {})
+
     def resume(self, victim: Address | Life) -> None:
         """SIGCONT: goes on where it was (a `Life` names a predecessor that was never killed)."""
         process = self._incarnation(victim)
+        self._starving.pop(process, None)
         if not process.dead:
             self.record("resume", process.address, str(process.incarnation), {})
             process.cell.thaw(self._loop)
@@ -375,6 +384,11 @@ class SimRuntime(Runtime):
         )
         assert isinstance(answer, HostStats)
         return answer
+
+    def processor_wait_s(self, life: Life) -> float | None:
+        """Return how long it has waited for a processor: 0 unless a scenario lets it starve."""
+        since = self._starving.get(life.handle)
+        return 0.0 if since is None else self.now().seconds_since(since)
 
     async def stop(self, life: Life, *, timeout_s: float) -> None:
         """End it in order, by force after `timeout_s`."""

@@ -49,7 +49,7 @@ class SparingRuntime(Runtime):
             order, start=msgspec.structs.replace(order.start, address=SUCCESSOR)
         )
         life = await self._real.start(renamed, deadline_s=deadline_s)
-        return Life(VICTIM, life.incarnation, life.handle)
+        return Life(VICTIM, life.incarnation, life.handle, life.pid)
 
     async def adopt(self, address: Address, *, deadline_s: float) -> tuple[Life, HostStats] | None:
         return await self._real.adopt(address, deadline_s=deadline_s)
@@ -59,6 +59,9 @@ class SparingRuntime(Runtime):
 
     async def ping(self, life: Life, *, deadline_s: float) -> HostStats:
         return await self._real.ping(life, deadline_s=deadline_s)
+
+    def processor_wait_s(self, life: Life) -> float | None:
+        return self._real.processor_wait_s(life)
 
     async def stop(self, life: Life, *, timeout_s: float) -> None:
         await self._real.stop(life, timeout_s=timeout_s)

@@ -139,6 +139,55 @@ def test_a_hung_child_that_could_not_be_killed_is_killed_later(monkeypatch: pyte
     simulate(54, make, scenario)
 
 
+def test_a_child_that_waits_for_a_processor_is_not_taken_for_hung() -> None:
+    """SUP-3: a machine that is busy for 7 s costs no process its life, and a restart would only add to the load."""
+
+    async def scenario(world: SimRuntime) -> None:
+        await grown(world, PLANT)
+        busy = world.life(PUMP_1).handle
+        world.starve(PUMP_1)
+        await asyncio.sleep(7.0)
+        world.resume(PUMP_1)
+        await asyncio.sleep(5.0)
+        assert world.life(PUMP_1).handle is busy
+        assert logged(world, "child_starves")
+        assert (await tree(world))[PUMP_1].restarts == 0
+
+    simulate(58, make, scenario)
+
+
+def test_a_child_that_never_gets_a_processor_is_replaced_before_its_lease_ends() -> None:
+    """SUP-3, SAF-9: patience ends after three deadlines, 9 s, whatever the reason of the silence."""
+
+    async def scenario(world: SimRuntime) -> None:
+        await grown(world, PLANT)
+        busy = world.life(PUMP_1).handle
+        world.starve(PUMP_1)
+        await asyncio.sleep(8.0)
+        assert not busy.dead
+        await asyncio.sleep(3.0)
+        assert busy.dead
+        await asyncio.sleep(1.0)
+        assert world.is_running(PUMP_1)
+
+    simulate(59, make, scenario)
+
+
+def test_a_child_that_hangs_has_one_deadline() -> None:
+    """SUP-3: who does not wait for a processor is replaced after 3 s, not after 9."""
+
+    async def scenario(world: SimRuntime) -> None:
+        await grown(world, PLANT)
+        stuck = world.life(PUMP_1).handle
+        world.hang(PUMP_1)
+        await asyncio.sleep(2.5)
+        assert not stuck.dead
+        await asyncio.sleep(2.0)
+        assert stuck.dead
+
+    simulate(60, make, scenario)
+
+
 def test_orphans_of_the_first_topology_wait_for_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """SUP-4: a topology that comes while the store is away is taken, and who has no place is ended later."""
 

@@ -81,6 +81,7 @@ class World:
         self.told: list[tuple[str, Any]] = []
         self.records: list[Record] = []
         self.delivered: list[object] = []
+        self.later: list[object] = []
         self.background: list[Coroutine[Any, Any, None]] = []
 
     @property
@@ -119,7 +120,9 @@ class World:
         assert (period_s, message) == (1.0, Tick(what=BEAT))
 
     def after(self, delay_s: float, message: object) -> None:
-        raise AssertionError(message)
+        """Note it; `Rig.send` lets the moment pass before it is done."""
+        assert 0.0 < delay_s < 0.1
+        self.later.append(message)
 
     def deliver(self, message: object) -> None:
         self.delivered.append(message)
@@ -236,6 +239,8 @@ class Rig:
             given: Any = self.world.delivered.pop(0)
             got = asyncio.run(self.actor.handle(given))
             answer = got if given is message else answer
+            if not self.world.delivered:
+                self.world.delivered, self.world.later = self.world.later, []
         while self.world.background:
             asyncio.run(self.world.background.pop(0))
         return answer
@@ -315,10 +320,12 @@ def test_a_proposal_becomes_one_batch_for_each_endpoint_and_a_word_for_the_pump(
     rig.world.instant = rig.world.instant.plus(1.0)
     rig.feed(pumps="ab")
     first, second = rig.proposal("a"), rig.proposal("b", 30.0)
-    for one in (first, second):
-        assert asyncio.run(rig.actor.handle(one)) is None
-    assert rig.world.delivered == [RoundDue(), RoundDue()]
+    assert asyncio.run(rig.actor.handle(first)) is None
+    assert (rig.world.delivered, rig.world.later) == ([], [RoundDue()]), "it waits a moment for the other"
+    assert asyncio.run(rig.actor.handle(second)) is None
+    assert rig.world.delivered == [RoundDue()], "and not when the other has come"
     rig.world.delivered.clear()
+    rig.world.later.clear()
     rig.send(RoundDue())
     rig.send(RoundDue())
     for endpoint in ENDPOINTS:
@@ -344,6 +351,22 @@ def test_a_proposal_becomes_one_batch_for_each_endpoint_and_a_word_for_the_pump(
             origin=first.origin,
         )
     ]
+
+
+def test_a_pump_that_proposes_nothing_holds_up_no_other() -> None:
+    """SAF-1, SUP-8: after a moment the round is held for those who have proposed, once."""
+    rig = Rig(station(pump("a", limits()), pump("b", limits())))
+    rig.world.instant = rig.world.instant.plus(1.0)
+    rig.feed(pumps="ab")
+    for _ in range(3):
+        asyncio.run(rig.actor.handle(rig.proposal("a")))
+        assert rig.world.later == [RoundDue()], "one round is under way, not three"
+        rig.world.instant = rig.world.instant.plus(0.005)
+    rig.send(rig.world.later.pop())
+    batches = rig.take(SetpointsDecided)
+    assert {one.pump_id for batch in batches for one in batch.setpoints} == {"a"}
+    asyncio.run(rig.actor.handle(rig.proposal("a")))
+    assert rig.world.later == [RoundDue()], "and the next tick has its own"
 
 
 def test_nothing_is_published_before_feedback_of_after_the_start() -> None:

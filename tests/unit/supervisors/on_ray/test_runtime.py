@@ -16,7 +16,7 @@ from supervisors.on_ray import runtime as on_ray
 from supervisors.on_ray.directory import RayDirectory
 from supervisors.on_ray.runtime import RayRuntime
 from supervisors.process import SystemClock
-from supervisors.runtime import Life, StartOrder
+from supervisors.runtime import HostStats, Life, StartOrder
 
 ONE = Address("/one")
 
@@ -31,9 +31,11 @@ class Call:
         return self._answer
 
 
-class Stats:
-    started = True
-    incarnation = 1
+def stats(name: Address) -> HostStats:
+    return HostStats(
+        address=name, incarnation=1, started=True, pid=4711, node_id="n1", rss_mib=1.0, mailbox_depth=0,
+        refused=0, expired=0, coalesced=0, handled=0, lost_tells=0,
+    )  # fmt: skip
 
 
 class Handle:
@@ -41,8 +43,7 @@ class Handle:
 
     def __init__(self, name: Address) -> None:
         self.name = name
-        self.start = Call("")
-        self.ping = Call(Stats())
+        self.start = self.ping = Call(stats(name))
 
 
 class ControlStore:
@@ -65,6 +66,7 @@ class ControlStore:
         runtime._create = self.create
         runtime._directory = RayDirectory("tests", SystemClock())
         runtime._threads = ThreadPoolExecutor(4)
+        runtime._node_id = "n1"
         return runtime
 
     def create(self, _: object, order: StartOrder) -> Handle:
