@@ -70,7 +70,9 @@ class ApiActor:
         self._settings = start.settings
         self._outbox = Outbox(ports, records_max=_RECORDS_MAX)
         self._conditions = ConditionBook()
-        self._certificates = CertificateWatch(Path(start.settings.data_dir) / FOLDER, self._conditions)
+        self._certificates = CertificateWatch(
+            Path(start.settings.data_dir) / FOLDER, self._conditions, also=start.settings.api.certificate
+        )
         self._sources = Sources(
             ports.directory, memory or TopologyFile(Path(start.settings.data_dir) / "topology.json")
         )
@@ -126,9 +128,8 @@ class ApiActor:
             taken.callback(listening.close)
             own = bind_loopback(health_host(api), api.health, what="api.health")
             taken.callback(own.close)
-            self._servers.append(
-                ("rest", HttpServer(rest, listening, self._tls.context if self._tls else None))
-            )
+            context = self._tls.context if self._tls else None
+            self._servers.append(("rest", HttpServer(rest, listening, context, proxy=api.trusted_proxy)))
             self._servers.append(("health", HttpServer(health, own)))
             taken.pop_all()
         for name, server in self._servers:

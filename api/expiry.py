@@ -21,8 +21,10 @@ _DISK_DEADLINE_S: Final = 2.0
 class CertificateWatch:
     """Reads the folder beside the loop; what holds goes into the actor's book of conditions."""
 
-    def __init__(self, folder: Path, conditions: ConditionBook) -> None:
+    def __init__(self, folder: Path, conditions: ConditionBook, *, also: str = "") -> None:
+        """Take the folder, and a file elsewhere ('' none)."""
         self._folder = folder
+        self._also = Path(also) if also else None
         self._conditions = conditions
         self._disk = Disk("certificates", calls_max=2)
         self._days_left: dict[str, float] = {}
@@ -36,7 +38,7 @@ class CertificateWatch:
         """Read every certificate; return why that was not possible, '' if it was."""
         try:
             views, broken = await self._disk.call(
-                partial(shown, self._folder, now=now.utc), deadline_s=_DISK_DEADLINE_S
+                partial(shown, self._folder, now=now.utc, also=self._also), deadline_s=_DISK_DEADLINE_S
             )
         except DeviceError as error:
             # What held goes on to hold: nobody has seen it end.

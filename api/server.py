@@ -14,12 +14,14 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from actors.vocabulary import DeviceError, RefusedError
-from actors.vocabulary.settings import ApiSettings
+from actors.vocabulary.settings import ApiSettings, is_loopback
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
 CONNECTIONS_MAX: Final = 200
+# One address cannot take them all; this machine's own, and the proxy behind which everybody has one, may.
+CONNECTIONS_PER_ADDRESS_MAX: Final = 50
 BACKLOG: Final = 128
 KEEP_ALIVE_S: Final = 15
 # From connecting, or from the last answer, until the next request's head is complete.
@@ -35,12 +37,19 @@ _IPV6: Final = 6
 class PatientProtocol(H11Protocol):
     """HTTP/1.1 connection that closes when no whole request head has come in time: uvicorn waits for ever."""
 
+    exempt: str = ""
     _patience: asyncio.TimerHandle | None = None
     _served: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request; of one address too many connections are cut off at once."""
         super().connection_made(transport)
+        if self.client is not None and not is_trusted(self.client[0], self.exempt):
+            peers = (each.client for each in self.connections if isinstance(each, H11Protocol))
+            of_address = sum(peer is not None and peer[0] == self.client[0] for peer in peers)
+            if of_address > CONNECTIONS_PER_ADDRESS_MAX:
+                transport.abort()
+                return
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -75,12 +84,17 @@ class HttpServer(uvicorn.Server):
     """Serves an ASGI application on an already bound socket; signals belong to the host of this process."""
 
     def __init__(
-        self, application: ASGIApp, listening: socket.socket, tls: ssl.SSLContext | None = None
+        self,
+        application: ASGIApp,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        *,
+        proxy: str = "",
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=PatientProtocol,
+                http=type("Protocol", (PatientProtocol,), {"exempt": proxy}),
                 ws="none",
                 # Our applications have no lifespan, and uvicorn would end the process over one that fails.
                 lifespan="off",
@@ -150,6 +164,11 @@ class HttpServer(uvicorn.Server):
         with contextlib.suppress(TimeoutError):  # the process ends next, and the port with it
             async with asyncio.timeout(deadline_s):
                 await self.ended.wait()
+
+
+def is_trusted(address: str, proxy: str) -> bool:
+    """Say whether connections from here are not counted by address."""
+    return address == proxy or is_loopback(address)
 
 
 def bind_rest(api: ApiSettings) -> socket.socket:

@@ -66,8 +66,12 @@ def rest_files(settings: Settings) -> tuple[Path, Path]:
     return files.certificate, files.private_key
 
 
-def shown(folder: Path, *, now: datetime) -> tuple[list[CertificateView], dict[str, str]]:
+def shown(
+    folder: Path, *, now: datetime, also: Path | None = None
+) -> tuple[list[CertificateView], dict[str, str]]:
     """Return every certificate of `folder`, the one that expires first at its head, and why others are unreadable.
+
+    `also`: a file that stands elsewhere.
 
     Raises:
         DeviceError: the folder is there and cannot be read.
@@ -78,7 +82,7 @@ def shown(folder: Path, *, now: datetime) -> tuple[list[CertificateView], dict[s
         paths = sorted(folder.glob("*.pem"))[:_SHOWN_MAX] if folder.is_dir() else []
     except OSError as error:
         raise DeviceError(f"{folder}: {error.strerror}") from error
-    for path in paths:
+    for path in (*paths, *([] if also is None else [also])):
         if path.stem.endswith("-key"):
             continue
         try:

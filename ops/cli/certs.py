@@ -13,7 +13,7 @@ from actors.vocabulary import CalejoError, InvalidValueError, RefusedError
 from actors.vocabulary.access import UserRole
 from ops.cli.exits import DONE, FAILED, REFUSED, USAGE, ExitError
 from ops.cli.output import show as show_rows
-from ops.cli.settings_of import data_dir_of
+from ops.cli.settings_of import data_dir_of, settings_of
 
 _COLUMNS: Final = ("name", "subject", "not_after", "days_left", "state", "key_file_mode", "file")
 
@@ -77,7 +77,8 @@ def show(arguments: argparse.Namespace) -> int:
 
     folder = _folder(arguments)
     with _Told():
-        views, broken = shown(folder, now=_now())
+        configured = settings_of(arguments).api.certificate
+        views, broken = shown(folder, now=_now(), also=Path(configured) if configured else None)
     rows = []
     for each in views:
         verdict = judged(each)
