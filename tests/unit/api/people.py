@@ -54,8 +54,8 @@ class Users:
 
     async def begin(self, session: Session, *, live_max: int) -> tuple[str, ...]:
         self._there()
-        live = [each for each in self.all.values() if each.user_id == session.user_id and not each.ended_at]
-        crowded = sorted(live, key=lambda each: each.started_at, reverse=True)[live_max - 1 :]
+        live = self._live(session.user_id, session.started_at)
+        crowded = live[max(0, live_max - 1) :]
         for each in crowded:
             self.all[each.session_id] = ended(
                 each, by=session.user_id, reason="too many sessions", at=session.started_at
@@ -70,8 +70,10 @@ class Users:
 
     async def sessions(self, *, user_id: str | None, live_at: datetime | None) -> tuple[Session, ...]:
         self._there()
+        if live_at is not None:
+            return tuple(self._live(user_id, live_at))
         found = [each for each in self.all.values() if user_id in {None, each.user_id}]
-        return tuple(each for each in found if live_at is None or not each.ended_at)
+        return tuple(sorted(found, key=lambda each: each.started_at, reverse=True))
 
     async def turn(
         self, session_id: str, decide: Callable[[Session, Account], Session]
@@ -98,7 +100,14 @@ class Users:
 
     async def prune(self, *, before: datetime) -> int:
         self._there()
-        return 0
+        gone = [
+            each
+            for each in self.all.values()
+            if each.expires_at < before or (each.ended_at is not None and each.ended_at < before)
+        ]
+        for each in gone:
+            del self.all[each.session_id]
+        return len(gone)
 
     async def add_key(self, key: ServiceKey) -> None:
         self._there()
@@ -119,6 +128,14 @@ class Users:
         if found is not None and found.revoked_at is None:
             self.keys_by_id[key_id] = msgspec.structs.replace(found, revoked_at=at, revoked_by=by)
         return self.keys_by_id.get(key_id)
+
+    def _live(self, user_id: str | None, at: datetime) -> list[Session]:
+        found = [
+            each
+            for each in self.all.values()
+            if user_id in {None, each.user_id} and not each.ended_at and each.expires_at > at
+        ]
+        return sorted(found, key=lambda each: each.started_at, reverse=True)
 
     def _there(self) -> None:
         self.asked += 1

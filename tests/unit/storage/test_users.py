@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.api.people import Users
 from tests.unit.storage.contract import Place
 from tests.unit.storage.test_sqlite import SqlitePlace
-from tests.unit.storage.users_contract import UsersContract, account, on_users
+from tests.unit.storage.users_contract import DatabaseUsersContract, UsersContract, account, on_users
 
 
 @pytest.fixture
@@ -17,8 +18,16 @@ def place(tmp_path: Path) -> Place:
     return SqlitePlace(tmp_path / "calejo.db")
 
 
-class TestOnSqlite(UsersContract):
+class TestOnSqlite(DatabaseUsersContract):
     """The whole contract."""
+
+
+class TestInMemory(UsersContract):
+    """The same for the store that tests of the API have."""
+
+    @pytest.fixture
+    def place(self) -> Users:
+        return Users()
 
 
 def test_replace_is_no_way_round(place: Place) -> None:

@@ -10,12 +10,14 @@ import msgspec
 import pytest
 
 from actors.access.sessions import Turn, ended, refreshed
+from actors.access.store import UserStore
 from actors.vocabulary import RefusedError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.settings import DatabaseSettings
 from actors.vocabulary.users import Account, AccountKind, ServiceKey, Session
 from storage.engine import Access, Database
 from storage.users import DatabaseUsers
+from tests.unit.api.people import Users
 from tests.unit.storage.contract import NOON, Place, moment
 
 T = TypeVar("T")
@@ -45,8 +47,14 @@ def session(number: int = 1, user_id: str = "anna", **changed: object) -> Sessio
     return msgspec.structs.replace(made, **changed)
 
 
-def on_users(place: Place, work: Callable[[DatabaseUsers], Awaitable[T]]) -> T:
-    """Open the store as the API does, do `work`, close."""
+def on_users(place: Place | Users, work: Callable[[UserStore], Awaitable[T]]) -> T:
+    """Open the store as the API does, do `work`, close; the one in memory is open."""
+    if isinstance(place, Users):
+
+        async def with_memory() -> T:
+            return await work(place)
+
+        return asyncio.run(with_memory())
 
     async def with_both(writer: Database) -> T:
         reader = Database(place.writer_url, Access.READ, settings=DatabaseSettings(), chance=writer.chance)
@@ -59,12 +67,12 @@ def on_users(place: Place, work: Callable[[DatabaseUsers], Awaitable[T]]) -> T:
 
 
 class UsersContract:
-    """What every database must do."""
+    """What every store must do, the one in memory too."""
 
-    def test_an_account_comes_back_as_it_was_and_its_name_is_given_once(self, place: Place) -> None:
+    def test_an_account_comes_back_as_it_was_and_its_name_is_given_once(self, place: Place | Users) -> None:
         """SEC-1: added, found, listed; a second of that name is refused, also once the first is disabled."""
 
-        async def work(users: DatabaseUsers) -> None:
+        async def work(users: UserStore) -> None:
             anna = account(password_at=moment(5), must_change=True, totp_step=7)
             await users.add(anna)
             await users.add(account("bert", kind=AccountKind.SERVICE, password_hash=""))
@@ -78,10 +86,10 @@ class UsersContract:
 
         on_users(place, work)
 
-    def test_a_change_sees_the_others_and_writes_nothing_when_it_refuses(self, place: Place) -> None:
+    def test_a_change_sees_the_others_and_writes_nothing_when_it_refuses(self, place: Place | Users) -> None:
         """SEC-1: decided on what is there, in one transaction."""
 
-        async def work(users: DatabaseUsers) -> None:
+        async def work(users: UserStore) -> None:
             await users.add(account())
             await users.add(account("bert", role=UserRole.ADMINISTRATOR))
             seen: list[str] = []
@@ -102,10 +110,10 @@ class UsersContract:
 
         on_users(place, work)
 
-    def test_one_session_too_many_ends_the_oldest(self, place: Place) -> None:
+    def test_one_session_too_many_ends_the_oldest(self, place: Place | Users) -> None:
         """SEC-1: a mass of sessions is bounded per user; other users' sessions are left alone."""
 
-        async def work(users: DatabaseUsers) -> None:
+        async def work(users: UserStore) -> None:
             await users.add(account())
             await users.add(account("bert"))
             await users.begin(session(99, "bert"), live_max=3)
@@ -121,10 +129,10 @@ class UsersContract:
 
         on_users(place, work)
 
-    def test_of_two_refreshes_at_once_one_is_a_reuse(self, place: Place) -> None:
+    def test_of_two_refreshes_at_once_one_is_a_reuse(self, place: Place | Users) -> None:
         """SEC-1: a refresh token counts once, also when it comes twice at the same moment."""
 
-        async def work(users: DatabaseUsers) -> None:
+        async def work(users: UserStore) -> None:
             await users.add(account())
             await users.begin(session(), live_max=3)
             turns: list[Turn] = []
@@ -144,10 +152,10 @@ class UsersContract:
 
         on_users(place, work)
 
-    def test_sessions_end_once_by_user_or_one_by_one(self, place: Place) -> None:
+    def test_sessions_end_once_by_user_or_one_by_one(self, place: Place | Users) -> None:
         """SEC-1: disabling ends all of a user's sessions; an end that is written keeps its reason."""
 
-        async def work(users: DatabaseUsers) -> None:
+        async def work(users: UserStore) -> None:
             await users.add(account())
             for number in (1, 2, 3):
                 await users.begin(session(number), live_max=9)
@@ -166,10 +174,10 @@ class UsersContract:
 
         on_users(place, work)
 
-    def test_an_end_by_law_is_what_is_stored(self, place: Place) -> None:
+    def test_an_end_by_law_is_what_is_stored(self, place: Place | Users) -> None:
         """SEC-1: what `turn` decides comes back."""
 
-        async def work(users: DatabaseUsers) -> None:
+        async def work(users: UserStore) -> None:
             await users.add(account())
             await users.begin(session(), live_max=3)
             turned = await users.turn("s1", lambda one, _: ended(one, by="anna", reason="r", at=moment(2)))
@@ -178,7 +186,7 @@ class UsersContract:
 
         on_users(place, work)
 
-    def test_a_key_is_kept_by_its_hash_and_revoked_once(self, place: Place) -> None:
+    def test_a_key_is_kept_by_its_hash_and_revoked_once(self, place: Place | Users) -> None:
         """SEC-1: service accounts with scoped keys."""
         key = ServiceKey(
             key_id="k1",
@@ -189,7 +197,7 @@ class UsersContract:
             operations=(Operation.READ_POINTS, Operation.SET_STOP),
         )
 
-        async def work(users: DatabaseUsers) -> None:
+        async def work(users: UserStore) -> None:
             owner = account("scada", kind=AccountKind.SERVICE, password_hash="")
             await users.add(owner)
             await users.add_key(key)
@@ -203,6 +211,10 @@ class UsersContract:
             assert await users.revoke_key("k2", by="other", at=moment(2)) is None
 
         on_users(place, work)
+
+
+class DatabaseUsersContract(UsersContract):
+    """And what every database must do besides."""
 
     @pytest.mark.parametrize(
         "statement",
@@ -228,7 +240,7 @@ class UsersContract:
         """SEC-1: what looks like SQL is a name that nobody has."""
         hostile = "x' OR '1'='1"
 
-        async def work(users: DatabaseUsers) -> None:
+        async def work(users: UserStore) -> None:
             await users.add(account())
             assert await users.account(hostile) is None
             assert await users.session(hostile) is None

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from tests.services import Postgres
-from tests.unit.storage.users_contract import UsersContract, account, on_users
+from tests.unit.storage.users_contract import DatabaseUsersContract, account, on_users
 from tests.wire.postgresql.test_postgresql import PostgresPlace
 
 pytestmark = [pytest.mark.services, pytest.mark.wire]
@@ -15,7 +15,7 @@ def place(postgres: Postgres) -> PostgresPlace:
     return PostgresPlace(postgres)
 
 
-class TestOnPostgresql(UsersContract):
+class TestOnPostgresql(DatabaseUsersContract):
     """The whole contract."""
 
 
