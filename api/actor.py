@@ -23,6 +23,7 @@ from actors.vocabulary.records import Record
 from actors.vocabulary.settings import health_host
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
+from api.access.logins import Logins
 from api.access.security_log import SecurityLog
 from api.app import health_application, rest_application
 from api.disk import Disk
@@ -85,11 +86,14 @@ class ApiActor:
             log=self._security,
             clock=ports.clock,
         )
+        logins = Logins(self._desk)
         self._service = Service(
             sources=self._sources,
             stops=self._stops,
             limits=Limits(self._sources, limits, clock=ports.clock),
-            access=Access(self._desk, Accounts(self._desk), lambda: self._certificates.days_left),
+            access=Access(
+                self._desk, logins, Accounts(self._desk, logins), lambda: self._certificates.days_left
+            ),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,

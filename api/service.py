@@ -13,6 +13,7 @@ from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
+from api.access.logins import Logins
 from api.limits import Limits
 from api.sources import Sources
 from api.stops import Stops
@@ -21,9 +22,10 @@ _COMMANDS_REMEMBERED: Final = 1_000
 
 
 class Access(NamedTuple):
-    """Who asks, what becomes of accounts, and how many days each certificate is good for."""
+    """Who asks, who logs in, what becomes of accounts, and how many days each certificate is good for."""
 
     desk: AccessDesk
+    logins: Logins
     accounts: Accounts
     days_left: Callable[[], Mapping[str, float]]
 

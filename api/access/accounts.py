@@ -24,6 +24,7 @@ from actors.vocabulary.users import (
 )
 from api.access.desk import SERVICE_KEY_PREFIX, AccessDesk, secret_hash
 from api.access.hashing import generated
+from api.access.logins import Logins
 
 ACCOUNTS_MAX: Final = 1_000
 KEYS_MAX: Final = 20
@@ -34,8 +35,9 @@ _DAYS_MAX: Final = 3_650
 class Accounts:
     """What can be done to accounts. `by` is whoever does it; the desk has checked that they may."""
 
-    def __init__(self, desk: AccessDesk) -> None:
+    def __init__(self, desk: AccessDesk, logins: Logins) -> None:
         self._desk = desk
+        self._logins = logins
 
     # ------------------------------------------------------------------ an administrator's
 
@@ -253,7 +255,7 @@ class Accounts:
 
         """
         account = await self.one(by.user_id)
-        await self._desk.check_password(account, current, peer=peer)
+        await self._logins.check_password(account, current, peer=peer)
         if new == current:
             raise InvalidValueError("password: the same as before, expected another one")
         check_form(new)
@@ -282,7 +284,7 @@ class Accounts:
 
         """
         account = await self.one(by.user_id)
-        await self._desk.check_password(account, password, peer=peer)
+        await self._logins.check_password(account, password, peer=peer)
         secret = pyotp.random_base32()
         sealed = self._desk.ring.seal(secret)
 
@@ -306,7 +308,7 @@ class Accounts:
         account = await self.one(by.user_id)
         if not account.totp_wanted:
             raise RefusedError("no second factor was begun")
-        step = self._desk.step_of(self._desk.ring.unseal(account.totp_wanted), code)
+        step = self._logins.step_of(self._desk.ring.unseal(account.totp_wanted), code)
         if not step:
             raise InvalidValueError("code: not the one of now; is the clock of the other device right?")
 
@@ -326,7 +328,7 @@ class Accounts:
 
         """
         account = await self.one(by.user_id)
-        await self._desk.check_password(account, password, peer=peer)
+        await self._logins.check_password(account, password, peer=peer)
         account = await self._changed(account.user_id, lambda one, _: law.without_factor(one))
         self._tell("SECOND_FACTOR_REMOVED", account, by, peer)
 

@@ -1,30 +1,25 @@
-"""The desk where everybody shows what they have: a password, a token, a key, or the run's own credential (SEC-1)."""
+"""The desk where everybody shows what they have: a token, a key, or the run's own credential (SEC-1)."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import ipaddress
-import uuid
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Final, assert_never
 from urllib.parse import unquote
 
-import msgspec
-import pyotp
-
-from actors.access.backoff import ACCOUNT_FREE, ADDRESS_FREE, BackOff
-from actors.access.sessions import LIVE_MAX, SessionState, Turn, refreshed, state_of
+from actors.access.sessions import SessionState, state_of
 from actors.access.store import UserStore
 from actors.runtime import Clock
-from actors.vocabulary import DeviceError, RefusedError, Severity, UnavailableError
+from actors.vocabulary import DeviceError, Severity, UnavailableError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.settings import AccessSettings
 from actors.vocabulary.users import LOCAL_PREFIX, Account, AccountKind, Principal, ServiceKey, Session
 from api.access import tokens
-from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
+from api.access.errors import ForbiddenError, UnauthenticatedError
 from api.access.hashing import Hashing
 from api.access.known import Known
 from api.access.security_log import SecurityLog
@@ -36,32 +31,16 @@ from storage.local_credential import LocalCredential
 SERVICE_KEY_PREFIX: Final = "calejo_"
 LOCAL_SCHEME: Final = "calejo-local"
 CHALLENGE: Final = "Bearer"
-TOTP_STEP_S: Final = 30
-_TOTP_STEPS_AROUND: Final = 1
 _LOOKUP_DEADLINE_S: Final = 3.0
 # A stop waits for nobody: who cannot be looked up in time is taken at the token's word (EST-3, EST-4).
 _STOP_LOOKUP_DEADLINE_S: Final = 0.2
 _DISK_DEADLINE_S: Final = 5.0
 _CREDENTIAL_MAX: Final = 4_096
 _NAME_MAX: Final = 60
-_PASSWORD_MAX: Final = 1_024
 # What a password that somebody else set, or a second factor that must still be given, is good for.
 _BEFORE_CHANGE: Final = frozenset({Operation.OWN_ACCOUNT, Operation.SET_STOP})
 # Nobody knows which person sits at the shell, and a program is none: neither is a second person (SAF-6).
 _NO_PERSON: Final = frozenset(Operation) - {Operation.APPROVE_LIMITS}
-
-
-class Tokens(msgspec.Struct, frozen=True, kw_only=True):
-    """What a login gives: both tokens and how long they are good for (s)."""
-
-    access_token: str
-    refresh_token: str
-    expires_in_s: float
-    refresh_expires_in_s: float
-    user: str
-    role: str
-    must_change_password: bool
-    token_type: str = "Bearer"  # noqa: S105  (the scheme's name)
 
 
 class AccessDesk:
@@ -78,7 +57,7 @@ class AccessDesk:
         hashing: Hashing | None = None,
     ) -> None:
         self._given = store
-        self._settings = settings
+        self.settings = settings
         self.log = log
         self.clock = clock
         self.hashing = hashing or Hashing()
@@ -89,8 +68,6 @@ class AccessDesk:
         self._ring: KeyRing | None = None
         self._sessions: Known[Session] = Known(self._ask_session, clock)
         self._service_keys: Known[ServiceKey] = Known(self._ask_key, clock)
-        self._accounts_backoff = BackOff(free=ACCOUNT_FREE)
-        self._addresses_backoff = BackOff(free=ADDRESS_FREE)
 
     # ------------------------------------------------------------------ its own upkeep
 
@@ -247,7 +224,7 @@ class AccessDesk:
         session, account = found
         expired = claims.is_expired
         now = self.clock.now().utc
-        match state := state_of(session, account, now=now, idle_s=self._settings.idle_s):
+        match state := state_of(session, account, now=now, idle_s=self.settings.idle_s):
             case SessionState.LIVE:
                 pass
             case SessionState.IDLE | SessionState.EXPIRED:
@@ -291,95 +268,7 @@ class AccessDesk:
     async def _ask_key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
         return await self.store.key(key_id)
 
-    # ------------------------------------------------------------------ logging in and out
-
-    async def login(self, *, user: str, password: str, code: str, peer: str, client: str) -> Tokens:
-        """Open a session for a person with the right password, and the right code if they have a second factor.
-
-        Raises:
-            UnauthenticatedError: name, password or code is wrong, or the account is disabled; the text does not tell.
-            TooManyError: this account or address has failed too often, or too many log in at once.
-            DeviceError: the database is away.
-
-        """
-        name, address = user.strip().lower()[:_NAME_MAX], _host_of(peer)
-        self._not_waiting(name, address, peer)
-        account = await self.store.account(name)
-        hashed = "" if account is None or len(password) > _PASSWORD_MAX else account.password_hash
-        good, better = await self.hashing.verified(password[:_PASSWORD_MAX], hashed)
-        if account is None or not good or not account.enabled or account.kind is not AccountKind.PERSON:
-            raise self._login_failed(name, address, peer, "wrong name or password")
-        if account.totp:
-            if not code:
-                raise UnauthenticatedError("code: this account has a second factor, give its code")
-            account = await self._with_code(account, code, name, address, peer)
-        if better:
-            account = await self.store.change(
-                name, lambda one, _: msgspec.structs.replace(one, password_hash=better)
-            )
-        self._accounts_backoff.succeeded(name)
-        self._addresses_backoff.succeeded(address)
-        now = self.clock.now().utc
-        session = Session(
-            session_id=str(uuid.uuid4()),
-            user_id=name,
-            started_at=now,
-            seen_at=now,
-            expires_at=now + timedelta(seconds=self._settings.session_s),
-            source_address=peer,
-            client=client[:200],
-        )
-        dropped = await self.store.begin(session, live_max=LIVE_MAX)
-        if dropped:
-            self.changed()
-        self.log.done(
-            "LOGIN",
-            actor=name,
-            peer=peer,
-            subject=f"SESSION:{session.session_id}",
-            after={"sessions_ended": list(dropped), "second_factor": bool(account.totp)},
-        )
-        return self._tokens(session, account, now)
-
-    async def refresh(self, token: str, *, peer: str) -> Tokens:
-        """Give new tokens for a refresh token, which counts once.
-
-        Raises:
-            UnauthenticatedError: the token is none, was used before (which ends its session), or its session is over.
-            DeviceError: the database is away.
-
-        """
-        now = self.clock.now().utc
-        try:
-            claims = tokens.read(self.ring, token, Use.REFRESH, now=now)
-            if claims.is_expired:
-                raise UnauthenticatedError("the refresh token has expired: log in again")
-        except UnauthenticatedError as error:
-            self.log.refused("TOKEN_REFRESH", str(error), actor="", peer=peer)
-            raise
-        turns: list[Turn] = []
-
-        def decide(session: Session, account: Account) -> Session:
-            turn = refreshed(
-                session, account, generation=claims.generation, now=now, idle_s=self._settings.idle_s
-            )
-            turns[:] = [turn]
-            return turn.session
-
-        found = await self.store.turn(claims.session_id, decide)
-        self.changed()
-        why = "the session is not known" if found is None else turns[0].refusal
-        if found is None or why:
-            self.log.refused(
-                "TOKEN_REFRESH",
-                why,
-                actor=claims.user_id,
-                peer=peer,
-                subject=f"SESSION:{claims.session_id}",
-                severity=Severity.HIGH,
-            )
-            raise UnauthenticatedError(f"{why}: log in again")
-        return self._tokens(*found, now)
+    # ------------------------------------------------------------------ ending sessions
 
     async def end_session(self, session_id: str, *, by: Principal, peer: str, reason: str) -> bool:
         """End a session; return whether it lived.
@@ -402,82 +291,6 @@ class AccessDesk:
             )
         return bool(gone)
 
-    async def check_password(self, account: Account, password: str, *, peer: str) -> None:
-        """Return if it is the account's password: asked again before one's own credentials are changed.
-
-        Raises:
-            ForbiddenError: it is not.
-            TooManyError: as `login`.
-
-        """
-        self._not_waiting(account.user_id, _host_of(peer), peer)
-        good, _ = await self.hashing.verified(password[:_PASSWORD_MAX], account.password_hash)
-        if not good:
-            self._login_failed(account.user_id, _host_of(peer), peer, "wrong password")
-            raise ForbiddenError("password: not the one of this account")
-
-    def step_of(self, secret: str, code: str) -> int:
-        """Return the time step whose code this is, 0: it is none of now."""
-        at = int(self.clock.now().utc.timestamp()) // TOTP_STEP_S
-        totp = pyotp.TOTP(secret, interval=TOTP_STEP_S)
-        plain = code.strip().replace(" ", "")
-        for step in range(at - _TOTP_STEPS_AROUND, at + _TOTP_STEPS_AROUND + 1):
-            if plain.isascii() and hmac.compare_digest(totp.generate_otp(step), plain):
-                return step
-        return 0
-
-    async def _with_code(self, account: Account, code: str, name: str, address: str, peer: str) -> Account:
-        """Take a code of the second factor, once (RFC 6238, 5.2)."""
-        secret = self.ring.unseal(account.totp)
-        step = self.step_of(secret, code)
-        if not step:
-            raise self._login_failed(name, address, peer, "wrong code")
-
-        def take(one: Account, _: tuple[Account, ...]) -> Account:
-            if step <= one.totp_step:
-                raise RefusedError("this code was used before")
-            return msgspec.structs.replace(one, totp_step=step, totp=self.ring.seal(secret))
-
-        try:
-            return await self.store.change(name, take)
-        except RefusedError as error:
-            raise self._login_failed(name, address, peer, str(error)) from error
-
-    def _not_waiting(self, name: str, address: str, peer: str) -> None:
-        now = self.clock.now()
-        wait_s = max(self._accounts_backoff.wait_s(name, now), self._addresses_backoff.wait_s(address, now))
-        if wait_s > 0.0:
-            why = "too many failures"
-            self.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
-            raise TooManyError(f"too many failed logins: try again in {wait_s:.0f} s", wait_s)
-
-    def _login_failed(self, name: str, address: str, peer: str, why: str) -> UnauthenticatedError:
-        now = self.clock.now()
-        waits_s = self._accounts_backoff.failed(name, now), self._addresses_backoff.failed(address, now)
-        self.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
-        if waits_s[0] > 0.0:
-            self.log.refused(
-                "ACCOUNT_LOCKED", f"for {waits_s[0]:.0f} s", actor=name, peer=peer, severity=Severity.HIGH
-            )
-        return UnauthenticatedError("wrong name, password or code")
-
-    def _tokens(self, session: Session, account: Account, now: datetime) -> Tokens:
-        until = min(session.expires_at, now + timedelta(seconds=self._settings.token_s))
-        refresh_until = min(session.expires_at, now + timedelta(seconds=self._settings.idle_s))
-
-        def make(use: Use, expires_at: datetime) -> str:
-            return tokens.issued(self.ring, use, session, account, now=now, expires_at=expires_at)
-
-        return Tokens(
-            access_token=make(Use.ACCESS, until),
-            refresh_token=make(Use.REFRESH, refresh_until),
-            expires_in_s=(until - now).total_seconds(),
-            refresh_expires_in_s=(refresh_until - now).total_seconds(),
-            user=account.user_id,
-            role=account.role.value,
-            must_change_password=account.must_change,
-        )
-
 
 def secret_hash(secret: str) -> str:
     """Return what is kept of a service key's secret: 256 random bits need no slow hash."""
@@ -490,12 +303,13 @@ def _at_its_word(claims: Claims) -> Principal:
     )
 
 
-def _host_of(peer: str) -> str:
+def host_of(peer: str) -> str:
+    """Return the address of a peer without its port."""
     return peer.rpartition(":")[0] or peer
 
 
 def _is_loopback(peer: str) -> bool:
     try:
-        return ipaddress.ip_address(_host_of(peer).strip("[]")).is_loopback
+        return ipaddress.ip_address(host_of(peer).strip("[]")).is_loopback
     except ValueError:
         return False

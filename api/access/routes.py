@@ -12,9 +12,10 @@ from litestar.params import JSONBody, PathParameter
 from actors.vocabulary import UnknownSubjectError
 from actors.vocabulary.access import Operation, operations_of
 from api.access.accounts import Accounts
-from api.access.desk import AccessDesk, Tokens
+from api.access.desk import AccessDesk
 from api.access.errors import ForbiddenError
 from api.access.guarding import needs, principal_of, public
+from api.access.logins import Tokens
 from api.access.views import AccountView, FactorView, SessionView, account_view, session_view
 from api.handling import peer_of, service_of, strictly
 
@@ -80,7 +81,7 @@ class OwnView(msgspec.Struct, frozen=True, kw_only=True):
 async def login(request: Request[Any, Any, State], state: State, data: JSONBody[Login]) -> Tokens:
     """Give an access token, which is short, and a refresh token, which counts once."""
     strictly(request, Login)
-    return await _desk(state).login(
+    return await service_of(state).access.logins.login(
         user=data.user,
         password=data.password,
         code=data.code,
@@ -98,7 +99,7 @@ async def login(request: Request[Any, Any, State], state: State, data: JSONBody[
 async def refresh(request: Request[Any, Any, State], state: State, data: JSONBody[Refresh]) -> Tokens:
     """Turn a session; a refresh token that comes a second time ends it."""
     strictly(request, Refresh)
-    return await _desk(state).refresh(data.refresh_token, peer=peer_of(request))
+    return await service_of(state).access.logins.refresh(data.refresh_token, peer=peer_of(request))
 
 
 @post("/auth/logout", status_code=200, summary="End this session", opt=needs(Operation.OWN_ACCOUNT))

@@ -16,8 +16,8 @@ import pytest
 
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.records import AuditRecord
-from api.access.desk import TOTP_STEP_S
 from api.access.hashing import GUESSES_LOG10_MIN, generated, hash_now, judge
+from api.access.logins import TOTP_STEP_S
 from storage.keyring import KeyFile
 from tests.unit.api.people import person
 from tests.unit.api.served import Answer, Served, served, until
