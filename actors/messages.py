@@ -84,11 +84,12 @@ class TrailStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProposalSource(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a proposal came from: plan, calculator and its inputs with quality."""
+    """Where a proposal came from: plan row, calculator and its inputs with quality."""
 
     calculator: str
     plan_id: int | None = None
     plan_version: int | None = None
+    plan: PlanRow | None = None
     inputs: dict[str, JudgedValue] = msgspec.field(default_factory=dict)
     note: str = ""
 
@@ -97,7 +98,7 @@ class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One decision for one pump as gates receive it. `origin` is the pump's tick: the lease runs from there.
 
     `latch_release`: the pump's newest release number that the decider knew. A stop that it knew may be cleared by now
-    (EST-6).
+    (EST-6). `recorded`: a row of history tells of it, so each gate adds when it took it (SAF-4).
     """
 
     pump_id: str
@@ -115,6 +116,7 @@ class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
     limits_version: int
     mode: Mode
     latch_release: int = 0
+    recorded: bool = False
 
 
 # --------------------------------------------------------------------------- common to all

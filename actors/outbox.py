@@ -22,6 +22,7 @@ from actors.vocabulary.records import (
     Record,
     StopEventRecord,
     ViolationRecord,
+    WireRecord,
 )
 
 RECORDS_MAX: Final = 5_000
@@ -35,6 +36,7 @@ assert BACKOFF_S_MIN < BACKOFF_S_MAX
 IMPORTANCE: Final[dict[type[Record], int]] = {
     FeedbackRow: 0,
     DecisionRecord: 1,
+    WireRecord: 1,
     PlanRefusalRecord: 2,
     ViolationRecord: 3,
     FailsafeRecord: 4,

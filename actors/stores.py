@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from actors.vocabulary import Instant, InvalidRow, SiteConfig
+from actors.vocabulary.chains import DecisionChain, DecisionPage
 from actors.vocabulary.durable import Epoch, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
@@ -71,10 +72,6 @@ class LatchStore(Protocol):
         """Return a number above every stamp and release issued so far, at least the current UTC second (EST-6)."""
         ...
 
-    def release_floor(self) -> int:
-        """Return the release number in force when no clear is remembered (seeded with the UTC second, durable)."""
-        ...
-
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         """Make these durable (fsync of file and folder) and return; a known one is kept, a clear is added to it.
 
@@ -90,7 +87,11 @@ class JoinedLatchStore(LatchStore, Protocol):
     """A latch store that knows whether it was ever joined with the database, and can forget (EST-2)."""
 
     def is_new(self) -> bool:
-        """Return whether nobody has asked for `release_floor` yet: the database's stops may be missing here."""
+        """Return whether it was never marked as joined: the database's stops may be missing here."""
+        ...
+
+    def mark_joined(self) -> None:
+        """Note, durably, that this folder holds all that the database holds."""
         ...
 
     def drop(self, record_ids: Collection[str]) -> None:
@@ -185,6 +186,32 @@ class HistoryReader(Protocol):
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
         """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
+        ...
+
+
+class DecisionReader(Protocol):
+    """Reads the past of a pump with the writer's role (SAF-4). No control actor has one."""
+
+    async def chain(self, pump_id: str, *, at: datetime) -> DecisionChain:
+        """Return what is remembered of a pump at a moment: its decision, the wires, the plant."""
+        ...
+
+    async def page(
+        self, pump_id: str, *, start: datetime, end: datetime, following: str, count_max: int
+    ) -> DecisionPage:
+        """Return decisions made in [start, end), the newest first; `following` as the page before said, or ''."""
+        ...
+
+
+class DecisionKeeper(Protocol):
+    """Forgets decisions that are older than what is kept; for the storage actor, beside its writer."""
+
+    async def due(self, *, before: datetime) -> Sequence[str]:
+        """Return the pumps with rows that nobody needs any longer to explain what held from `before` on."""
+        ...
+
+    async def forget(self, pump_id: str, *, before: datetime, count_max: int) -> int:
+        """Delete at most so many of a pump's rows and return how many; 0: nothing is left to do."""
         ...
 
 

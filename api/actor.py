@@ -16,7 +16,7 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import LatchStore, LimitsStore
+from actors.stores import DecisionReader, LatchStore, LimitsStore
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
@@ -26,6 +26,7 @@ from api.access.desk import AccessDesk
 from api.access.logins import Logins
 from api.access.security_log import SecurityLog
 from api.app import health_application, rest_application
+from api.decisions import Decisions
 from api.disk import Disk
 from api.expiry import CertificateWatch
 from api.limits import Limits
@@ -55,7 +56,8 @@ _CERTIFICATES_PERIOD_S: Final = 600.0
 class ApiActor:
     """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
 
-    `limits` None: nothing of limits can be asked or changed here. `users` None: nobody can log in.
+    `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked.
+    `users` None: nobody can log in.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class ApiActor:
         start: WorkerStart,
         latches: LatchStore,
         memory: TopologyMemory | None = None,
+        *,
         limits: LimitsStore | None = None,
+        decisions: DecisionReader | None = None,
         users: UserStore | None = None,
     ) -> None:
         self._ports = ports
@@ -94,6 +98,7 @@ class ApiActor:
             access=Access(
                 self._desk, logins, Accounts(self._desk, logins), lambda: self._certificates.days_left
             ),
+            decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,

@@ -15,13 +15,21 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from actors.runtime import Log
-from actors.vocabulary import CallerError, DeviceError, InvalidValueError, RefusedError, UnknownSubjectError
+from actors.vocabulary import (
+    CallerError,
+    DeviceError,
+    InvalidValueError,
+    NotRememberedError,
+    RefusedError,
+    UnknownSubjectError,
+)
 from actors.vocabulary.settings import ApiSettings
 from api.access.desk import CHALLENGE
 from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
+from api.decision_routes import DECISION_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
 from api.health import HEALTH_HANDLERS
 from api.limit_routes import LIMIT_HANDLERS
@@ -39,7 +47,7 @@ SECRET_KEYS: Final = frozenset({"password", "current", "new", "code", "refresh_t
 
 AnyRequest = Request[Any, Any, Any]
 
-ROUTES: Final = [*HANDLERS, *LIMIT_HANDLERS, *OWN_HANDLERS, *USER_HANDLERS]
+ROUTES: Final = [*HANDLERS, *LIMIT_HANDLERS, *DECISION_HANDLERS, *OWN_HANDLERS, *USER_HANDLERS]
 """Every route of REST; each names the operation that it is (a test walks them)."""
 
 
@@ -116,6 +124,10 @@ def _too_many(request: AnyRequest, error: TooManyError) -> Response[Any]:
     return response
 
 
+def _gone(request: AnyRequest, error: NotRememberedError) -> Response[Any]:
+    return _problem(request, HTTPStatus.GONE, str(error), title="No longer kept")
+
+
 def _refused(request: AnyRequest, error: RefusedError | CallerError) -> Response[Any]:
     return _problem(request, HTTPStatus.CONFLICT, str(error), title="Refused")
 
@@ -188,6 +200,7 @@ def _exception_handlers(log: Log) -> ExceptionHandlersMap:
         UnauthenticatedError: _unauthenticated,
         ForbiddenError: _forbidden,
         TooManyError: _too_many,
+        NotRememberedError: _gone,
         RefusedError: _refused,
         CallerError: _refused,
         DeviceError: _unavailable,

@@ -14,6 +14,7 @@ from actors.vocabulary.records import AuditRecord, Record
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
 from api.access.logins import Logins
+from api.decisions import Decisions
 from api.limits import Limits
 from api.sources import Sources
 from api.stops import Stops
@@ -40,6 +41,7 @@ class Service:
         stops: Stops,
         limits: Limits,
         access: Access,
+        decisions: Decisions,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
@@ -49,6 +51,7 @@ class Service:
         self.stops = stops
         self.limits = limits
         self.access = access
+        self.decisions = decisions
         self.clock = clock
         self._record = record
         self._done: dict[str, None] = {}

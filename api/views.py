@@ -218,13 +218,16 @@ def explain_view(
     wish_hz = (
         proposal.wish_hz if proposal is not None else (None if isinstance(status, str) else status.wish_hz)
     )
+    plan = source.plan if source is not None and source.plan is not None else None
+    if plan is None and not isinstance(status, str):
+        plan = status.plan
     return {
         "pump_id": pump.pump_id,
         "station_id": station.station_id,
         "mode": decision.setpoint.mode.name
         if decision is not None
         else ("unknown" if isinstance(status, str) else status.mode.name),
-        "plan": None if isinstance(status, str) or status.plan is None else msgspec.to_builtins(status.plan),
+        "plan": None if plan is None else msgspec.to_builtins(plan),
         "proposal": None
         if source is None
         else {

@@ -49,13 +49,15 @@ def require_current(settings: Settings) -> None:
 
     Raises:
         DeviceError: it is missing, older or newer (storage.schema.SchemaError: one line, with what to do), or the
-            database cannot be reached or read.
+            database cannot be reached (storage.schema.UnreachableError) or read.
 
     """
     urls = database_urls(settings)
     schema.require_current(urls.writer)
     try:
         schema.require_readable(urls.reader)
+    except schema.UnreachableError:
+        raise
     except DeviceError as error:
         if settings.database.reader_url:
             text = f"database.reader_url: {error} (expected this database by a login of control_reader)"

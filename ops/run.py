@@ -29,6 +29,8 @@ from ops.progress import Teller, starting, stopping
 from ops.rundir import DataDirectory, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
 from storage.certificates import rest_files
+from storage.schema import UnreachableError
+from storage.topology_file import TopologyFile
 
 if TYPE_CHECKING:
     from supervisors.on_ray.runtime import RayRuntime
@@ -102,12 +104,44 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
         if DemoDatabase(database.database_urls(settings).writer).seed(now=datetime.now(UTC)):  # noqa: TID251
             tell.say("demo stations, limits and plans written to the database")
     else:
-        database.require_current(settings)
+        _require_database(settings, tell)
+    _prepare_access(settings, tell)
+
+
+def _prepare_access(settings: Settings, tell: Teller) -> None:
+    """Make keys and the credential of this run, and the first administrator as soon as there is a database for it.
+
+    Raises:
+        DeviceError: the disk refused.
+
+    """
     from ops import users
 
-    first = asyncio.run(users.prepare(settings))
+    users.prepare_files(settings)
+    try:
+        first = asyncio.run(users.first_administrator(settings))
+    except DeviceError as error:
+        tell.say(f"whether there are users is not known yet: {error}")
+        return
     if line := users.told(settings, first, on_terminal=sys.stdout.isatty()):
         tell.say(line)
+
+
+def _require_database(settings: Settings, tell: Teller) -> None:
+    """Refuse a database that is not ours to work with; one that is only away hinders no start (DAT-3).
+
+    After a power cut its machine may come up later than ours, and the stops that are latched here belong on the wires.
+
+    Raises:
+        DeviceError: it is not the one that this version needs, or it is away and nothing is known of the plant yet.
+
+    """
+    try:
+        database.require_current(settings)
+    except UnreachableError as error:
+        if TopologyFile(Path(settings.data_dir) / "topology.json").load() is None:
+            raise
+        tell.say(f"the database is away, starting with the plant as last known: {error}")
 
 
 def _check_ports(settings: Settings) -> None:

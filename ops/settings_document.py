@@ -86,6 +86,8 @@ MEANINGS: Final = {
     "control.latch_poll_s": "How often gates look into the latch folder; at most 0.5 s",
     "control.publish_refresh_s": "How often a gate recomputes what it shows; at most 1 s",
     "control.gate_bind_after_s": "A gate without a setpoint takes its port after this; at most 3 s",
+    "history.decisions_days": "How long decisions, and what the endpoints made of them, stay explainable; 2 to 3650."
+    " The last decision before that stays too",
     "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",
     "log.rotation_mib": "A log file is closed at this size",
     "log.retention_files": "So many closed log files are kept",
@@ -100,6 +102,7 @@ _UNITS: Final = (
     ("_hz_max", "Hz"),
     ("_bytes_max", "bytes"),
     ("_mib", "MiB"),
+    ("_days", "days"),
     ("_s", "s"),
 )
 

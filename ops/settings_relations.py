@@ -25,6 +25,9 @@ _PORT_MAX: Final = 65_535
 _SECONDS_MAX: Final = 31_536_000.0
 _HZ_MAX: Final = 100.0
 _SPOOL_BYTES_MIN: Final = 1_048_576
+# The database itself forgets nothing that is younger than a day.
+_DECISION_DAYS_MIN: Final = 2
+_DECISION_DAYS_MAX: Final = 3_650
 _MASK: Final = "***"
 # EST-1: on the wire within 1 s; SAF-9: a gate binds 3 s after its start at the latest.
 _LATCH_POLL_S_MAX: Final = 0.5
@@ -65,6 +68,13 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     _control(settings.control, check)
     _database(settings, check)
     _access(settings, check)
+    days = settings.history.decisions_days
+    check.require(
+        _DECISION_DAYS_MIN <= days <= _DECISION_DAYS_MAX,
+        "history.decisions_days",
+        days,
+        f"expected {_DECISION_DAYS_MIN} to {_DECISION_DAYS_MAX} days",
+    )
     log = settings.log
     check.require(log.level in LOG_LEVELS, "log.level", log.level, f"expected one of {', '.join(LOG_LEVELS)}")
     check.require(log.rotation_mib >= 1, "log.rotation_mib", log.rotation_mib, "expected at least 1 MiB")

@@ -73,16 +73,26 @@ async def offline(settings: Settings, work: Work[T]) -> T:
         await reader.close()
 
 
-async def prepare(settings: Settings) -> First:
-    """Make what access needs at a start: signing keys, the local credential, and the first administrator.
+def prepare_files(settings: Settings) -> None:
+    """Make the signing keys if there are none, and this run's local credential.
 
     Raises:
-        DeviceError: the disk or the database refused.
+        DeviceError: the disk refused.
 
     """
     folder = Path(settings.data_dir)
     KeyFile(folder, configured=settings.access.signing_keys).ensure(now=SystemClock().now().utc)
     LocalCredential(folder).renew()
+
+
+async def first_administrator(settings: Settings) -> First:
+    """Make the first administrator if there are no users yet.
+
+    Raises:
+        DeviceError: the database is away.
+
+    """
+    folder = Path(settings.data_dir)
 
     async def first(accounts: Accounts, by: Principal) -> First:
         held = await accounts.listed()

@@ -10,22 +10,21 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any, Final
 
-import msgspec
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.vocabulary import Scope, Severity
+from actors.vocabulary import Severity
 from actors.vocabulary.records import AlarmRecord, DecisionRecord, StopEventRecord
 from storage import audit
+from storage.decisions import Decisions, stop_record
 from storage.engine import Database
-from storage.models import alarms, decisions, emergency_stop_events
+from storage.models import alarms, emergency_stop_events
 from storage.models.base import moment
-from storage.readers import moment_of, rows_of
+from storage.readers import rows_of
 
 CLEARED_STOPS_MAX: Final = 10_000
 OPEN_ALARMS_MAX: Final = 1_000
 _IDS_MAX: Final = 500
-_CANDIDATES: Final = 8
 
 
 class History:
@@ -60,7 +59,7 @@ class History:
 
         found = await self._database.run(work)
         ordered = sorted(found.values(), key=lambda row: (row["set_at"], row["stop_id"]))
-        return tuple(_stop(row) for row in ordered)
+        return tuple(stop_record(row) for row in ordered)
 
     async def open_alarms(self) -> tuple[AlarmRecord, ...]:
         """Return the alarms whose record has no end, the newest first, at most 1,000.
@@ -85,22 +84,8 @@ class History:
             DeviceError: the database is away or slow.
 
         """
-        columns = decisions.c
-        statement = (
-            select(decisions)
-            .where(columns.pump_id == pump_id, moment(columns.at) <= moment_of(self._database, at))
-            .order_by(moment(columns.at).desc(), columns.decision_id.desc())
-            .limit(_CANDIDATES)
-        )
-        rows = await self._database.run(lambda connection: rows_of(connection, statement))
-        in_force = [row for row in rows if row["at"] <= at]
-        if not in_force:
-            return None
-        row = max(in_force, key=lambda row: (row["at"], row["decision_id"]))
-        trail = row["trail"]
-        row["trail"] = msgspec.json.decode(trail, type=dict[str, Any]) if isinstance(trail, str) else trail
-        del row["decision_id"]
-        return DecisionRecord(**row)
+        past = Decisions(self._database)
+        return await self._database.run(lambda connection: past.in_force(connection, pump_id, at=at))
 
     async def verify_audit(self) -> audit.Verdict:
         """Walk the audit chain in one picture of the database (AUD-1).
@@ -110,11 +95,6 @@ class History:
 
         """
         return await self._database.run(audit.verify)
-
-
-def _stop(row: dict[str, Any]) -> StopEventRecord:
-    record_id = row.pop("stop_id")
-    return StopEventRecord(**{**row, "scope": Scope(row["scope"]), "record_id": record_id})
 
 
 def _alarm(row: dict[str, Any]) -> AlarmRecord:

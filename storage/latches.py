@@ -6,8 +6,8 @@ pump. Instead every distinct content has a file name of its own, is written once
     <id>.stop.<hash>.json     a stop as somebody stored it
     <id>.clear.<hash>.json    the stop with its clear
     <number>.stamp            a number that was issued; the highest one counts
-    release_floor             the release number before any clear; it comes when the folder is first joined with the
-                              database, so a folder without it is new, or is what is left of a lost one
+    joined                    a mark that comes when the folder is first joined with the database: one without it is
+                              new, or is what is left of a lost one
 
 The set is the union of the files, so two writers cannot lose each other's, whatever their order.
 """
@@ -48,7 +48,9 @@ _PLAIN_ID: Final = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
 _STAMP: Final = re.compile(r"([0-9]{1,10})\.stamp\Z")
 _STOP: Final = "stop"
 _CLEAR: Final = "clear"
-_FLOOR: Final = "release_floor"
+_JOINED: Final = "joined"
+# The mark of earlier versions, which held a release number of its own.
+_MARKS: Final = frozenset({_JOINED, "release_floor"})
 _CLAIMS_MAX: Final = 1000
 _SWEEP_AFTER_S: Final = 3600
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -116,29 +118,15 @@ class LatchFolder:
             stamp = max(stamp, highest) + 1
         raise DeviceError(f"{self._folder}: no stamp in {_CLAIMS_MAX} tries, last seen {highest}")
 
-    def release_floor(self) -> int:
-        """Return the release number before any clear: the UTC second of this folder's first use, for ever.
-
-        A damaged file answers 0: a release number too low keeps a pump inhibited, one too high could free it.
+    def mark_joined(self) -> None:
+        """Note for good that this folder holds all that the database holds.
 
         Raises:
             DeviceError: the disk refused.
 
         """
-        path = self._folder / _FLOOR
-        for _ in range(2):
-            try:
-                text = path.read_text("ascii")
-            except FileNotFoundError:
-                floor = min(max(self._utc_second(), 0), U32_MAX)
-                write_whole(path, f"{floor}\n".encode("ascii"), replace=False)
-            except UnicodeDecodeError:
-                return 0
-            except OSError as error:
-                raise refused(path, error) from error
-            else:
-                return min(int(text), U32_MAX) if text.strip().isdecimal() else 0
-        raise DeviceError(f"{path}: vanishes while it is written")
+        ensure_folder(self._folder)
+        write_whole(self._folder / _JOINED, b"")
 
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         """Make these durable and return; what is known is kept, a clear is added to its stop.
@@ -162,19 +150,13 @@ class LatchFolder:
             self._drop_stamps_below(highest)
 
     def is_new(self) -> bool:
-        """Return whether nobody has asked for `release_floor` yet: the database's stops may be missing here.
+        """Return whether it was never marked as joined: the database's stops may be missing here.
 
         Raises:
             DeviceError: the folder cannot be looked at.
 
         """
-        try:
-            (self._folder / _FLOOR).stat()
-        except FileNotFoundError:
-            return True
-        except OSError as error:
-            raise refused(self._folder / _FLOOR, error) from error
-        return False
+        return _MARKS.isdisjoint(self._names())
 
     def drop(self, record_ids: Collection[str]) -> None:
         """Forget these cleared ids: the bare stops first, so that a crash in between leaves no stop without its clear.
@@ -203,7 +185,7 @@ class LatchFolder:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
                     name = entry.name
-                    if name == _FLOOR or name.startswith(TEMPORARY_PREFIX) or _STAMP.match(name):
+                    if name in _MARKS or name.startswith(TEMPORARY_PREFIX) or _STAMP.match(name):
                         continue
                     try:
                         status = entry.stat()

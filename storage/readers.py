@@ -188,7 +188,7 @@ class DatabaseFeedbackReader:
                 ]
             return found
 
-        return [_feedback(row) for row in await self._database.run(work)]
+        return [feedback_row(row) for row in await self._database.run(work)]
 
 
 def _newest(*conditions: ColumnElement[bool]) -> Select[Any]:
@@ -230,7 +230,8 @@ def _newest(*conditions: ColumnElement[bool]) -> Select[Any]:
     )
 
 
-def _feedback(row: dict[str, Any]) -> FeedbackRow:
+def feedback_row(row: dict[str, Any]) -> FeedbackRow:
+    """Return a row of `pump_feedback` as it crosses the boundary."""
     number = row.pop("feedback_id")
     return FeedbackRow(
         **{**row, "pump_id": row["pump_id"].lower(), "record_id": row["record_id"] or f"foreign:{number}"}

@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, literal, select
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from actors.vocabulary import DeviceError
@@ -62,6 +62,15 @@ class SchemaState(StrEnum):
 
 class SchemaError(DeviceError):
     """The database's schema is not the one this program needs; the text is one line and says what to do."""
+
+
+class UnreachableError(DeviceError):
+    """Nobody answers where the database should be, or it is only just starting or ending; one line."""
+
+
+# A server that answers, and refuses, begins with this word; these two refusals pass by themselves.
+_SERVER_SAYS: Final = "FATAL"
+_PASSING: Final = ("starting up", "shutting down", "recovery")
 
 
 def upgrade(url: str) -> None:
@@ -111,7 +120,7 @@ def require_current(url: str) -> None:
 
     Raises:
         SchemaError: it is missing, older or newer.
-        DeviceError: the database cannot be reached or read.
+        UnreachableError: nobody answers; DeviceError: the database cannot be read.
         InvalidValueError: `url` is none.
 
     """
@@ -203,9 +212,19 @@ def _connection(where: URL, *, changing: bool) -> Iterator[Connection]:
     except (SQLAlchemyError, CommandError, sqlite3.Error, OSError) as error:
         cause = getattr(error, "orig", None) or error
         line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
-        raise DeviceError(f"{shown(where)}: {without_secrets(line, where)}") from None
+        text = f"{shown(where)}: {without_secrets(line, where)}"
+        raise (UnreachableError if _nobody_answers(error, str(cause)) else DeviceError)(text) from None
     finally:
         engine.dispose()
+
+
+def _nobody_answers(error: Exception, said: str) -> bool:
+    """Whether a PostgreSQL connection failed for want of a server, not for what a server said."""
+    if not isinstance(error, OperationalError) or getattr(error.orig, "sqlstate", None) is not None:
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        return False
+    return _SERVER_SAYS not in said or any(word in said for word in _PASSING)
 
 
 def _prepare_sqlite(engine: Engine, *, changing: bool) -> None:

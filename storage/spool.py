@@ -26,6 +26,7 @@ from actors.vocabulary.records import (
     Record,
     StopEventRecord,
     ViolationRecord,
+    WireRecord,
 )
 from actors.vocabulary.settings import LIVENESS_DEADLINE_S
 from storage.files import UtcSecond, ensure_folder, refused, sync_folder
@@ -36,6 +37,7 @@ NEVER_DROPPED: Final = 9
 PRIORITY: Final[dict[type[Record], int]] = {
     FeedbackRow: 0,
     DecisionRecord: 1,
+    WireRecord: 1,
     PlanRefusalRecord: 2,
     ViolationRecord: 3,
     FailsafeRecord: 4,

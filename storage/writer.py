@@ -21,6 +21,7 @@ from actors.vocabulary.records import (
     Record,
     StopEventRecord,
     ViolationRecord,
+    WireRecord,
 )
 from storage import audit
 from storage.engine import Database, RowRefusedError
@@ -32,6 +33,7 @@ from storage.models import (
     plan_refusals,
     pump_feedback,
     safety_limit_violations,
+    wire_records,
 )
 
 Insert = sqlite.Insert | postgresql.Insert
@@ -42,6 +44,7 @@ _TABLES: Final[Mapping[type[Record], Table]] = {
     PlanRefusalRecord: plan_refusals,
     ViolationRecord: safety_limit_violations,
     DecisionRecord: decisions,
+    WireRecord: wire_records,
     FailsafeRecord: failsafe_events,
     StopEventRecord: emergency_stop_events,
     AlarmRecord: alarms,
@@ -162,6 +165,8 @@ def _row(record: Record) -> dict[str, Any]:
             row["severity"] = record.severity.value
         case DecisionRecord():
             row["trail"] = audit.plain(record.trail)
+        case WireRecord():
+            row["detail"] = audit.plain(record.detail)
         case ViolationRecord():
             if record.proposed is not None and not math.isfinite(record.proposed):
                 # What was proposed is the news: SQLite has no word for it, so it goes to the text on both engines.

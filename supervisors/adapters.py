@@ -12,6 +12,8 @@ from actors.access.store import UserStore
 from actors.runtime import Ports
 from actors.start import WorkerStart
 from actors.stores import (
+    DecisionKeeper,
+    DecisionReader,
     EpochStore,
     FeedbackReader,
     HistoryReader,
@@ -142,6 +144,23 @@ def history(ports: Ports, start: WorkerStart) -> HistoryReader:
     from storage.history import History
 
     return History(_database(ports, start, Access.READ, as_writer=True))
+
+
+def decisions(ports: Ports, start: WorkerStart) -> DecisionReader:
+    """Return the past of the pumps: read with the writer's role, never written."""
+    from storage.decisions import Decisions
+    from storage.engine import Access
+
+    return Decisions(_database(ports, start, Access.READ, as_writer=True))
+
+
+def retention(ports: Ports, start: WorkerStart) -> DecisionKeeper:
+    """Return what forgets old decisions, by pools of its own: no batch of records waits for it."""
+    from storage.engine import Access
+    from storage.retention import DecisionRetention
+
+    reader = _database(ports, start, Access.READ, as_writer=True)
+    return DecisionRetention(reader, _database(ports, start, Access.WRITE))
 
 
 def limits(ports: Ports, start: WorkerStart) -> LimitsStore:

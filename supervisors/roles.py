@@ -111,6 +111,7 @@ def _storage(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.writer(ports, start),
         adapters.history(ports, start),
         adapters.latches(ports, start),
+        keeper=adapters.retention(ports, start),
     )
 
 
@@ -132,6 +133,7 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         start,
         adapters.latches(ports, start),
         limits=adapters.limits(ports, start),
+        decisions=adapters.decisions(ports, start),
         users=adapters.users(ports, start),
     )
 

@@ -6,7 +6,6 @@ said how far is safe: such a limit may be tightened only.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from enum import StrEnum, unique
 from typing import Any, Final
@@ -109,8 +108,10 @@ def _malformed(changes: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name}: null, expected a number ({key.unit}): a limit is not removed remotely"
         elif isinstance(value, bool) or not isinstance(value, int | float):
             yield f"{name}: {str(value)[:_SHOWN_MAX]!r}, expected a number ({key.unit})"
-        elif not math.isfinite(value) or abs(value) > VALUE_MAX:
-            yield f"{name}: {value:g}, expected a finite number ({key.unit}) up to {VALUE_MAX:g}"
+        elif not -VALUE_MAX <= value <= VALUE_MAX:  # NaN compares with nothing
+            # A whole number may have more digits than a float, or a text, can hold.
+            shown = f"{value:g}" if isinstance(value, float) else "a number beyond any limit"
+            yield f"{name}: {shown}, expected a finite number ({key.unit}) up to {VALUE_MAX:g}"
         elif key.whole and value != int(value):
             yield f"{name}: {value:g}, expected a whole number ({key.unit})"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -11,6 +10,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
+from actors.safety.limits import is_finite_number
 from actors.vocabulary import ControlType
 from actors.vocabulary.records import PlanRefusalRecord, PlanRow
 
@@ -156,7 +156,7 @@ def _refuse_values(row: PlanRow, rules: PlanRules) -> Refusal | None:
     """Values must be finite, speed 0 or in the band, power and flow not negative (a level may lie below its datum)."""
     for column in ("suggested_speed_hz", "target_flow_m3h", "target_level_m", "target_power_kw"):
         value: float | None = getattr(row, column)
-        if value is not None and not math.isfinite(value):
+        if value is not None and not is_finite_number(value):
             return _refusal(row, f"{column} is not finite", repr(value))
     for column in ("target_flow_m3h", "target_power_kw"):
         value = getattr(row, column)

@@ -19,6 +19,7 @@ from actors.messages import (
     EndpointStatus,
     FeedbackReceived,
     GetEndpoint,
+    PublishedPump,
     PublisherInbox,
     SetpointsDecided,
     StopsChanged,
@@ -27,7 +28,7 @@ from actors.messages import (
 from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.publisher import feedback_board as feedback
-from actors.publisher import stops
+from actors.publisher import receipts, stops
 from actors.publisher.binding import Hearing
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
@@ -90,6 +91,7 @@ class PublisherActor:
         self._serving = False
         self._refusals = Refusals()
         self._latencies = LatencyBook()
+        self._receipts = receipts.ReceiptBook()
         self._image_stale_at_ns = 0
         self._hearing = Hearing(ports.clock.now())
         self._ids = 0
@@ -143,7 +145,10 @@ class PublisherActor:
             case StopsChanged():
                 return self._traffic.take(message, published=self._server.bound != "")
             case GetEndpoint():
-                return self._status(self._ports.clock.now(), latency_window_s=message.latency_window_s)
+                now = self._ports.clock.now()
+                self._publish(now)
+                shown = tuple(self._all_shown(now).values())
+                return self._status(now, shown, latency_window_s=message.latency_window_s)
             case _:
                 assert_never(message)
         return None
@@ -200,6 +205,13 @@ class PublisherActor:
         self._publish(now, only=message.station_id)
         after, shown_at = self._gates[message.station_id], self._ports.clock.now()
         self._latencies = noted(self._latencies, before=gate, after=after, now=shown_at)
+        self._receipts = receipts.noted(
+            self._receipts,
+            message.station_id,
+            before=gate,
+            after=after,
+            picture=lambda pump_id: self._shown(message.station_id, pump_id, now),
+        )
 
     def _log_refusal(self, station_id: str, pump_id: str, why: Refusal) -> None:
         """Log the first, second, fourth ... refusal of its kind: a fenced writer may go on for hours."""
@@ -225,7 +237,7 @@ class PublisherActor:
             self._gates,
             self._desk.latches,
             self._board,
-            release_floor=self._desk.release_floor,
+            whole=self._desk.whole,
             stale_s=self._control.feedback_stale_s,
             now=now,
             only=only,
@@ -336,26 +348,40 @@ class PublisherActor:
         self._publish(now)
         self._desk.make_durable()
         self._traffic.tell_alarms()
-        self._ports.directory.ref(watchdog_address(self._site.site_id)).tell(self._status(now))
+        shown = self._all_shown(now)
+        self._receipts, rows = receipts.due(
+            self._receipts, self._gates, shown, endpoint=self._protocol, now=now
+        )
+        self._outbox.put(*rows)
+        status = self._status(now, tuple(shown.values()))
+        self._ports.directory.ref(watchdog_address(self._site.site_id)).tell(status)
 
-    def _status(self, now: Instant, *, latency_window_s: float = LATENCY_WINDOW_S) -> EndpointStatus:
-        self._publish(now)
+    def _status(
+        self, now: Instant, pumps: tuple[PublishedPump, ...], *, latency_window_s: float = LATENCY_WINDOW_S
+    ) -> EndpointStatus:
         beats = {station_id: feedback.scada_beat(self._board, station_id) for station_id in self._gates}
         return EndpointStatus(
             protocol=self._protocol,
             bound=self._server.bound,
             clients=self._server.clients,
-            pumps=tuple(
-                self._display.pump(station_id, pump_id, pump, self._board, now=now)
-                for station_id, gate in self._gates.items()
-                for pump_id, pump in gate.pumps.items()
-            ),
+            pumps=pumps,
             writes_refused=self._refusals.total,
             stops_active=tuple(stop.record_id for stop in self._desk.latches.active(EMERGENCY_STOP)),
             sent_at=now,
             scada_moved_at={key: beat.moved_at for key, beat in beats.items() if beat is not None},
             proposal_to_wire=summary(self._latencies, now=now, within_s=latency_window_s),
         )
+
+    def _shown(self, station_id: str, pump_id: str, now: Instant) -> PublishedPump:
+        pump = self._gates[station_id].pumps[pump_id]
+        return self._display.pump(station_id, pump_id, pump, self._board, now=now)
+
+    def _all_shown(self, now: Instant) -> dict[tuple[str, str], PublishedPump]:
+        return {
+            (station_id, pump_id): self._shown(station_id, pump_id, now)
+            for station_id, gate in self._gates.items()
+            for pump_id in gate.pumps
+        }
 
     def _next_id(self, now: Instant) -> str:
         """Return a record id that nobody else makes: who, when, the how-manieth, and chance."""

@@ -36,7 +36,7 @@ class Display:
         latches: LatchSet,
         board: Board,
         *,
-        release_floor: int,
+        whole: bool,
         stale_s: float,
         now: Instant,
         only: str | None = None,
@@ -60,7 +60,7 @@ class Display:
                     latches,
                     pump,
                     site_id=self._site.site_id,
-                    release_floor=release_floor,
+                    whole=whole,
                     epoch_floor=0 if gate.floor is None else gate.floor.counter,
                     now=now,
                 )

@@ -209,6 +209,12 @@ def _well_formed(setpoint: Setpoint) -> bool:
     return (
         is_finite_number(setpoint.lease_s)
         and setpoint.lease_s > 0.0
+        and _is_whole(setpoint.sequence)
         and setpoint.sequence >= 0
+        and _is_whole(setpoint.epoch.counter)
         and 0 <= setpoint.epoch.counter <= _UINT32_MAX
     )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

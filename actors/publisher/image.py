@@ -64,7 +64,7 @@ def image(
     pump: PumpConfig,
     *,
     site_id: str,
-    release_floor: int,
+    whole: bool,
     epoch_floor: int,
     now: Instant,
 ) -> tuple[PumpImage, PumpGate]:
@@ -74,7 +74,7 @@ def image(
     out of service is 0; both whether the lease runs, has run out or never began. remote_enabled stays as the chain
     decided: with it the setpoint stops the pump, without it run_inhibit does (EST-6). After the last inhibit the
     value stays where it is until a newer tick was decided, then goes 0 -> minimum -> ramp even if the chain slept
-    through it all.
+    through it all. `whole`: these latches hold every stop that is durable anywhere; until then no number releases.
     """
     gate = advance(gate, now=now)
     stopped = bool(latches.covering(site_id, pump.station_id, pump.pump_id, EMERGENCY_STOP))
@@ -97,16 +97,17 @@ def image(
     gate, shown = _after_inhibit(gate, shown, pump, latched=latched, now=now)
     # The chain may know of a stop that has not reached us; without a lease only the latch can be believed. But what it
     # took for a stop may be cleared since: shown with a release number that is spent, nothing would ever let go of it.
-    known_release = latches.release_id(site_id, pump.station_id, pump.pump_id, 0)
+    newest_clear = latches.release_id(site_id, pump.station_id, pump.pump_id)
     of_chain = living and gate.last is not None and gate.last.run_inhibit
-    inhibited = latched or (of_chain and gate.last is not None and gate.last.latch_release >= known_release)
+    inhibited = latched or (of_chain and gate.last is not None and gate.last.latch_release >= newest_clear)
     mode = gate.last.mode if gate.last is not None else None
     reason = shown.reason
     if stopped:
         reason = Reason.EMERGENCY_STOP
     elif out_of_service:
         reason, mode = Reason.OUT_OF_SERVICE, Mode.OUT_OF_SERVICE
-    released = latches.release_id(site_id, pump.station_id, pump.pump_id, release_floor)
+    # Of some clears without all stops nobody can say what they let go.
+    released = newest_clear if whole else 0
     # Both halves of a release show at once: a controller must never retain a number that is already spent.
     release_id = gate.release_id if inhibited and gate.release_id is not None else released
     picture = PumpImage(

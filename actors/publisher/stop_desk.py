@@ -30,8 +30,8 @@ class StopDesk:
         self._fingerprint: object = None
         self._undurable: frozenset[str] = frozenset()
         self.latches = LatchSet()
-        self.release_floor = 0
         self.whole = False
+        self._marked = False
 
     def load(self) -> None:
         """Read everything before anything is shown.
@@ -50,18 +50,19 @@ class StopDesk:
         return isinstance(self._store, JoinedLatchStore) and self._store.is_new()
 
     def _became_whole(self, whole: bool) -> None:
-        """Note it for good. The release number before any clear comes with it: until then a 0, which frees nobody."""
+        """Note it for good: whoever joined the folder has marked it."""
         if whole:
-            self.release_floor = max(self.release_floor, self._store.release_floor())
-            self.whole = True
+            self.whole = self._marked = True
 
     def joined(self) -> None:
         """The database's stops are merged here: rely on the latches, and mark the folder once it holds them, too."""
         self.whole = True
-        if self.release_floor or self._undurable:
+        if self._marked or self._undurable:
             return
         try:
-            self._became_whole(True)
+            if isinstance(self._store, JoinedLatchStore):
+                self._store.mark_joined()
+            self._marked = True
         except DeviceError as error:
             self.conditions.hold("latch_not_durable", self._subject, Severity.CRITICAL, str(error))
 

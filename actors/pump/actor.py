@@ -271,6 +271,7 @@ class PumpActor:
                 calculator="failsafe",
                 plan_id=None if plan is None else plan.plan_id,
                 plan_version=None if plan is None else plan.plan_version,
+                plan=plan,
                 note=covered.why,
             )
             return covered.failsafe

@@ -253,6 +253,7 @@ def _source(
         calculator=calculator,
         plan_id=plan.plan_id,
         plan_version=plan.plan_version,
+        plan=plan,
         inputs=inputs or {},
         note=note,
     )

@@ -12,6 +12,7 @@ from uuid import NAMESPACE_URL, uuid5
 import msgspec
 
 from actors.messages import SetMode
+from actors.safety.limits import is_finite_number
 from actors.vocabulary import Instant, InvalidValueError, Mode, RefusedError, Severity
 from actors.vocabulary.durable import StoredMode
 from actors.vocabulary.records import AuditRecord
@@ -223,7 +224,7 @@ def _checked_hz(message: SetMode, applied_hz: float | None, min_hz: float) -> fl
                 f"pump {message.pump_id}: no applied speed is known to take over; give setpoint_hz"
             )
         return 0.0 if applied_hz < min_hz else min(max(applied_hz, 0.0), MANUAL_HZ_MAX)
-    if not math.isfinite(hz) or not 0.0 <= hz <= MANUAL_HZ_MAX:
+    if not is_finite_number(hz) or not 0.0 <= hz <= MANUAL_HZ_MAX:
         text = f"pump {message.pump_id}: setpoint_hz is {hz!r}, expected 0..{MANUAL_HZ_MAX:g} Hz"
         raise InvalidValueError(text)
     if 0.0 < hz < min_hz:
@@ -236,7 +237,7 @@ def _checked_hz(message: SetMode, applied_hz: float | None, min_hz: float) -> fl
 
 def _checked_expiry(message: SetMode, default_s: float) -> float:
     lasts_s = default_s if message.expires_after_s is None else message.expires_after_s
-    if not math.isfinite(lasts_s) or not 0.0 < lasts_s <= EXPIRY_S_MAX:
+    if not is_finite_number(lasts_s) or not 0.0 < lasts_s <= EXPIRY_S_MAX:
         text = f"pump {message.pump_id}: expires_after_s is {lasts_s!r}, expected above 0, at most {EXPIRY_S_MAX:g} s"
         raise InvalidValueError(text)
     return lasts_s

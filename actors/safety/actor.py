@@ -13,6 +13,7 @@ from actors.messages import (
     Done,
     FeedbackReceived,
     GetStationDecisions,
+    JudgedValue,
     Proposal,
     PumpDecision,
     RoundDue,
@@ -193,6 +194,7 @@ class SafetyActor:
             decided = {key: new for key, new in decided.items() if self._differs(key, new.setpoint)}
         if not decided:
             return
+        decided = {key: self._marked(key, new, now) for key, new in decided.items()}
         for pump_id, new in decided.items():
             self._decisions[pump_id] = new
             self._ports.directory.ref(pump_address(self._site_id, self._station_id, pump_id)).tell(
@@ -200,7 +202,7 @@ class SafetyActor:
             )
         self._publish()
         for pump_id, new in decided.items():
-            self._write_down(decisions[pump_id], new, now)
+            self._write_down(decisions[pump_id], new, round_input.pumps[pump_id].feedback, now)
         self._tell_alarms(now)
 
     def _hold_round(self, round_input: RoundInput, now: Instant) -> dict[str, Decision]:
@@ -228,7 +230,17 @@ class SafetyActor:
 
     def _differs(self, pump_id: str, setpoint: Setpoint) -> bool:
         last = self._decisions.get(pump_id)
-        return last is None or setpoint != msgspec.structs.replace(last.setpoint, sequence=setpoint.sequence)
+        if last is None:
+            return True
+        # Neither a new number nor a row of history makes another setpoint.
+        same = msgspec.structs.replace(last.setpoint, sequence=setpoint.sequence, recorded=setpoint.recorded)
+        return setpoint != same
+
+    def _marked(self, pump_id: str, new: PumpDecision, now: Instant) -> PumpDecision:
+        """Settle before it is published whether a row tells of it: on change and once a minute (SAF-4)."""
+        period_s = self._control.decision_record_period_s
+        worth = telling.worth_a_row(self._recorded.get(pump_id), new, now=now, period_s=period_s)
+        return telling.marked(new) if worth else new
 
     # ----------------------------------------------------------------- telling
 
@@ -242,14 +254,20 @@ class SafetyActor:
         for protocol in PROTOCOLS:
             self._ports.directory.ref(endpoint_address(self._site_id, protocol)).tell(batch)
 
-    def _write_down(self, decision: Decision, new: PumpDecision, now: Instant) -> None:
-        """Record on change and once a minute; violations at their own rate."""
+    def _write_down(
+        self, decision: Decision, new: PumpDecision, feedback: dict[str, JudgedValue], now: Instant
+    ) -> None:
+        """Record what is marked for it; violations at their own rate."""
         pump_id = decision.pump_id
-        period_s = self._control.decision_record_period_s
-        if telling.worth_a_row(self._recorded.get(pump_id), new, now=now, period_s=period_s):
+        if new.setpoint.recorded:
             self._recorded[pump_id] = new
             row = telling.decision_record(
-                new, site_id=self._site_id, station_id=self._station_id, at=now, decided=decision
+                new,
+                site_id=self._site_id,
+                station_id=self._station_id,
+                at=now,
+                decided=decision,
+                feedback=feedback,
             )
             self._outbox.put(row)
         due, self._violations = record(self._violations, pump_id, decision.trail, now=now)

@@ -164,7 +164,7 @@ class Intake:
 
     def latch_release(self, pump_id: str) -> int:
         """Return the newest release number of the pump that is known here (EST-6)."""
-        return self.latches.release_id(self.site_id, self.station_id, pump_id, 0)
+        return self.latches.release_id(self.site_id, self.station_id, pump_id)
 
     def _failure_of(self, pump_id: str) -> Reason | None:
         for key in (

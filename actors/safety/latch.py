@@ -86,11 +86,13 @@ class LatchSet:
         """Return the pump's `run_inhibit`: any stop or out-of-service mark covers it (EST-6)."""
         return bool(self.covering(site_id, station_id, pump_id))
 
-    def release_id(self, site_id: str, station_id: str, pump_id: str, floor: int) -> int:
-        """Return the pump's release number (uint32 on the wire), never below `floor`.
+    def release_id(self, site_id: str, station_id: str, pump_id: str) -> int:
+        """Return the pump's release number (uint32 on the wire): that of the newest clear by a person, 0 without one.
 
         It rises only when the last inhibit of the pump is cleared: while one is active, a clear counts only
-        if it was issued before that one was set: clearing one of two overlapping stops releases nothing.
+        if it was issued before that one was set: clearing one of two overlapping stops releases nothing. It is never
+        made up: after a loss of all that is known here it is 0 until somebody clears a stop, and that clear's number
+        is above everything given before, because the counter begins anew at the UTC second (`LatchStore.next_stamp`).
         """
         concerned = self._of_pump(site_id, station_id, pump_id)
         active_stamps = [record.set_stamp for record in concerned if not is_cleared(record)]
@@ -100,7 +102,7 @@ class LatchSet:
         if active_stamps:
             earliest = min(active_stamps)
             releases = [release for release in releases if release <= earliest]
-        return max([floor, *releases])
+        return max([0, *releases])
 
     def stops_of_scope(self, scope: Scope, scope_id: str) -> tuple[StopEventRecord, ...]:
         """Return the active emergency stops of just this scope: its coil written again is these (EST-5)."""

@@ -105,6 +105,8 @@ def _may_stand_in(work: Work, fact: Facts) -> bool:
         and fact.proposal is not None
         and mode_of(fact.proposal) is Mode.AUTO
         and fact.proposal.held_stopped is not True
+        # A wish that cannot be believed leaves the last safe value: 0 here (SAF-3).
+        and fact.state.invalid_ticks == 0
         and fact.state.failsafe.reason is None
     )
     if not idle or faulty(fact):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias, assert_never
 
@@ -212,20 +213,39 @@ def power_cap(work: Work, facts: Facts) -> Work:
     """Rule 7: the motor's power, also at high level."""
     if facts.limits is None or facts.limits.max_power_kw is None or not _caps(work, facts):
         return work
-    cap_kw = facts.limits.max_power_kw
+    why = f"at most {facts.limits.max_power_kw:g} kW"
+    return _capped(work, facts, Rule.POWER_CAP, _power_cap_hz(facts), why, power_point(facts))
+
+
+def _power_cap_hz(facts: Facts) -> float:
+    """Return the speed up to which the motor's power lets the pump run; inf: no bound.
+
+    Without measured or rated values that is the minimum: nothing to judge by.
+    """
+    if facts.limits is None or facts.limits.max_power_kw is None:
+        return math.inf
     point = power_point(facts)
-    cap_hz = None if point is None else speed_hz_for_power(point, cap_kw)
-    return _capped(work, facts, Rule.POWER_CAP, cap_hz, f"at most {cap_kw:g} kW", point)
+    if point is None:
+        return facts.limits.hard_min_speed_hz
+    return speed_hz_for_power(point, facts.limits.max_power_kw)
 
 
 def flow_cap(work: Work, facts: Facts) -> Work:
     """Rule 7: the flow; at high level the well matters more."""
     if facts.limits is None or facts.limits.max_flow_m3h is None or work.high or not _caps(work, facts):
         return work
-    cap_m3h = facts.limits.max_flow_m3h
+    why = f"at most {facts.limits.max_flow_m3h:g} m3/h"
+    return _capped(work, facts, Rule.FLOW_CAP, _flow_cap_hz(facts), why, flow_point(facts))
+
+
+def _flow_cap_hz(facts: Facts) -> float:
+    """Return the speed up to which the flow lets the pump run; inf: no bound; the minimum: nothing to judge by."""
+    if facts.limits is None or facts.limits.max_flow_m3h is None:
+        return math.inf
     point = flow_point(facts)
-    cap_hz = None if point is None else speed_hz_for_flow(point, cap_m3h)
-    return _capped(work, facts, Rule.FLOW_CAP, cap_hz, f"at most {cap_m3h:g} m3/h", point)
+    if point is None:
+        return facts.limits.hard_min_speed_hz
+    return speed_hz_for_flow(point, facts.limits.max_flow_m3h)
 
 
 def level_band(work: Work, facts: Facts) -> Work:
@@ -266,6 +286,7 @@ def rate(work: Work, facts: Facts) -> Work:
     if facts.state.output_hz <= 0.0 < work.value_hz and facts.unseen:
         # The gates let nothing through yet: a start that nobody sees would count, and leave our ramp ahead of theirs.
         return _changed(work, Rule.RATE, 0.0, "no start before the gates trust us", Reason.HELD_STOPPED)
+    # Above what rule 7 allows no stop is soft, whoever ordered it: a lower rule never weakens a higher one.
     soft = facts.soft_stop_hz_per_s if not work.cut and not facts.high_level else None
     value_hz, held = move(
         last_hz=facts.state.output_hz,
@@ -273,6 +294,7 @@ def rate(work: Work, facts: Facts) -> Work:
         limits=facts.limits,
         elapsed_s=facts.elapsed_s,
         stop_hz_per_s=soft,
+        soft_below_hz=min(_power_cap_hz(facts), _flow_cap_hz(facts)),
     )
     if held is None:
         return msgspec.structs.replace(work, value_hz=value_hz)
@@ -440,7 +462,7 @@ def _capped(
     work: Work,
     facts: Facts,
     rule: Rule,
-    cap_hz: float | None,
+    cap_hz: float,
     why: str,
     point: OperatingPoint | None,
 ) -> Work:
@@ -453,7 +475,7 @@ def _capped(
     low = facts.limits.hard_min_speed_hz
     if facts.cap_hold and facts.state.output_hz <= 0.0:
         return _changed(work, rule, 0.0, f"{why}: stopped by a cap a moment ago", _limited(work))
-    if point is None or cap_hz is None:
+    if point is None:
         return _changed(work, rule, min(work.value_hz, low), f"{why}: nothing to judge by", _limited(work))
     # What rule 9 would lift to the minimum is judged as the minimum: lifted later it would break the cap.
     if cap_hz >= (max(work.value_hz, low) if wants_to_run(work.value_hz, facts) else work.value_hz):
@@ -465,8 +487,7 @@ def _capped(
     if rule is Rule.FLOW_CAP and work.held:
         # Rule 6 stands above the flow; motor power stands above rule 4, and so above rule 6.
         return _changed(work, rule, low, text, _limited(work))
-    work = _changed(work, rule, 0.0, text, _limited(work))
-    return msgspec.structs.replace(work, cut=rule is Rule.POWER_CAP)
+    return _changed(work, rule, 0.0, text, _limited(work))
 
 
 def shown_hz(wish: object) -> float:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import Any, Final
 
 import msgspec
 
-from actors.messages import Epoch, Proposal, PumpDecision, Setpoint, SetpointDecided
+from actors.messages import Epoch, JudgedValue, Proposal, PumpDecision, Setpoint, SetpointDecided
 from actors.plan.conditions import ConditionBook
 from actors.safety.failsafe import mode_of
 from actors.safety.limits import is_finite_number
@@ -107,10 +107,23 @@ def worth_a_row(last: PumpDecision | None, new: PumpDecision, *, now: Instant, p
     return _kind(last) != _kind(new)
 
 
+def marked(decision: PumpDecision) -> PumpDecision:
+    """Return the decision with the word to its gates that a row is written of it (SAF-4)."""
+    return msgspec.structs.replace(
+        decision, setpoint=msgspec.structs.replace(decision.setpoint, recorded=True)
+    )
+
+
 def decision_record(
-    decision: PumpDecision, *, site_id: str, station_id: str, at: Instant, decided: Decision
+    decision: PumpDecision,
+    *,
+    site_id: str,
+    station_id: str,
+    at: Instant,
+    decided: Decision,
+    feedback: Mapping[str, JudgedValue],
 ) -> DecisionRecord:
-    """Return the row of a decision with its whole trail as JSON (SAF-4)."""
+    """Return the row of a decision with its whole trail as JSON; `feedback`: the pump's as judged for it (SAF-4)."""
     setpoint = decision.setpoint
     source = None if decision.proposal is None else decision.proposal.source
     return DecisionRecord(
@@ -127,7 +140,9 @@ def decision_record(
         remote_enabled=setpoint.remote_enabled,
         reason=setpoint.reason.name,
         trail={
+            "site_id": site_id,
             "proposal": json_safe(decided.proposal),
+            "feedback": {point: _short(value) for point, value in feedback.items()},
             "steps": [json_safe(step) for step in decision.trail],
             "mode": setpoint.mode.name,
             "quality": setpoint.quality.name,
@@ -135,8 +150,24 @@ def decision_record(
             "failsafe_image_hz": setpoint.failsafe_image_hz,
             "failsafe_image_reason": setpoint.failsafe_image_reason.name,
             "failsafe_reason": None if decided.failsafe.reason is None else decided.failsafe.reason.name,
+            "failsafe_since": _time(decided.failsafe.since),
+            "handed_back_since": _time(decided.handed_back_since),
+            "tracking_hz": json_safe(decided.tracking_hz),
+            "duty_hz": json_safe(decided.duty_hz),
+            "lease_s": setpoint.lease_s,
+            "latch_release": setpoint.latch_release,
         },
     )
+
+
+def _time(moment: Instant | None) -> str | None:
+    return None if moment is None else moment.utc.isoformat()
+
+
+def _short(value: JudgedValue) -> dict[str, Any]:
+    """Return a judged value without words that say nothing: a minute's row has one for each point."""
+    told = {"value": json_safe(value.value), "quality": value.quality.name, "age_s": json_safe(value.age_s)}
+    return {**told, "why": value.why[:TEXT_MAX]} if value.why else told
 
 
 def violation_record(

@@ -202,8 +202,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """A value on its way through the rules.
 
-    `stopped_by`: rule 1, 2 or 3 holds; `high`: rule 4 does; `held`: rule 6 keeps the pump running; `cut`: a bound on
-    power stops it, which no soft stop delays.
+    `stopped_by`: rule 1, 2 or 3 holds; `high`: rule 4 does; `held`: rule 6 keeps the pump running; `cut`: the
+    station's power stops it, which no soft stop delays.
     """
 
     value_hz: float

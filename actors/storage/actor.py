@@ -21,11 +21,11 @@ from actors.messages import (
 from actors.publisher.stops import audits_of
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.storage import draining, joining
+from actors.storage import draining, joining, retention
 from actors.storage.draining import DrainState
 from actors.storage.joining import Joined, Piece
-from actors.stores import HistoryReader, JoinedLatchStore, RecordSpool, RecordWriter
-from actors.vocabulary import DeviceError, Instant
+from actors.stores import DecisionKeeper, HistoryReader, JoinedLatchStore, RecordSpool, RecordWriter
+from actors.vocabulary import CalejoError, DeviceError, Instant
 from actors.vocabulary.ids import ALARM
 
 _ALARM_TICK: Final = "alarms"
@@ -49,7 +49,8 @@ class _CountsLosses(Protocol):
 class StorageActor:
     """Answers as soon as records are durable in the spool; a task brings them to the database.
 
-    With `history` and `latches` another task joins the stops of both (gates and safety actors watch the folder).
+    With `history` and `latches` another task joins the stops of both (gates and safety actors watch the folder); with
+    `keeper` a third forgets decisions that are older than what is kept.
 
     The spool is a local file: one append is one fsync, done right here. A disk that hangs so long that the liveness
     deadline passes ends this actor and nobody else, and senders keep what was not acknowledged.
@@ -63,6 +64,8 @@ class StorageActor:
         writer: RecordWriter,
         history: HistoryReader | None = None,
         latches: JoinedLatchStore | None = None,
+        *,
+        keeper: DecisionKeeper | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
@@ -74,6 +77,7 @@ class StorageActor:
         self._alarms: frozenset[str] = frozenset(draining.CONDITIONS)
         self._history = history
         self._latches = latches
+        self._keeper = keeper
         self._joined: Joined | None = None
         self._missing: frozenset[Piece] = frozenset()
         self._alarms_asked = False
@@ -85,6 +89,8 @@ class StorageActor:
         self._ports.tasks.spawn(self._drain(), name="drain")
         if self._history is not None and self._latches is not None:
             self._ports.tasks.spawn(self._join(self._history, self._latches), name="join")
+        if self._keeper is not None:
+            self._ports.tasks.spawn(self._retain(self._keeper), name="retention")
 
     async def handle(self, message: StorageInbox) -> object:
         """Store records, tell the state, or look after the alarms.
@@ -200,6 +206,24 @@ class StorageActor:
         self._alarms_asked = False
         self._ports.directory.ref(ALARM).tell(OpenAlarmsRead(records=tuple(found)))
 
+    async def _retain(self, keeper: DecisionKeeper) -> None:
+        """Forget old decisions for ever, a small batch at a time: records that come in go between two of them."""
+        await self._ports.clock.sleep(retention.FIRST_AFTER_S)
+        while True:
+            before = retention.horizon(self._ports.clock.now(), self._settings.history)
+            try:
+                gone = 0
+                for pump_id in await keeper.due(before=before):
+                    while count := await keeper.forget(pump_id, before=before, count_max=retention.BATCH_MAX):
+                        gone += count
+                        await self._ports.clock.sleep(retention.PAUSE_S)
+                if gone:
+                    self._ports.log.info("decisions_forgotten", rows=gone, before=before.isoformat())
+            except CalejoError as error:
+                # Nothing is lost by it but room: what is left is forgotten at the next look.
+                self._ports.log.warning("decisions_not_forgotten", error=str(error))
+            await self._ports.clock.sleep(retention.PERIOD_S)
+
     async def _join(self, history: HistoryReader, latches: JoinedLatchStore) -> None:
         while True:
             try:
@@ -232,7 +256,8 @@ class StorageActor:
             latches.merge(joined.to_folder)
         # Only now the folder is whole: this is what marks it so.
         if latches.is_new():
-            latches.release_floor()
+            self._ports.log.warning("latch_folder_begins_anew", stops_from_database=len(rows))
+            latches.mark_joined()
         if joined.to_drop:
             latches.drop(joined.to_drop)
         audits = [

@@ -19,6 +19,10 @@ class UnknownSubjectError(CallerError):
     """The named pump, station, site, stop or actor does not exist."""
 
 
+class NotRememberedError(UnknownSubjectError):
+    """What is asked about is older than what is kept: it was there, and is gone for good."""
+
+
 class RefusedError(CallerError):
     """The request is well formed, but the present state or a safety rule forbids it."""
 

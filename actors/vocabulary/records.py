@@ -97,6 +97,28 @@ class DecisionRecord(msgspec.Struct, frozen=True, kw_only=True, tag="decision"):
     trail: dict[str, Any]
 
 
+class WireRecord(msgspec.Struct, frozen=True, kw_only=True, tag="wire"):
+    """What one endpoint showed for one pump, and what its controller had written back, for `wire_records`.
+
+    `at` is the moment it tells of: the acceptance of a decision of which a row was written, or when the endpoint saw
+    its own picture change. Epoch and sequence are those of the setpoint taken last; None: none ever was.
+    """
+
+    record_id: str
+    pump_id: str
+    station_id: str
+    endpoint: str
+    at: datetime
+    accepted_at: datetime | None
+    epoch_term: int | None
+    epoch_counter: int | None
+    sequence: int | None
+    setpoint_hz: float
+    remote_enabled: bool
+    reason: str
+    detail: dict[str, Any]
+
+
 class FailsafeRecord(msgspec.Struct, frozen=True, kw_only=True, tag="failsafe"):
     """A failsafe period, for `failsafe_events`; the same record_id with `ended_at` closes it."""
 
@@ -159,6 +181,7 @@ Record: TypeAlias = (
     | PlanRefusalRecord
     | ViolationRecord
     | DecisionRecord
+    | WireRecord
     | FailsafeRecord
     | StopEventRecord
     | AlarmRecord

@@ -105,6 +105,12 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     spool_bytes_max: int = 268_435_456
 
 
+class HistorySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long what was decided stays explainable, in days; the last decision before that stays as well."""
+
+    decisions_days: int = 31
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where and how much is logged."""
 
@@ -128,6 +134,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     access: AccessSettings = AccessSettings()
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
+    history: HistorySettings = HistorySettings()
     log: LogSettings = LogSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     sites: dict[str, SiteSettings] = msgspec.field(default_factory=dict)

@@ -22,6 +22,7 @@ from ops.bench.bytecode import refusal, uncompiled
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 
 KILLS_DEFAULT: Final = 3
+STOPS_DEFAULT: Final = 50
 _WINDOW_S_MAX: Final = 7200.0
 
 
@@ -41,7 +42,7 @@ def command(arguments: argparse.Namespace) -> int:
     # First of all that imports ray: it sets what Ray reads from the environment at its import.
     importlib.import_module("supervisors.on_ray.session")
     from ops.bench.measure import Bench
-    from ops.bench.report import tables
+    from ops.bench.report import law_tables, tables
 
     if arguments.pumps:
         return _many(arguments, json_file)
@@ -50,8 +51,14 @@ def command(arguments: argparse.Namespace) -> int:
             work_dir,
             seconds=min(arguments.seconds, _WINDOW_S_MAX),
             kills=getattr(arguments, "kills", KILLS_DEFAULT),
+            stop_count=getattr(arguments, "stops", STOPS_DEFAULT),
             config=arguments.config,
         )
+        if only := getattr(arguments, "only", None):
+            law = bench.run_law(only)
+            print(law_tables(law), flush=True)
+            _write(law, json_file)
+            return DONE
         report = bench.run()
     print(tables(report), flush=True)
     _write(report, json_file)

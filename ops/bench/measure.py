@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from actors.publisher.latency import summary_of
-from actors.vocabulary import Address, Settings, UnavailableError
+from actors.vocabulary import Address, DeviceError, Settings, UnavailableError
 from actors.vocabulary.settings import RuntimeSettings
+from ops.bench import kernel, stops
 from ops.bench.bare import Crowd
 from ops.bench.machine import facts
 from ops.bench.processes import Memory, command_line, memory, processor_s, used_s
@@ -24,13 +25,16 @@ from ops.bench.report import (
     BARE,
     Births,
     Latency,
+    LawReport,
     Report,
     Start,
+    StopTime,
     beside_bare,
     beside_cold,
     memory_of,
     recoveries_of,
 )
+from ops.cli.client import credentials
 from ops.cli.exits import FAILED, ExitError
 from ops.rundir import RunFile
 from supervisors.on_ray.directory import RayDirectory
@@ -44,6 +48,8 @@ _IDLE_S: Final = 20.0
 # At the quick rate nothing is learnt from a long look; a long one at 1 Hz shows how memory grows.
 _QUICK_S_MAX: Final = 60.0
 _ENDPOINTS: Final = ("modbus", "opcua")
+# Of the kernel's own time, for each size of station and each kind of day.
+KERNEL_S: Final = 2.0
 
 
 def _say(line: str) -> None:
@@ -75,10 +81,14 @@ def joined(data_dir: Path, *, address: str | None, namespace: str, forked: bool 
 class Bench:
     """One bench run from its first process to its last."""
 
-    def __init__(self, work_dir: Path, *, seconds: float, kills: int, config: Path | None) -> None:
+    def __init__(
+        self, work_dir: Path, *, seconds: float, kills: int, stop_count: int = 0, config: Path | None
+    ) -> None:
         self._work_dir = work_dir
         self._seconds = seconds
         self._kills = kills
+        self._stop_count = stop_count
+        self._stops: tuple[StopTime, ...] = ()
         self._config = config
         self._left: list[str] = []
         self._shortfalls: list[str] = []
@@ -118,7 +128,51 @@ class Bench:
             memory=memory_of(self._memory, self._bare_memory),
             shortfalls=tuple(self._shortfalls),
             births=beside_cold(self._births[True], self._births[False], seconds=self._seconds),
+            kernel=kernel.measure(seconds=KERNEL_S),
+            stops=self._stops,
         )
+
+    def run_law(self, only: str) -> LawReport:
+        """Measure the kernel alone, or stops alone.
+
+        Raises:
+            ExitError: (1) the demo does not start, or ends early.
+
+        """
+        machine = facts()
+        if only == "kernel":
+            return LawReport(machine=machine, kernel=kernel.measure(seconds=KERNEL_S))
+        _say("starting the demo")
+        with running(
+            self._work_dir / "stops", config=self._config, environment={}, left_behind=self._left
+        ) as program:
+            program.wait_ready()
+            asyncio.run(self._after_settling(program))
+        for line in self._left:
+            _say(f"left behind and killed: {line}")
+        return LawReport(machine=machine, stops=self._stops)
+
+    async def _after_settling(self, program: Program) -> None:
+        await program.wait_settled()
+        await self._measure_stops(program)
+
+    async def _measure_stops(self, program: Program) -> None:
+        """Stop the demo's site again and again, as clients do.
+
+        Raises:
+            ExitError: (1) an endpoint did not show a stop, or did not answer.
+
+        """
+        if not self._stop_count:
+            return
+        _say(f"stopping every pump {self._stop_count} times by each way")
+        rows = await asyncio.to_thread(program.get, "/api/v1/tags")
+        try:
+            self._stops = await stops.measure(
+                program.run_file(), rows, count=self._stop_count, headers=credentials(program.data_dir)
+            )
+        except DeviceError as error:
+            raise program.failed(str(error)) from error
 
     # ------------------------------------------------------------------ the demo
 
@@ -155,6 +209,9 @@ class Bench:
             if with_kills:
                 births.memory_begin = self._weighed(program)
             await self._latency(program, directory, hz)
+            if with_kills and self._forked:
+                await self._measure_stops(program)
+                await program.wait_settled()
             if with_kills:
                 births.memory_end = self._weighed(program)
                 if self._forked:

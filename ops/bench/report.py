@@ -81,6 +81,25 @@ class Beside(msgspec.Struct, frozen=True, kw_only=True):
     cold: float | None
 
 
+class KernelRate(msgspec.Struct, frozen=True, kw_only=True):
+    """Decisions of the safety kernel on one core, for a station of so many pumps; a round decides for all of them."""
+
+    pumps: int
+    what: str
+    decisions_per_s: float
+    round_p50_us: float
+    round_p99_us: float
+
+
+class StopTime(msgspec.Struct, frozen=True, kw_only=True):
+    """From an emergency stop's request by one `way` until one `wire` shows it for all pumps, or until its answer."""
+
+    way: str
+    wire: str
+    pumps: int
+    summary: LatencySummary | None
+
+
 class Births(msgspec.Struct, kw_only=True):
     """What one way of starting processes showed, collected while the bench runs."""
 
@@ -115,6 +134,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     memory: tuple[RoleMemory, ...]
     shortfalls: tuple[str, ...]
     births: tuple[Beside, ...] = ()
+    kernel: tuple[KernelRate, ...] = ()
+    stops: tuple[StopTime, ...] = ()
+
+
+class LawReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What `--only kernel` and `--only stops` measure."""
+
+    machine: Machine
+    kernel: tuple[KernelRate, ...] = ()
+    stops: tuple[StopTime, ...] = ()
 
 
 BARE = "bare Ray"
@@ -247,15 +276,8 @@ def _in_order(items: Iterable[str]) -> list[str]:
 
 def tables(report: Report) -> str:
     """Return everything as text: a heading and an aligned table for each kind of figure."""
-    machine = report.machine
-    head = (
-        f"Calejo bench, {machine.date_utc}, commit {machine.commit}\n"
-        f"{machine.processor}, {machine.cores} cores, {machine.memory_mib} MiB, load {machine.load_1_min:.1f}"
-        f" before; Python {machine.python}; "
-        + ", ".join(f"{name} {version}" for name, version in machine.versions.items())
-    )
     parts = [
-        head,
+        _head(report.machine),
         _table(
             "Start, until everything answers",
             ("what", "processes", "s"),
@@ -309,9 +331,52 @@ def tables(report: Report) -> str:
                 ],
             )
         )
+    parts += _law_tables(report.kernel, report.stops)
     if report.shortfalls:
         parts.append("Fell short:\n" + "\n".join(f"  {line}" for line in report.shortfalls))
     return "\n\n".join(parts)
+
+
+def law_tables(report: LawReport) -> str:
+    """Return what `--only` measured as text."""
+    return "\n\n".join([_head(report.machine), *_law_tables(report.kernel, report.stops)])
+
+
+def _head(machine: Machine) -> str:
+    return (
+        f"Calejo bench, {machine.date_utc}, commit {machine.commit}\n"
+        f"{machine.processor}, {machine.cores} cores, {machine.memory_mib} MiB, load {machine.load_1_min:.1f}"
+        f" before; Python {machine.python}; "
+        + ", ".join(f"{name} {version}" for name, version in machine.versions.items())
+    )
+
+
+def _law_tables(kernel: Sequence[KernelRate], stops: Sequence[StopTime]) -> list[str]:
+    parts = []
+    if kernel:
+        rows = [
+            (f"{each.pumps} pumps, {each.what}", f"{each.decisions_per_s:.0f}", f"{each.round_p50_us:.0f}",
+             f"{each.round_p99_us:.0f}")
+            for each in kernel
+        ]  # fmt: skip
+        heading = ("station", "decisions/s", "round p50", "p99")
+        parts.append(_table("Safety kernel on one core, processor time (us)", heading, rows))
+    if stops:
+        shown = [(f"{each.way}, {each.wire}", each.pumps, *_stop_figures(each.summary)) for each in stops]
+        parts.append(
+            _table(
+                "Emergency stop, request to wire (ms)",
+                ("by, until shown on", "pumps", "n", "p50", "p99", "max"),
+                shown,
+            )
+        )
+    return parts
+
+
+def _stop_figures(summary: LatencySummary | None) -> tuple[object, ...]:
+    if summary is None:
+        return ("-",) * 4
+    return (summary.count, f"{summary.p50_ms:.1f}", f"{summary.p99_ms:.1f}", f"{summary.max_ms:.1f}")
 
 
 def _latency_row(each: Latency) -> tuple[object, ...]:

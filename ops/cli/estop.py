@@ -137,16 +137,27 @@ def _answered(answer: dict[str, Any], *, form: str) -> int:
         print(f"stop {answer['stop_id']} set for {answer['scope']} {answer['scope_id']}".rstrip())
         if not answer["durable"]:
             print(f"  NOT durable on this machine's disk: {answer['detail']}")
-        for endpoint in answer["endpoints"]:
-            state = "published" if endpoint["published"] else f"NOT confirmed ({endpoint['detail']})"
-            print(f"  {endpoint['endpoint']}: {state}{'' if endpoint['durable'] else ', NOT durable there'}")
-        for pump in answer["pumps"]:
-            print(
-                f"  {pump['endpoint']} pump {pump['pump_id']}: {pump['published_hz']:.2f} Hz published,"
-                f" {_word(pump['echoed'], 'echoed by its controller', 'controller echoes another value')},"
-                f" {_word(pump['stopped'], 'measured stopped', 'STILL TURNING')}"
-            )
+        print("\n".join(lines_of(answer)))
+        if any(pump["stopped"] is not True for pump in answer["pumps"]):
+            print(f"until the motors stand: calejo estop show {answer['stop_id']} --wait 30s")
     return DONE
+
+
+def lines_of(answer: dict[str, Any]) -> list[str]:
+    """Return a line for each endpoint, and one for each covered pump there."""
+    lines = []
+    for endpoint in answer["endpoints"]:
+        state = "published" if endpoint["published"] else f"NOT confirmed ({endpoint['detail']})"
+        lines.append(
+            f"  {endpoint['endpoint']}: {state}{'' if endpoint['durable'] else ', NOT durable there'}"
+        )
+    lines += [
+        f"  {pump['endpoint']} pump {pump['pump_id']}: {pump['published_hz']:.2f} Hz published,"
+        f" {_word(pump['echoed'], 'echoed by its controller', 'controller echoes another value')},"
+        f" {_word(pump['stopped'], 'measured stopped', 'STILL TURNING')}"
+        for pump in answer["pumps"]
+    ]
+    return lines
 
 
 def _word(value: bool | None, yes: str, no: str) -> str:

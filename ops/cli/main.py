@@ -97,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_estop(commands, common, data)
     _add_mode(commands, common, data)
     _add_limits(commands, common, data)
+    _add_explain(commands, common, data)
     _add_views(commands, common, data)
     add_kit(commands, common, duration_s)
     _add_config(commands, common, data)
@@ -144,6 +145,15 @@ def _add_run(
         metavar="N",
         help="how often each role is killed (0 to 10)",
     )
+    bench.add_argument(
+        "--stops",
+        type=int,
+        choices=range(1001),
+        default=50,
+        metavar="N",
+        help="how often every pump is stopped by each way (0 to 1000)",
+    )
+    bench.add_argument("--only", choices=("kernel", "stops"), default=None, help="measure only this")
 
 
 def _add_estop(
@@ -166,6 +176,18 @@ def _add_estop(
     listing = estop.add_parser("list", parents=[common, data], help="the stops that hold")
     listing.set_defaults(command="ops.cli.estop:list_stops")
     listing.add_argument("--all", action="store_true", help="cleared ones too")
+
+    showing = estop.add_parser("show", parents=[common, data], help="what wires and motors show of a stop")
+    showing.set_defaults(command="ops.cli.estop_show:show_stop")
+    showing.add_argument("stop", metavar="ID")
+    showing.add_argument(
+        "--wait",
+        dest="wait_s",
+        type=duration_s,
+        default=None,
+        metavar="DURATION",
+        help="until all motors stand",
+    )
 
     clearing = estop.add_parser("clear", parents=[common, data], help="clear stops; pumps then ramp from 0")
     clearing.set_defaults(command="ops.cli.estop:clear_stops")
@@ -254,20 +276,43 @@ def _add_views(
 ) -> None:
     for name, function, text in (
         ("tree", "tree", "every actor with state, process, restarts, memory"),
-        ("explain", "explain", "why a pump's setpoint is what it is"),
         ("alarms", "alarms", "alarms raised and returned"),
         ("priorities", "priorities", "the order of a station's safety rules, with its values"),
     ):
         view = commands.add_parser(name, parents=[common, data], help=text)
         view.set_defaults(command=f"ops.cli.views:{function}")
-        if name == "explain":
-            view.add_argument("pump")
         if name == "priorities":
             view.add_argument("station")
         if name == "tree":
             view.add_argument(
                 "--retry", default=None, metavar="ADDRESS", help="take a child out of quarantine"
             )
+
+
+def _add_explain(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    common: argparse.ArgumentParser,
+    data: argparse.ArgumentParser,
+) -> None:
+    explain = commands.add_parser(
+        "explain", parents=[common, data], help="why a pump's setpoint is what it is, or was what it was"
+    )
+    explain.set_defaults(command="ops.cli.explain:explain")
+    explain.add_argument("pump")
+    explain.add_argument(
+        "--at", default=None, metavar="TIME", help="this moment: 2026-11-21T10:05:00Z, 10:05, '15m ago'"
+    )
+    explain.add_argument(
+        "--from", dest="start", default=None, metavar="TIME", help="list decisions from here"
+    )
+    explain.add_argument("--to", dest="end", default=None, metavar="TIME", help="until here (default: now)")
+    explain.add_argument(
+        "--limit", type=int, choices=range(1, 501), default=100, metavar="N", help="rows of a list"
+    )
+    explain.add_argument("--following", default="", metavar="PLACE", help="where the list before ended")
+    explain.add_argument(
+        "--json", dest="format", action="store_const", const="json", help="everything, for an auditor"
+    )
 
 
 def _add_config(

@@ -19,6 +19,7 @@ from storage.models.history import (
     plan_refusals,
     pump_feedback,
     safety_limit_violations,
+    wire_records,
 )
 from storage.models.limits import pump_limit_proposals, pump_safety_limits_history
 from storage.models.users import service_keys, user_sessions, users
@@ -45,4 +46,5 @@ __all__ = [
     "sites",
     "user_sessions",
     "users",
+    "wire_records",
 ]

@@ -167,6 +167,29 @@ decisions: Final = Table(
 )
 Index("ix_decisions_hot", decisions.c.pump_id, moment(decisions.c.at))
 
+wire_records: Final = Table(
+    "wire_records",
+    metadata,
+    serial_key("wire_id"),
+    Column("pump_id", Id, nullable=False),
+    Column("station_id", Id, nullable=False),
+    text_column("endpoint"),
+    time("at"),
+    time("accepted_at", nullable=True),
+    Column("epoch_term", BigInteger(), nullable=True),
+    Column("epoch_counter", BigInteger(), nullable=True),
+    Column("sequence", BigInteger(), nullable=True),
+    number("setpoint_hz", nullable=False),
+    flag("remote_enabled"),
+    text_column("reason"),
+    Column("detail", RawJson(), nullable=False),
+    _record_id(),
+    *time_checks("at", "accepted_at"),
+    *flag_checks("remote_enabled"),
+    sqlite_autoincrement=True,
+)
+Index("ix_wire_records_hot", wire_records.c.pump_id, moment(wire_records.c.at))
+
 alarms: Final = Table(
     "alarms",
     metadata,

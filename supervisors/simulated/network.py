@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -39,6 +40,9 @@ class SimNetwork:
         self._random = random.Random(f"network:{seed}")  # noqa: S311  repeatable on purpose
         self.faults = faults
         self._partitions: list[Partition] = []
+        self._arrives_s: dict[tuple[Address, Address], float] = {}
+        self.struck: Counter[str] = Counter()
+        """How often each fault truly struck: a fault that never does would prove nothing."""
 
     def delay_s(self) -> float:
         """Return how long the next message travels."""
@@ -46,17 +50,30 @@ class SimNetwork:
         delay_s = self._random.uniform(faults.delay_s_min, faults.delay_s_max)
         if self._random.random() < faults.late:
             delay_s += self._random.uniform(0.0, faults.late_s_max)
+            self.struck["late"] += 1
         return delay_s
+
+    def arrives(self, source: Address, target: Address, at_s: float) -> None:
+        """Note when a tell will arrive: before one that was sent earlier on the same way, it has overtaken it."""
+        before_s = self._arrives_s.get((source, target), at_s)
+        self.struck["overtakes"] += at_s < before_s
+        self._arrives_s[source, target] = max(before_s, at_s)
 
     def copies(self) -> int:
         """Return how many copies of a tell arrive: 0, 1 or 2."""
         if self._random.random() < self.faults.drop:
+            self.struck["lost"] += 1
             return 0
-        return 2 if self._random.random() < self.faults.duplicate else 1
+        if self._random.random() < self.faults.duplicate:
+            self.struck["doubled"] += 1
+            return 2
+        return 1
 
     def cut(self, source: Address, target: Address) -> bool:
         """Whether a partition lies between the two."""
-        return any(partition.cuts(source, target) for partition in self._partitions)
+        between = any(partition.cuts(source, target) for partition in self._partitions)
+        self.struck["cut"] += between
+        return between
 
     def partition(
         self,

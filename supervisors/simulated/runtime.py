@@ -105,7 +105,9 @@ class SimRuntime(Runtime):
         if copies == 0 and sender is not None:
             sender.lost_tells += 1
         for _ in range(copies):
-            self._loop.neutral(self.network.delay_s(), self._deliver, sender, origin, target, message)
+            delay_s = self.network.delay_s()
+            self.network.arrives(origin, target, self._loop.time() + delay_s)
+            self._loop.neutral(delay_s, self._deliver, sender, origin, target, message)
 
     def _deliver(self, sender: SimProcess | None, origin: Address, target: Address, message: object) -> None:
         process = self._names.get(target)

@@ -23,8 +23,14 @@ from psycopg import sql as composed
 from actors.vocabulary import Quality, Reason
 from tests.chaos.conftest import all_enabled, places, sampled, under_way
 from tests.chaos.figures import keep
+from tests.chaos.opcua_log import OpcUaLog
 from tests.chaos.sql import Sql
-from tests.chaos.test_emergency_stop import running_pump
+from tests.chaos.test_emergency_stop import (
+    ON_THE_WIRES_WITHIN_S,
+    held_stopped,
+    running_pump,
+    stopped_on_both,
+)
 from tests.chaos.test_kills import BACK_WITHIN_S, pids
 from tests.chaos.truth import Truth, plant_at, utc_now
 from tests.chaos.wire_log import WireLog, lapses
@@ -313,3 +319,47 @@ def test_the_roles_suffice(outage: Outage) -> None:
     rows = outage.sql.run("SELECT DISTINCT usename FROM pg_stat_activity WHERE usename IS NOT NULL")
     assert {row[0] for row in rows} - {"postgres"} == {"calejo_reader", "calejo_writer"}
     assert len(places(outage.program, outage.sql)) == len(outage.wire.places)
+
+
+def test_a_stop_needs_neither_the_database_nor_safety_and_outlives_a_restart_of_everything(
+    outage: Outage,
+) -> None:
+    """EST-1, EST-2, EST-3: the database stops, safety is killed, a person stops the station, all at one moment.
+
+    Both wires show it within 1 s; the whole program, ended and started again before the database is back, goes on
+    showing it from its first value on.
+    """
+    program, wire = outage.program, outage.wire
+    pump_id = running_pump(wire)
+    station_id = wire.place(pump_id).station_id
+    pumps = wire.pumps_of(station_id)
+    safety = pids(program)[f"/sites/demo/stations/{station_id}/safety"]
+    with OpcUaLog(program.opcua, wire.places) as opcua:
+        outage.utility.cluster.stop()
+        os.kill(safety, signal.SIGKILL)
+        began_s = time.monotonic()
+        done = program.command(
+            "estop", "set", "--scope", "station", "--id", station_id, "--reason", "drill", "--format", "json"
+        )
+        took_s = stopped_on_both(wire, opcua, pumps, began_s)
+        assert took_s < ON_THE_WIRES_WITHIN_S, took_s
+        keep("EST-1 both wires (s)", "command line, safety killed and database stopped", took_s)
+        stop_id = json.loads(done.stdout)["stop_id"]
+        held_stopped(wire, pumps, began_s + took_s)
+    assert program.stop() == 0
+    again_s = time.monotonic()
+    program.start()
+    until(
+        lambda: all(wire.of(pump, since_s=again_s) for pump in pumps),
+        within_s=60,
+        what="the wire of the program started again without a database",
+    )
+    outage.utility.cluster.start()
+    program.wait_ready()
+    held_stopped(wire, pumps, again_s)
+    stopped = until(
+        lambda: outage.sql.run("SELECT cleared_at FROM emergency_stop_events WHERE stop_id = ?", stop_id),
+        within_s=RECOVERED_WITHIN_S,
+        what="the stop on record",
+    )
+    assert stopped == [(None,)]

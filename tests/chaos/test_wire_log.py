@@ -50,7 +50,7 @@ def test_what_the_rules_allow_is_no_finding(samples: list[Sample]) -> None:
         ([sample(0.0, 19.99)], "outside"),
         ([sample(0.0, 50.01)], "outside"),
         ([sample(0.0, 30.0, enabled=False, sequence_end=8)], "torn"),
-        ([sample(0.0, 30.0), sample(0.02, 32.1)], "a step of 2.10 Hz"),
+        ([sample(0.0, 30.0), sample(0.02, 32.3)], "a step of 2.30 Hz"),
         ([sample(0.0, 30.0), sample(0.02, 0.0)], "a step of 30.00 Hz"),
         ([sample(0.0, 0.0), sample(0.02, 22.0)], "a step of 22.00 Hz"),
         ([sample(0.0, 30.0), sample(3.0, 39.0)], "a step of 9.00 Hz"),

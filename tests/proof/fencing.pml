@@ -27,8 +27,7 @@
    too old for everything. A sequence is (age of its origin, k): a younger origin is a higher sequence, which is how
    one safety actor counts. So the model is finite and yet runs for ever.
 
-   BREAK_x takes one protection out; spin must then find a way to break a property. The default has all of them.
-   MENDED_x repairs what spin found in the code as it is, and shows that the repair suffices (test_fencing_model.py). */
+   BREAK_x takes one protection out; spin must then find a way to break a property. The default has all of them. */
 
 #ifndef NG
 #define NG 1            /* gates; the controller reads gate 0 */
@@ -57,7 +56,9 @@ typedef Gate {
   unsigned set : NS; unsigned clr : NS;                /* its copy of the latch */
   unsigned seen : 2;                                   /* ticks since it last showed a stop of its own */
   unsigned rel : 4;                                    /* release_id as shown last; 15: nothing yet */
-  unsigned base : 4;                                   /* the release number before any clear */
+#ifdef BREAK_SEED
+  unsigned base : 4;                                   /* a release number that no person's clear has given */
+#endif
   unsigned held : NS;                                  /* what the disk has not got from it yet */
 #ifdef BREAK_LEASE_FROM_ARRIVAL
   unsigned arrived : 2;
@@ -73,10 +74,12 @@ bit successor;                      /* the new writer has its epoch; its predece
 bit disk = 1;                       /* whether the disk takes and gives */
 unsigned f_set : NS, f_clr : NS;    /* the latch folder */
 bit lost;                           /* the folder was lost once */
-bit f_joined = 1;                   /* it holds all that the database holds (its mark: release_floor) */
+bit f_joined = 1;                   /* it holds all that the database holds (its mark: joined) */
 unsigned d_set : NS, d_clr : NS;    /* the database */
-unsigned floor_rel : 4 = 1;         /* release_floor */
-unsigned stamp : 4 = 1;             /* the last number issued */
+#ifdef BREAK_SEED
+unsigned floor_rel : 4 = 1;         /* the second in which the folder was made */
+#endif
+unsigned stamp : 4 = 1;             /* the last number issued; seeded with the second, it never goes back */
 byte set_at[NS];
 byte rel_at[NS];
 
@@ -149,7 +152,13 @@ inline display(x) {
   v_inh = v_own || (v_alive && g[x].stops != 0);
 #endif
   v_stops = (g[x].set & ~g[x].clr & ALL) | (v_alive -> g[x].stops : 0);
+#ifdef BREAK_SEED
   if :: g[x].base > v_rel -> v_rel = g[x].base :: else fi;
+#endif
+#ifndef BREAK_HALF
+  /* Of some clears without all stops nobody can say what they let go. */
+  if :: !g[x].whole -> v_rel = 0 :: else fi;
+#endif
 #ifndef BREAK_RELEASE_AT_ONCE
   if :: v_inh && g[x].rel != 15 -> v_rel = g[x].rel :: else fi;
 #endif
@@ -240,8 +249,12 @@ inline learn(x, set_, clr_) {
 /* The folder polled: what comes from it is on the disk already. */
 inline poll(x) {
   if
-  :: f_joined -> g[x].whole = 1; g[x].base = (floor_rel > g[x].base -> floor_rel : g[x].base);
-     printf("WHOLE %d base=%d\n", x, g[x].base)
+  :: f_joined ->
+     g[x].whole = 1;
+#ifdef BREAK_SEED
+     g[x].base = (floor_rel > g[x].base -> floor_rel : g[x].base);
+#endif
+     printf("WHOLE %d\n", x)
   :: else
   fi;
   learn(x, f_set, f_clr);
@@ -252,7 +265,10 @@ inline forget(x) {
   /* What stays known of this gate, by the proof alone: the epoch it accepted, and the stops that are durable. */
   g[x].up = 0; g[x].whole = 0; g[x].floor = 0; g[x].epoch = 0; g[x].age = OLD; g[x].k = 0; g[x].stops = 0; g[x].crel = 0;
   g[x].newest = OLD; g[x].lapsed = 0; g[x].fresh = 0; g[x].beat = 0; g[x].set = 0; g[x].clr = 0;
-  g[x].seen = OLD; g[x].rel = 15; g[x].base = 0; g[x].held = 0; g[x].knew = g[x].knew & acked;
+  g[x].seen = OLD; g[x].rel = 15; g[x].held = 0; g[x].knew = g[x].knew & acked;
+#ifdef BREAK_SEED
+  g[x].base = 0;
+#endif
 #ifdef EPOCH_LOST
   g[x].newest_epoch = 0;
 #endif
@@ -268,11 +284,13 @@ inline start(x) {
   g[x].set = f_set; g[x].clr = f_clr;
 #endif
 #ifdef BREAK_WHOLE
-  if :: !f_joined -> f_joined = 1; stamp++; floor_rel = stamp :: else fi;
+  f_joined = 1;
 #endif
-  g[x].whole = f_joined; g[x].base = (f_joined -> floor_rel : 0);
-  printf("START %d floor=%d set=%d clr=%d whole=%d base=%d\n",
-         x, g[x].floor, g[x].set, g[x].clr, g[x].whole, g[x].base);
+  g[x].whole = f_joined;
+#ifdef BREAK_SEED
+  g[x].base = (f_joined -> floor_rel : 0);
+#endif
+  printf("START %d floor=%d set=%d clr=%d whole=%d\n", x, g[x].floor, g[x].set, g[x].clr, g[x].whole);
   look(x)
 }
 
@@ -287,8 +305,8 @@ inline store(x) {
 inline join() {
   f_set = f_set | d_set; f_clr = f_clr | d_clr; d_set = f_set; d_clr = f_clr;
   if
-#ifdef MENDED_FOLDER
-  :: !f_joined -> f_joined = 1; floor_rel = 0                  /* only a person's clear has a number */
+#ifndef BREAK_SEED
+  :: !f_joined -> f_joined = 1                                 /* only a person's clear has a number */
 #else
   :: !f_joined -> f_joined = 1; stamp++; floor_rel = stamp     /* the second of a new folder's first use */
 #endif
@@ -354,7 +372,7 @@ inline read() {
 #endif
         p_inh = 0; p_rel = v_rel;
         /* A controller lets go only what people cleared (EST-6). A stop that no disk took and whose every copy died
-           is nobody's knowledge but the controller's: the clear of a later stop lets it go too. */
+           is nobody's knowledge but the controller's: the clear of another one lets it go too. */
         person();
         assert((p_saw & ~cleared & (v_own -> acked : ALL)) == 0);
         p_saw = 0

@@ -101,15 +101,33 @@ class One:
         """The level that rules 3, 4 and 8 may use: GOOD and no older than the station's age."""
         return protective_level_m(self.round.given, self.entry)
 
-    @property
-    def down_hz_per_s(self) -> float:
-        """How fast it comes down: by the rate, or softly on its way to 0, unless a bound on power orders that stop."""
-        assert self.limits is not None
-        rate, soft = self.limits.max_rate_hz_per_s, self.round.given.station.soft_stop_hz_per_s
+    def softly_hz(self, base_hz: float) -> float:
+        """Where a soft stop brings it in this tick from `base_hz`; -inf without one, or where power orders the stop."""
+        soft = self.round.given.station.soft_stop_hz_per_s
         if soft is None or not math.isfinite(soft) or soft <= 0.0 or self.decision.conditions.high_level:
-            return rate
+            return -math.inf
         stops = self.round.after.pumps[self.decision.pump_id].target_hz <= 0.0
-        return min(rate, soft) if stops and not self.cut_by_power() else rate
+        return base_hz - soft * self.elapsed_s if stops and not self.cut_by_power() else -math.inf
+
+    def power_cap_hz(self) -> float:
+        """The speed that the motor's power allows, the minimum where it cannot be judged; inf: no bound."""
+        if self.limits is None or self.limits.max_power_kw is None:
+            return math.inf
+        point = _operating_point(self, "actual_power_kw", self.config.rated_power_kw)
+        if point is None:
+            return self.limits.hard_min_speed_hz
+        return point[0] * math.pow(self.limits.max_power_kw / point[1], 1.0 / 3.0)
+
+    def flow_cap_hz(self) -> float:
+        """The same for the flow; inf: no bound, or a high level, where the well matters more."""
+        if self.limits is None or self.limits.max_flow_m3h is None:
+            return math.inf
+        if self.answers_high_level or self.decision.conditions.high_level:
+            return math.inf
+        point = _operating_point(self, "actual_flow_m3h", self.config.rated_flow_m3h)
+        return (
+            self.limits.hard_min_speed_hz if point is None else point[0] * self.limits.max_flow_m3h / point[1]
+        )
 
     def least_flow_hz(self) -> float:
         """The speed that moves the minimum flow by the rated point (rule 7), at most the maximum; 0: none is set."""
@@ -129,22 +147,30 @@ class One:
         young = self.previous_hz > 0.0 and turned.run_s < self.limits.min_run_s
         return self.limits.hard_min_speed_hz if young else 0.0
 
+    def held_at_hz(self) -> float:
+        """What rule 6 may keep it at: the minimum, or what rule 7 makes of it for the minimum flow; else 0."""
+        kept_hz = self.kept_running_hz()
+        return max(kept_hz, self.least_flow_hz()) if kept_hz > 0.0 else 0.0
+
     def cut_by_power(self) -> bool:
         """Whether a bound on power stops it, which no soft stop delays and no minimum run outranks."""
         by = {Rule.POWER_CAP, Rule.STATION_POWER}
         return any(step.rule in by and step.after_hz == 0.0 for step in self.decision.trail)
 
     def at_most_hz(self, target_hz: float) -> float:
-        """What may be shown of a pump that must come down to `target_hz` (rule 10): no more than one tick's way."""
+        """What may be shown of a pump that must come down to `target_hz` (rule 10): no more than one tick's way, by the
+        rate, or softly on its way to 0; above what power and flow allow nothing is soft.
+        """
         assert self.limits is not None
         low, high = self.limits.hard_min_speed_hz, self.limits.hard_max_speed_hz
         if self.previous_hz <= 0.0:
             return target_hz
         base_hz = min(max(self.previous_hz, low), high)
-        lower_hz = base_hz - self.down_hz_per_s * self.elapsed_s
-        if target_hz <= 0.0:
-            return 0.0 if base_hz <= low else max(low, lower_hz)
-        return max(target_hz, lower_hz)
+        lower_hz = base_hz - self.limits.max_rate_hz_per_s * self.elapsed_s
+        if target_hz > 0.0:
+            return max(target_hz, lower_hz)
+        bounded_hz = max(low, lower_hz, min(self.softly_hz(base_hz), self.power_cap_hz(), self.flow_cap_hz()))
+        return 0.0 if base_hz <= low else bounded_hz
 
 
 # --------------------------------------------------------------------------- of every pump
@@ -307,7 +333,7 @@ def failsafe_is_the_strategys(one: One) -> str:
         return "in failsafe, its strategy hands back, and it is claimed"
     if one.answers_high_level or one.entry.stopped:
         return ""
-    most_hz = max(one.at_most_hz(default_hz), one.kept_running_hz())
+    most_hz = max(one.at_most_hz(default_hz), one.held_at_hz())
     return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz"
 
 
@@ -359,7 +385,9 @@ def no_run_beyond_the_maximum(one: One) -> str:
 
 
 def a_soft_stop_is_soft(one: One) -> str:
-    """SAF-2.10: a normal stop comes down no faster than `soft_stop`, one that power orders no slower than the rate."""
+    """SAF-2.10: a normal stop comes down no faster than `soft_stop`; what power orders, or above what it allows, no
+    slower than the rate.
+    """
     target_hz, reason = one.round.after.pumps[one.decision.pump_id].target_hz, one.decision.reason
     if one.limits is None or one.lapsed or one.previous_hz <= 0.0 or target_hz > 0.0 or reason in FORCED:
         return ""
@@ -373,17 +401,14 @@ def a_soft_stop_is_soft(one: One) -> str:
 
 
 def flow_at_least_the_minimum(one: One) -> str:
-    """SAF-2.7: what runs is on its way to a speed that moves `min_flow` by its rated point, as far as caps allow."""
+    """SAF-2.7: what runs is on its way to a speed that moves `min_flow` by its rated point, or to the lowest cap."""
     target_hz, floor_hz = one.round.after.pumps[one.decision.pump_id].target_hz, one.least_flow_hz()
     if not one.decision.remote_enabled or one.entry.stopped or target_hz <= 0.0:
         return ""
-    caps = {Rule.POWER_CAP, Rule.FLOW_CAP, Rule.STATION_POWER}
-    capped = any(step.rule in caps for step in one.decision.trail)
-    return (
-        ""
-        if capped or target_hz >= floor_hz - STEP_HZ
-        else f"goes to {target_hz:g} Hz, {floor_hz:g} are needed"
-    )
+    if any(step.rule is Rule.STATION_POWER for step in one.decision.trail):
+        return ""
+    floor_hz = min(floor_hz, one.power_cap_hz(), one.flow_cap_hz())
+    return "" if target_hz >= floor_hz - STEP_HZ else f"goes to {target_hz:g} Hz, {floor_hz:g} are needed"
 
 
 def failsafe_lasts(one: One) -> str:
@@ -404,22 +429,12 @@ def power_within_the_motors(one: One) -> str:
     """SAF-2.7: no more speed than the motor's power allows, by P ~ n³ from measured, else from rated values; 0 where
     that is below the minimum; without any such value no more than the minimum.
     """
-    cap_kw = None if one.limits is None else one.limits.max_power_kw
-    if cap_kw is None:
-        return ""
-    point = _operating_point(one, "actual_power_kw", one.config.rated_power_kw)
-    cap_hz = None if point is None else point[0] * (cap_kw / point[1]) ** (1.0 / 3.0)
-    return _above_cap(one, cap_hz, "kW")
+    return _above_cap(one, one.power_cap_hz(), "kW")
 
 
 def flow_within_its_limit(one: One) -> str:
     """SAF-2.7: the same for the flow, Q ~ n, except at a high level, where the well matters more."""
-    cap_m3h = None if one.limits is None else one.limits.max_flow_m3h
-    if cap_m3h is None or one.answers_high_level or one.decision.conditions.high_level:
-        return ""
-    point = _operating_point(one, "actual_flow_m3h", one.config.rated_flow_m3h)
-    cap_hz = None if point is None else point[0] * cap_m3h / point[1]
-    return _above_cap(one, cap_hz, "m3/h")
+    return _above_cap(one, one.flow_cap_hz(), "m3/h")
 
 
 def a_cap_holds_off_the_next_start(one: One) -> str:
@@ -485,8 +500,6 @@ def a_bad_wish_raises_nothing(one: One) -> str:
     if ticks > 3 and one.decision.failsafe.reason is None:
         return f"{ticks} bad ticks and no failsafe"
     default_hz = one.config.default_setpoint_hz if one.decision.failsafe.reason is not None else 0.0
-    if any(step.rule is Rule.ROTATION for step in one.decision.trail):
-        return ""  # it runs for another, whose wish is good
     most_hz = max(one.previous_hz, default_hz)
     most_hz = max(most_hz, one.least_flow_hz()) if most_hz > 0.0 else 0.0
     return (
@@ -644,7 +657,7 @@ def a_high_level_is_answered(round_: Round, pumps: dict[str, One]) -> str:
     )
     permitted = len(pumps) if station.max_pumps_running is None else max(0, station.max_pumps_running)
     due = min(len(able), max(0, permitted - foreign))
-    answering = sum(_rises(one) or _excused(one, station_power=station.max_power_kw) for one in able)
+    answering = sum(_answers(one, pumps) for one in able)
     return "" if answering >= due else f"{answering} of {due} pumps answer the high level"
 
 
@@ -672,7 +685,7 @@ def a_refused_duty_is_done(round_: Round, pumps: dict[str, One]) -> str:
         rotated = any(step.rule is Rule.ROTATION and step.after_hz > 0.0 for step in other.decision.trail)
         if not rotated:
             return f"{other_id} does not do the duty of {pump_id}"
-        most_hz = max(one.at_most_hz(0.0), one.kept_running_hz())
+        most_hz = max(one.at_most_hz(0.0), one.held_at_hz())
         if one.decision.setpoint_hz > most_hz + STEP_HZ:
             return f"{pump_id} runs at {one.decision.setpoint_hz:g} Hz while {other_id} does its duty"
     undone = [pump_id for pump_id, one in pumps.items() if pump_id not in duties and _is_refused(one)]
@@ -892,40 +905,71 @@ def _operating_point(one: One, measured: str, rated: float | None) -> tuple[floa
     return None if rated is None or rated_hz is None else (rated_hz, rated)
 
 
-def _above_cap(one: One, cap_hz: float | None, unit: str) -> str:
-    assert one.limits is not None
-    low = one.limits.hard_min_speed_hz
-    target_hz = low if cap_hz is None else cap_hz if cap_hz >= low else 0.0
+def _above_cap(one: One, cap_hz: float, unit: str) -> str:
+    if one.limits is None or cap_hz == math.inf:
+        return ""
+    target_hz = cap_hz if cap_hz >= one.limits.hard_min_speed_hz else 0.0
     if one.decision.failsafe_image_hz > target_hz + STEP_HZ:
         return f"image {one.decision.failsafe_image_hz:g} Hz, cap {target_hz:g} Hz ({unit})"
     if not one.decision.remote_enabled:
         return ""
     if unit == "m3/h":  # rule 6 stands above the flow, motor power above rule 6
         target_hz = max(target_hz, one.kept_running_hz())
-    # Known: a soft stop that power did not order is soft also above the motor's power (`test_known_defects.py`).
     most_hz = max(target_hz, one.at_most_hz(target_hz))
     return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz ({unit})"
 
 
-def _rises(one: One) -> bool:
-    """Whether the pump runs towards its maximum, as fast as its rate allows."""
+def _answers(one: One, pumps: Mapping[str, One]) -> bool:
+    """Whether the pump goes to its maximum, or to what power leaves of it, as fast as its rate allows; or stands and
+    waits with that speed for what really keeps it: its place, the stagger, the gates after a lapse, a cap's hold.
+    """
     assert one.limits is not None
+    low, high = one.limits.hard_min_speed_hz, one.limits.hard_max_speed_hz
+    goal_hz = min(high, one.power_cap_hz())
+    for step in one.decision.trail:
+        if step.rule is Rule.STATION_POWER and step.before_hz >= goal_hz - STEP_HZ:
+            goal_hz = step.after_hz
+    goal_hz = goal_hz if goal_hz >= low else 0.0
     value_hz = one.decision.setpoint_hz
-    if one.previous_hz <= 0.0:
-        return value_hz > 0.0
-    way_hz = one.limits.max_rate_hz_per_s * one.elapsed_s
-    return value_hz >= min(one.previous_hz + way_hz, one.limits.hard_max_speed_hz) - STEP_HZ
-
-
-def _excused(one: One, *, station_power: float | None) -> bool:
-    """Whether a pump that answers a high level may be slower, or not start yet."""
-    assert one.limits is not None
-    if one.limits.max_power_kw is not None or station_power is not None:
+    if one.previous_hz > 0.0:
+        way_hz = one.limits.max_rate_hz_per_s * one.elapsed_s
+        return value_hz >= min(max(one.previous_hz, low) + way_hz, goal_hz) - STEP_HZ
+    if value_hz > 0.0 or goal_hz <= 0.0:
         return True
-    waits = {Reason.STAGGER, Reason.MAX_RUNNING, Reason.HELD_STOPPED}
-    # A wish for the maximum is not changed by rule 4, so nothing tells of it once the pump waits for its place.
-    asked = one.answers_high_level or one.proposal.wish_hz == one.limits.hard_max_speed_hz
-    return one.previous_hz <= 0.0 and asked and one.decision.reason in waits
+    waiting = [
+        step for step in one.decision.trail if step.before_hz >= goal_hz - STEP_HZ and step.after_hz == 0.0
+    ]
+    return any(_is_kept_by(step.rule, one, pumps) for step in waiting)
+
+
+def _is_kept_by(rule: Rule, one: One, pumps: Mapping[str, One]) -> bool:
+    """Whether what the trail says keeps a pump from its start at a high level does so truly."""
+    given, now = one.round.given, one.round.now
+    others = {pump_id for pump_id in given.pumps if pump_id != one.decision.pump_id}
+    match rule:
+        case Rule.MAX_RUNNING:
+            taken = {
+                pump_id
+                for pump_id in others
+                if good(given.pumps[pump_id].feedback.get("running")) in {None, 1.0}
+                or (pump_id in pumps and pumps[pump_id].decision.remote_enabled and _is_told(pumps[pump_id]))
+            }
+            return len(taken) >= max(0, given.station.max_pumps_running or 0)
+        case Rule.STAGGER:
+            just = any(pumps[pump_id].starts for pump_id in others & pumps.keys())
+            return just or now.seconds_since(one.round.before.started_at) < given.station.stagger_s
+        case Rule.RATE:
+            return one.lapsed
+        case Rule.POWER_CAP:
+            hold_s, at = given.control.failsafe_recovery_hold_s, one.state.cap_stopped_at
+            return at is not None and now.seconds_since(at) < hold_s
+        case _:
+            return False
+
+
+def _is_told(one: One) -> bool:
+    """Whether the pump was told to run, or is."""
+    return one.previous_hz > 0.0 or one.decision.setpoint_hz > 0.0
 
 
 # --------------------------------------------------------------------------- over a whole story

@@ -522,6 +522,22 @@ SPACES: Final[tuple[Space, ...]] = (
         },
     ),
     Space(
+        "soft_stops",
+        "stops that are soft, and bounds on power and flow that they must not weaken",
+        station={"soft_stop_hz_per_s": (None, 0.1, 0.3, 2.0), "max_power_kw": (None, 6.0)},
+        pump={
+            "limits": ("usual", "power", "flow", "power_and_flow"),
+            "previous_hz": (20.0, 20.3, 35.0, 50.0),
+            "elapsed_s": (0.4, 1.0, 30.0),
+            "proposal": ("0", "below_minimum", "in_band", "plan_expired"),
+            "default_hz": (0.0, 30.0),
+            "power_kw": (NEVER, 4.0, 8.1, 12.0),
+            "flow_m3h": (NEVER, 150.0),
+            "rated": _BOOL,
+            "level_m": (1.0, 3.2),
+        },
+    ),
+    Space(
         "duties",
         "duties that go to another pump, stay there and come back",
         station={"duties": ("", "ab", "ba")},

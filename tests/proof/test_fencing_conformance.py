@@ -60,7 +60,6 @@ class Replay:
         self.tick = 0
         self.gate = StationGate()
         self.latches = LatchSet()
-        self.base = 0
         self.whole = False
         self.starts = 0
         self.set_at = [0] * STOPS
@@ -84,11 +83,11 @@ class Replay:
             case "REBOOT":
                 self.controller = PumpMemory(retained=self.controller.retained)
             case "DOWN":
-                self.gate, self.latches, self.base, self.whole = StationGate(), LatchSet(), 0, False
+                self.gate, self.latches, self.whole = StationGate(), LatchSet(), False
             case "START":
                 self._start(**said)
             case "WHOLE":
-                self.base, self.whole = max(self.base, said["base"]), True
+                self.whole = True
             case "STAMP":
                 (self.set_at if "set" in said else self.rel_at)[plain[0]] = said.get(
                     "set", said.get("rel", 0)
@@ -105,13 +104,13 @@ class Replay:
                 raise AssertionError(f"the walk tells of an unknown step: {line}")
         return ""
 
-    def _start(self, *, floor: int, set: int, clr: int, whole: int, base: int) -> None:  # noqa: A002  (the model's word)
+    def _start(self, *, floor: int, set: int, clr: int, whole: int) -> None:  # noqa: A002  (the model's word)
         self.starts += 1
         # No two lives count from the same number: what the model calls another heartbeat is another here.
         pump = PumpGate(heartbeat=1_000 * self.starts)
         self.gate = StationGate(floor=Epoch(0, floor) if floor else None, pumps={"p": pump})
         self.latches = LatchSet.of(self._records(set, clr))
-        self.base, self.whole = base, bool(whole)
+        self.whole = bool(whole)
 
     def _records(self, known: int, clear: int) -> list[StopEventRecord]:
         records = []
@@ -167,7 +166,7 @@ class Replay:
             self.latches,
             PUMP,
             site_id="site",
-            release_floor=self.base,
+            whole=self.whole,
             epoch_floor=0 if floor is None else floor.counter,
             now=self.now,
         )

@@ -50,7 +50,13 @@ BROKEN = [
     # with a release number that is already spent, until somebody goes there (EST-6).
     (("LIVE", "BREAK_SPENT"), 400, BACK),
     # A controller that reads a stop from a gate of an older epoch retains it without that block's release number.
-    (("EPOCH_LOST", "BREAK_OLD_STOP"), 110, LET_GO),
+    # (Calejo's numbers are those of people's clears; beside one that makes them up itself it is seen.)
+    (("EPOCH_LOST", "BREAK_SEED", "BREAK_OLD_STOP"), 110, LET_GO),
+    # The folder is lost before the database had the stop. A new folder whose release number is the present second lets
+    # go of what no copy knows; without a number of its own, only a person's clear does.
+    (("REINSTALL", "BREAK_SEED"), 60, LET_GO),
+    # A gate whose folder was lost hears of one stop's clear, and not of another stop.
+    (("NS=2", "WIPE", "BREAK_HALF"), 60, LET_GO),
 ]
 
 
@@ -64,26 +70,11 @@ def test_a_protection_taken_out_is_missed(
     record_property("figures", f"{' '.join(defines)}: broken after {found.states:,} states")
 
 
-@pytest.mark.parametrize(
-    ("defines", "depth", "piece"),
-    [
-        # The folder is lost before the database had the stop: the new folder's release number lets it go.
-        pytest.param(("REINSTALL",), 60, LET_GO, id="a folder that begins anew lets go"),
-    ],
-)
-def test_what_is_not_repaired_yet_is_still_found(
-    defines: tuple[str, ...], depth: int, piece: str, spin: Path, tmp_path: Path
-) -> None:
-    """EST-6: the model is no better than the code; see 0035. Once the code is mended, so is the model's default."""
-    found = check(spin, tmp_path, defines, depth=depth)
-    assert piece in found.broken, found.output
-
-
 WHOLE = [
     pytest.param(("NG=1", "NS=1"), id="one gate, one stop"),
     pytest.param(("NG=1", "NS=1", "LIVE"), id="and service returns"),
     pytest.param(("NG=1", "NS=1", "EPOCH_LOST"), id="and the epoch file is lost"),
-    pytest.param(("NG=1", "NS=1", "REINSTALL", "MENDED_FOLDER"), id="and the latch folder is lost"),
+    pytest.param(("NG=1", "NS=1", "REINSTALL"), id="and the latch folder is lost", marks=pytest.mark.endless),
 ]
 
 

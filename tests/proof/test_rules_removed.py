@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import msgspec
 import pytest
 
-from actors.safety import rotation, rules, station_pass
+from actors.safety import ramp, rotation, rules, station_pass
 from actors.safety.rules import RuleRow
 from actors.safety.types import Facts, Work
 from actors.vocabulary import Rule, StationConfig
 from tests.proof.invariants import fit_for_the_wire, one_of, what_was_told_is_remembered
-from tests.proof.search import FIRST_CASES, Finding, answer, quick_finding
+from tests.proof.search import FIRST_CASES, Finding, answer, findings, quick_finding
 from tests.proof.spaces import SPACES
 
 Removal = Callable[[Rule], None]
@@ -119,3 +120,75 @@ def test_without_the_final_validation_a_mad_rule_is_not_told(
 ) -> None:
     """BYD-5, SAF-2.11: rule 11 taken out is missed as soon as a rule above it is wrong."""
     assert _after_a_mad_rule(put, mad_hz, validated=False) is not None
+
+
+def _soft_above_the_power(patch: pytest.MonkeyPatch) -> None:
+    def move(**given: Any) -> tuple[float, Rule | None]:
+        return ramp.move(**{**given, "soft_below_hz": math.inf})
+
+    patch.setattr(rules, "move", move)
+
+
+def _stand_in_with_a_bad_wish(patch: pytest.MonkeyPatch) -> None:
+    true_check = rotation._may_stand_in
+
+    def may_stand_in(work: Work, fact: Facts) -> bool:
+        state = msgspec.structs.replace(fact.state, invalid_ticks=0)
+        return true_check(work, msgspec.structs.replace(fact, state=state))
+
+    patch.setattr(rotation, "_may_stand_in", may_stand_in)
+
+
+def _timid_at_high_level(patch: pytest.MonkeyPatch) -> None:
+    """A pump with a bound on its power answers with its minimum, as if the bound excused it."""
+    true_rule, row = rules.high_level, rules._HIGH_LEVEL_ROW
+
+    def high_level(work: Work, facts: Facts) -> Work:
+        answered = true_rule(work, facts)
+        if not answered.high or facts.limits is None or facts.limits.max_power_kw is None:
+            return answered
+        return msgspec.structs.replace(answered, value_hz=facts.limits.hard_min_speed_hz)
+
+    true_order = rules.order_for
+    timid = msgspec.structs.replace(row, apply=high_level)
+    patch.setattr(
+        rules,
+        "order_for",
+        lambda station: tuple(timid if each is row else each for each in true_order(station)),
+    )
+
+
+def _no_start_at_high_level(patch: pytest.MonkeyPatch) -> None:
+    """A wish for the maximum, which rule 4 does not change, is made to wait for nothing."""
+    true_permit = station_pass.permit
+
+    def permit(
+        works: Mapping[str, Work], facts: Mapping[str, Facts], *rest: Any, **more: Any
+    ) -> dict[str, Work]:
+        return {
+            pump_id: refused_by_station(work, Rule.MAX_RUNNING, 0.0, "no reason")
+            if work.high and facts[pump_id].state.output_hz <= 0.0
+            else work
+            for pump_id, work in true_permit(works, facts, *rest, **more).items()
+        }
+
+    refused_by_station = rules.refused_by_station
+    patch.setattr(station_pass, "permit", permit)
+
+
+@pytest.mark.parametrize(
+    ("loosen", "missed_by"),
+    [
+        (_soft_above_the_power, "power_within_the_motors"),
+        (_stand_in_with_a_bad_wish, "a_bad_wish_raises_nothing"),
+        (_timid_at_high_level, "a_high_level_is_answered"),
+        (_no_start_at_high_level, "a_high_level_is_answered"),
+    ],
+)
+def test_an_excuse_that_was_too_wide_is_missed(
+    loosen: Callable[[pytest.MonkeyPatch], None], missed_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BYD-5: what invariants once let pass for the sake of a rule beside it does not pass any more."""
+    loosen(monkeypatch)
+    found = {finding.invariant for space in SPACES for finding in findings(space, space.indices(FIRST_CASES))}
+    assert missed_by in found, found

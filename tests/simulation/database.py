@@ -48,6 +48,7 @@ class FakeDatabase:
         self._away = False
         self._hangs = False
         self._back = asyncio.Event()
+        self.refused = 0
 
     # ----------------------------------------------------------------- being away
 
@@ -69,6 +70,7 @@ class FakeDatabase:
 
         """
         await asyncio.sleep(0.002)
+        self.refused += self._away
         if self._away and self._hangs:
             await self._back.wait()
             raise DeviceError("database: server closed the connection unexpectedly")

@@ -89,11 +89,12 @@ class FakeEndpointServer:
 class FakeLatchStore:
     """The latch folder in memory, shared by everything that is handed it; `refuses` is a full disk."""
 
-    def __init__(self, *, floor: int = 1_800_000_000) -> None:
+    def __init__(self, *, stamp: int = 1_800_000_000) -> None:
         self.held = LatchSet()
         self.refuses = False
-        self._floor = floor
-        self._stamp = floor
+        self.refusals = 0
+        self.witness: Callable[[LatchSet], None] = lambda _: None
+        self._stamp = stamp
 
     def load(self) -> tuple[StopEventRecord, ...]:
         """Return every stop."""
@@ -109,17 +110,15 @@ class FakeLatchStore:
         self._stamp += 1
         return self._stamp
 
-    def release_floor(self) -> int:
-        """Return the number in force without any clear."""
-        return self._floor
-
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         """Keep these, or refuse like a disk."""
         self._refuse()
         self.held = self.held.merge(records)
+        self.witness(LatchSet.of(records))
 
     def _refuse(self) -> None:
         if self.refuses:
+            self.refusals += 1
             raise DeviceError("latches: no space left on device")
 
 
@@ -147,6 +146,7 @@ class FakeModeStore:
     def __init__(self) -> None:
         self.modes: dict[str, StoredMode] = {}
         self.refuses = False
+        self.refusals = 0
 
     def load(self, pump_id: str) -> StoredMode | None:
         """Return what was stored last."""
@@ -155,6 +155,7 @@ class FakeModeStore:
     def store(self, mode: StoredMode) -> None:
         """Keep it, or refuse like a disk."""
         if self.refuses:
+            self.refusals += 1
             raise DeviceError("modes: no space left on device")
         self.modes[mode.pump_id] = mode
 
@@ -166,6 +167,7 @@ class FakeTimerStore:
         self.memories: dict[str, StationMemory] = {}
         self.marks: dict[str, dict[str, Instant]] = {}
         self.refuses = False
+        self.refusals = 0
 
     def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, Instant]]:
         """Return what was stored last."""
@@ -173,6 +175,7 @@ class FakeTimerStore:
 
     def store(self, memory: StationMemory) -> None:
         """Keep it, or refuse like a disk."""
+        self.refusals += self.refuses
         known = self.memories.get(memory.station_id)
         if self.refuses or (
             known is not None and known.boot_id == memory.boot_id and known.epoch > memory.epoch
@@ -182,6 +185,7 @@ class FakeTimerStore:
 
     def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
         """Keep the marks, or refuse like a disk."""
+        self.refusals += self.refuses
         if self.refuses:
             raise DeviceError("timers: no space left on device")
         known = self.memories.get(station_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, assert_never
 
@@ -40,6 +41,8 @@ class Performer:
         self._databases_away = 0
         self._disks_full = 0
         self._plans_gone = 0
+        self.struck: Counter[str] = Counter()
+        """How often each kind of fault found its victim: a kill of the dead, say, is none."""
 
     async def perform(
         self, faults: Sequence[AnyFault], *, seconds: float, going_on: Callable[[], bool]
@@ -60,6 +63,7 @@ class Performer:
                 await what()
                 continue
             world.record("fault", ROOT, repr(what), {})
+            self.struck[type(what).__name__] += 1
             undo = await self._begin(what)
             if undo is not None:
                 serial += 1
@@ -96,10 +100,13 @@ class Performer:
             case told.Kill(victim=victim):
                 if world.is_alive(victim):
                     world.crash(victim)
-            case told.Hang(victim=victim):
-                return self._hang(victim)
-            case told.Undead(victim=victim):
-                return self._haunt(victim)
+                else:
+                    self._missed(fault)
+            case told.Hang(victim=victim) | told.Undead(victim=victim):
+                if not world.is_alive(victim):
+                    self._missed(fault)
+                    return None
+                return self._hang(victim) if isinstance(fault, told.Hang) else self._haunt(victim)
             case told.PowerCut():
                 await self._end_all()
                 return self._boot
@@ -119,7 +126,10 @@ class Performer:
                 site.latches.refuses = site.modes.refuses = site.timers.refuses = True
                 return _later(self._disk_free)
             case told.Stop():
-                return await self._stop(fault)
+                undo = await self._stop(fault)
+                if undo is None:
+                    self._missed(fault)
+                return undo
             case told.NewPlans(kind=kind):
                 site.write_plans(kind)
             case told.PlansGone():
@@ -127,8 +137,9 @@ class Performer:
                 site.database.withdrawn = True
                 return _later(self._plans_back)
             case told.Manual(pump=pump, setpoint_hz=hz):
-                await self._set_mode(pump, Mode.MANUAL, hz)
-                return lambda: self._set_mode(pump, Mode.AUTO, None)
+                if not await self._set_mode(pump, Mode.MANUAL, hz):
+                    self._missed(fault)
+                return lambda: self._give_back(pump)
             case told.Panel(pump_id=pump_id, hand_hz=hz):
                 panels = site.controllers.panels
                 panels[pump_id] = PumpPanel(hand_hz=hz)
@@ -146,19 +157,18 @@ class Performer:
 
     # ----------------------------------------------------------------- processes
 
-    def _hang(self, victim: Address) -> Undo | None:
+    def _missed(self, fault: AnyFault) -> None:
+        self.struck[type(fault).__name__] -= 1
+
+    def _hang(self, victim: Address) -> Undo:
         world = self._world
-        if not world.is_alive(victim):
-            return None
         life = world.life(victim)
         world.hang(victim)
         return _later(lambda: world.resume(life))
 
-    def _haunt(self, victim: Address) -> Undo | None:
+    def _haunt(self, victim: Address) -> Undo:
         """Hang somebody whom no kill ends; the successor that its supervisor starts is not protected."""
         world = self._world
-        if not world.is_alive(victim):
-            return None
         life = world.life(victim)
         world.suppress_kill(life)
         world.hang(victim)
@@ -217,7 +227,11 @@ class Performer:
 
     # ----------------------------------------------------------------- people
 
-    async def _set_mode(self, pump: Address, mode: Mode, hz: float | None) -> None:
+    async def _give_back(self, pump: Address) -> None:
+        await self._set_mode(pump, Mode.AUTO, None)
+
+    async def _set_mode(self, pump: Address, mode: Mode, hz: float | None) -> bool:
+        """Return whether the pump's actor took it."""
         self._ids += 1
         message = SetMode(
             pump_id=pump.rsplit("/", 1)[1],
@@ -231,6 +245,8 @@ class Performer:
             await self._world.directory.ref(pump).ask(message, deadline_s=2.0)
         except CalejoError as error:
             self._world.record("mode_not_set", pump, str(error), {})
+            return False
+        return True
 
     async def _stop(self, fault: told.Stop) -> Undo | None:
         """Set a stop by one way only: all others have to hear of it through Calejo."""

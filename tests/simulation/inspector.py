@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from actors.messages import Setpoint
-from actors.safety.latch import EMERGENCY_STOP, LatchSet
+from actors.safety.latch import EMERGENCY_STOP, LatchSet, covers
 from actors.vocabulary import ControlSettings, Reason, SiteConfig
 from ops.demo.machine import Station
 from ops.demo.plc import PumpPanel
@@ -108,6 +108,15 @@ class Inspector:
         motor.hz = setpoint.setpoint_hz if ours else None
         if ours and setpoint.setpoint_hz > 0.0:
             motor.turned_s = site.now_s
+
+    def latched(self, stops: LatchSet) -> None:
+        """The folder takes these, set or cleared."""
+        site = self._site.config
+        for station in site.stations:
+            for pump in station.pumps:
+                where = (site.site_id, station.station_id, pump.pump_id)
+                if any(covers(stop, *where) for stop in stops.records):
+                    self._site.covered_at_s[pump.pump_id] = self._now_s()
 
     def beat_age_s(self, protocol: str, pump_id: str) -> float:
         """Return how long ago the heartbeat moved."""

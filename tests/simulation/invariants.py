@@ -100,6 +100,7 @@ class Knowledge:
     anew_s: dict[str, float] = field(default_factory=dict)
     awake_since_s: dict[str, tuple[int, float] | None] = field(default_factory=dict)
     stop_since_s: dict[str, float] = field(default_factory=dict)
+    covered_at_s: dict[str, float] = field(default_factory=dict)
     inhibited_since_s: dict[str, float | None] = field(default_factory=dict)
     speed_hz: dict[str, float] = field(default_factory=dict)
 
@@ -341,13 +342,14 @@ AT_EACH_SCAN: Final = (no_run_under_a_stop, a_stop_is_retained, no_old_epoch_at_
 def begins_anew(site: Knowledge, last: Image | None, image: Image) -> bool:
     """Whether a value has nothing to do with those before it.
 
-    It was forced down by one of rules 1 to 3, or what safety decided in between was no step; a new incarnation of
-    safety goes on from the measured speed (SAF-10); or a gate ended in the middle of its own ramp after a clear, which
-    its successor cannot know of.
+    It was forced down by one of rules 1 to 3, or by a stop that was set and cleared while nobody answered here; or what
+    safety decided in between was no step; a new incarnation of safety goes on from the measured speed (SAF-10); or a
+    gate ended in the middle of its own ramp after a clear, which its successor cannot know of.
     """
     if last is None:
         return True
-    forced = image.hz < last.hz and Reason(image.block.reason) in FORCED
+    missed = last.gate != image.gate and site.covered_at_s.get(image.pump_id, -math.inf) > last.at_s
+    forced = image.hz < last.hz and (missed or Reason(image.block.reason) in FORCED)
     anew = site.decision(image).anew_s > site.decision(last).at_s
     seeded = last.block.epoch != image.block.epoch and _as_measured(site, image)
     ramped_alone = last.gate != image.gate and last.hz != site.decision(last).hz

@@ -129,6 +129,7 @@ class SimSite:
         self.inspector = Inspector(
             self.config, SETTINGS.control, now_s=lambda: world.elapsed_s, tail=lambda: world.tail
         )
+        self.latches.witness = self.inspector.latched
         self.database = FakeDatabase(self.config, dice=self.dice)
         self.ports = {
             protocol: Port(protocol, self.config, now_s=lambda: world.elapsed_s, witness=self.inspector.see)

@@ -31,12 +31,13 @@ _WORLDS: Final = ((2,), (2,), (1,), (0,), (2,), (1,), (1, 2), (0,))
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a story ended: what was found, what the gates refused and why, its trace, and the last events before the
-    first finding.
+    """How a story ended: what was found, what the gates refused and why, which faults truly struck and how often, its
+    trace, and the last events before the first finding.
     """
 
     findings: tuple[Finding, ...]
     refused: Counter[str]
+    struck: Counter[str]
     trace_hash: str
     faults: tuple[AnyFault, ...]
     seconds: float
@@ -101,11 +102,22 @@ async def _play(site: SimSite, faults: tuple[AnyFault, ...], *, recovers: bool) 
     return Outcome(
         findings=(*inspector.findings, *_crashes(world)),
         refused=await _refused(site),
+        struck=_struck(site, performer),
         trace_hash=world.trace_hash(),
         faults=faults,
         seconds=world.elapsed_s,
         tail=inspector.before_the_first or tuple(world.tail),
     )
+
+
+def _struck(site: SimSite, performer: Performer) -> Counter[str]:
+    """Return how often each fault struck: by kind, and what the network, the disk and the database did of it."""
+    felt = {
+        **{f"message {what}": count for what, count in site.world.network.struck.items()},
+        "disk refuses": site.latches.refusals + site.modes.refusals + site.timers.refusals,
+        "database does not answer": site.database.refused,
+    }
+    return performer.struck + Counter(felt)
 
 
 async def _refused(site: SimSite) -> Counter[str]:

@@ -106,10 +106,6 @@ class RefusingFolder:
         self._ask()
         return 1
 
-    def release_floor(self) -> int:
-        self._ask()
-        return 1
-
     def fingerprint(self) -> object:
         self._ask()
         return object()
@@ -119,6 +115,9 @@ class RefusingFolder:
         return True
 
     def drop(self, record_ids: object) -> None:
+        self._ask()
+
+    def mark_joined(self) -> None:
         self._ask()
 
 
@@ -132,7 +131,6 @@ def test_a_folder_that_cannot_be_marked_or_read_is_alarmed() -> None:
     desk.joined()
     relied_on.append(desk.whole)
     assert relied_on == [False, True]
-    assert desk.release_floor == 0, "the mark is not there, so no number frees anybody"
     assert desk.poll() == ()
     held = {condition for condition, _ in book._held}
     assert held == {"latch_not_durable", "latch_unreadable"}

@@ -59,6 +59,7 @@ from actors.messages import (
 )
 from actors.safety.latch import LatchSet
 from actors.start import WorkerStart
+from actors.stores import DecisionReader
 from actors.vocabulary import (
     Address,
     DeviceError,
@@ -129,9 +130,6 @@ class Latches:
         with self._lock:
             self._stamp = max(self._stamp + 1, time.time_ns() // 10**9)
             return self._stamp
-
-    def release_floor(self) -> int:
-        return 1_800_000_000
 
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         self._disk()
@@ -502,7 +500,14 @@ class Answer:
 class Served:
     """A running API; `get`, `post` speak real HTTP to it."""
 
-    def __init__(self, tree: Tree, latches: Latches, memory: Memory, tmp_path: Path) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        latches: Latches,
+        memory: Memory,
+        tmp_path: Path,
+        decisions: DecisionReader | None = None,
+    ) -> None:
         self.tree, self.latches, self.memory = tree, latches, memory
         self.rest, self.health = free_ports(2)
         self.settings = Settings(data_dir=str(tmp_path), api=ApiSettings(rest=self.rest, health=self.health))
@@ -510,7 +515,13 @@ class Served:
         self.limits = Store()
         self.users = Users()
         self.actor = ApiActor(
-            self.ports, self.start_arguments(), latches, memory, self.limits, users=self.users
+            self.ports,
+            self.start_arguments(),
+            latches,
+            memory,
+            limits=self.limits,
+            decisions=decisions,
+            users=self.users,
         )
         LocalCredential(tmp_path).renew()
         self._tokens: dict[tuple[str, UserRole], str] = {}
@@ -592,10 +603,15 @@ class Served:
 
 @contextmanager
 def served(
-    tmp_path: Path, *, tree: Tree | None = None, latches: Latches | None = None, memory: Memory | None = None
+    tmp_path: Path,
+    *,
+    tree: Tree | None = None,
+    latches: Latches | None = None,
+    memory: Memory | None = None,
+    decisions: DecisionReader | None = None,
 ) -> Iterator[Served]:
     """Run the API; at the end nothing of it may have failed, and both ports are free again."""
-    api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path)
+    api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions)
     api._thread.start()
     try:
         api.on_loop(api.actor.start())

@@ -27,6 +27,7 @@ from actors.vocabulary.records import (
     Record,
     StopEventRecord,
     ViolationRecord,
+    WireRecord,
 )
 from actors.vocabulary.settings import DatabaseSettings
 from storage import audit, schema
@@ -224,6 +225,21 @@ EVERY_KIND: Sequence[Record] = (
         reason="PLAN",
         trail={"steps": [{"rule": "rate", "before_hz": 40.0}], "odd": 0.1},
     ),
+    WireRecord(
+        record_id="w1",
+        pump_id="p1",
+        station_id="s1",
+        endpoint="modbus",
+        at=NOON,
+        accepted_at=NOON,
+        epoch_term=0,
+        epoch_counter=4_000_000_000,
+        sequence=1,
+        setpoint_hz=35.0,
+        remote_enabled=True,
+        reason="PLAN",
+        detail={"why": "taken", "echo_hz": 35.0, "refused": {"stale": 2}},
+    ),
     FailsafeRecord(
         record_id="e1", scope=Scope.PUMP, scope_id="p1", reason="plan", started_at=NOON, detail="begun"
     ),
@@ -245,6 +261,7 @@ TABLES = (
     "plan_refusals",
     "safety_limit_violations",
     "decisions",
+    "wire_records",
     "failsafe_events",
     "emergency_stop_events",
     "alarms",
@@ -422,8 +439,7 @@ class RepositoryContract:
 
     def test_a_decision_comes_back_as_it_was_at_a_moment(self, place: Place) -> None:
         """SAF-4: the decision in force at a time, with its trail, after any number of later ones."""
-        decision = EVERY_KIND[3]
-        assert isinstance(decision, DecisionRecord)
+        decision = next(record for record in EVERY_KIND if isinstance(record, DecisionRecord))
         place.write(
             *(
                 msgspec.structs.replace(decision, record_id=f"d{number}", at=moment(number), sequence=number)

@@ -108,7 +108,7 @@ def test_the_fingerprint_changes_with_the_content(tmp_path: Path) -> None:
     latches.merge([stop("a")])
     seen.append(latches.fingerprint())
     latches.next_stamp()
-    latches.release_floor()
+    latches.mark_joined()
     assert latches.fingerprint() == seen[-1]
     latches.merge([cleared(stop("a"))])
     seen.append(latches.fingerprint())
@@ -147,13 +147,13 @@ def test_stamps_of_many_processes_are_distinct_and_rise(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.stamp"))) < 10
 
 
-def test_the_release_floor_is_given_once(tmp_path: Path) -> None:
-    """EST-6: seeded with the UTC second, the same for ever; damaged, it frees nothing."""
-    assert folder(tmp_path).release_floor() == SECOND
-    assert folder(tmp_path, SECOND + 99).release_floor() == SECOND
-    for damage in (b"", b"x", b"\xff", b"-5"):
-        (tmp_path / "latches" / "release_floor").write_bytes(damage)
-        assert folder(tmp_path).release_floor() == 0
+def test_a_mark_of_an_earlier_version_counts_and_is_no_stop(tmp_path: Path) -> None:
+    """EST-2: it held a release number of its own, which nobody asks for any more."""
+    (tmp_path / "latches").mkdir()
+    (tmp_path / "latches" / "release_floor").write_bytes(b"1700000000\n")
+    latches = folder(tmp_path)
+    assert not latches.is_new()
+    assert latches.load() == ()
 
 
 def test_only_the_owner_may_read(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_only_the_owner_may_read(tmp_path: Path) -> None:
     latches = folder(tmp_path)
     latches.merge([stop("a")])
     latches.next_stamp()
-    latches.release_floor()
+    latches.mark_joined()
     modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "latches").iterdir()}
     assert modes == {0o600}
     assert stat.S_IMODE((tmp_path / "latches").stat().st_mode) == 0o700
@@ -197,14 +197,14 @@ def test_what_a_killed_writer_left_is_no_stop_and_is_swept(tmp_path: Path) -> No
     assert [record.record_id for record in latches.load()] == ["a", "b", "c"]
 
 
-def test_a_folder_is_new_until_its_release_floor_is_asked_for(tmp_path: Path) -> None:
+def test_a_folder_is_new_until_it_is_marked_as_joined(tmp_path: Path) -> None:
     """EST-2: stops and stamps alone do not tell that the database's stops are here as well."""
     latches = folder(tmp_path)
     assert latches.is_new()
     latches.merge([stop("a")])
     latches.next_stamp()
     assert latches.is_new()
-    latches.release_floor()
+    latches.mark_joined()
     assert not latches.is_new()
     assert not folder(tmp_path).is_new()
 

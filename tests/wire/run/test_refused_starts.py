@@ -79,6 +79,18 @@ def test_a_missing_schema_is_not_made_by_itself(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_database_that_is_away_before_anything_is_known_is_named(tmp_path: Path) -> None:
+    """DAT-3: without a plant there is nothing to show; with one remembered it starts (tests/chaos)."""
+    (port,) = free_ports(1)
+    (tmp_path / "calejo.toml").write_text(
+        f'[database]\nurl = "postgresql+psycopg://calejo@127.0.0.1:{port}/plant"\n', encoding="utf-8"
+    )
+    config = str(tmp_path / "calejo.toml")
+    line = refused("run", "--config", config, "--data-dir", str(tmp_path / "data"), *ports_of_its_own())
+    assert f"PostgreSQL plant at 127.0.0.1:{port}" in line
+    assert "refused" in line
+
+
 @pytest.mark.parametrize("demo", [[], ["--demo"]])
 def test_a_newer_schema_is_left_alone(tmp_path: Path, demo: list[str]) -> None:
     """DAT-1: an older Calejo does not touch what a newer one wrote."""

@@ -13,24 +13,23 @@ from actors.vocabulary.records import StopEventRecord
 from tests.simulation.fakes import FakeLatchStore
 from tests.unit.actors.publisher.test_actor import Bench, play, stop_record
 
-FLOOR = 1_800_000_000
+STAMP = 1_800_000_000
 SAFETY = str(station_part_address("north", "s1", "safety"))
 
 
 class JoinedLatches(FakeLatchStore):
-    """A fake folder that knows whether its release floor was ever asked for."""
+    """A fake folder that knows whether it was ever marked as joined."""
 
     def __init__(self, *, new: bool = True) -> None:
-        super().__init__(floor=FLOOR)
+        super().__init__(stamp=STAMP)
         self.new = new
 
     def is_new(self) -> bool:
         return self.new
 
-    def release_floor(self) -> int:
+    def mark_joined(self) -> None:
         self._refuse()
         self.new = False
-        return super().release_floor()
 
     def drop(self, record_ids: Collection[str]) -> None:
         raise AssertionError("no gate forgets anything")
@@ -85,7 +84,7 @@ def test_a_gate_without_any_file_claims_nothing_until_the_database_has_answered(
         database.stops = (stop_record("a", scope_id="p1"),)
         await seconds(bench, 1, 5)
         assert bench.show("run_inhibit", "release_id") == [True, 0]
-        assert bench.show("run_inhibit", "release_id", of="/north/s1/p2") == [False, FLOOR]
+        assert bench.show("run_inhibit", "release_id", of="/north/s1/p2") == [False, 0]
         assert [stop.record_id for stop in latches.load()] == ["a"]
         assert not latches.is_new()
         assert [
@@ -107,7 +106,7 @@ def test_a_fresh_start_with_a_database_loses_no_time() -> None:
         await bench.clock.advance(0.05)
         assert not latches.is_new()
         await seconds(bench, 2)
-        assert bench.show("setpoint", "remote_enabled", "release_id") == [35.0, True, FLOOR]
+        assert bench.show("setpoint", "remote_enabled", "release_id") == [35.0, True, 0]
 
     play(story)
 
@@ -119,7 +118,7 @@ def test_a_gate_with_files_waits_for_nobody() -> None:
         _, database = await begun(bench, new=False)
         database.away = True
         await seconds(bench, 2)
-        assert bench.show("setpoint", "remote_enabled", "release_id") == [35.0, True, FLOOR]
+        assert bench.show("setpoint", "remote_enabled", "release_id") == [35.0, True, 0]
         assert "latches_incomplete" not in alarms(bench)
 
     play(story)
@@ -132,10 +131,10 @@ def test_a_folder_that_storage_has_joined_is_whole_without_a_word() -> None:
         latches, _ = await begun(bench)
         await seconds(bench, 1)
         latches.merge([stop_record("a", scope_id="p2")])
-        latches.release_floor()
+        latches.mark_joined()
         await bench.tick("latches")
         await seconds(bench, 2, 1)
-        assert bench.show("setpoint", "remote_enabled", "release_id") == [35.0, True, FLOOR]
+        assert bench.show("setpoint", "remote_enabled", "release_id") == [35.0, True, 0]
         assert bench.show("run_inhibit", of="/north/s1/p2") == [True]
 
     play(story)
@@ -153,13 +152,13 @@ def test_what_the_database_learns_later_reaches_the_wire_and_the_disk() -> None:
         database.stops = (
             stop_record("there", scope_id="p2"),
             msgspec.structs.replace(
-                held, cleared_by="b", cleared_at=held.set_at, clear_reason="ok", release=FLOOR + 9
+                held, cleared_by="b", cleared_at=held.set_at, clear_reason="ok", release=STAMP + 9
             ),
         )
         await seconds(bench, 22)
         assert database.asked[-1].held == ("there",)
         assert ("held",) in [asked.held for asked in database.asked]
-        assert bench.show("run_inhibit", "release_id") == [False, FLOOR + 9]
+        assert bench.show("run_inhibit", "release_id") == [False, STAMP + 9]
         assert bench.show("run_inhibit", of="/north/s1/p2") == [True]
         assert [(stop.record_id, stop.cleared_by) for stop in latches.load()] == [
             ("held", "b"),
@@ -184,6 +183,5 @@ def test_a_refusing_disk_does_not_mark_the_folder_whole() -> None:
         await bench.tick("status")
         await seconds(bench, 11, 4)
         assert not latches.is_new()
-        assert bench.show("release_id", of="/north/s1/p2") == [FLOOR]
 
     play(story)

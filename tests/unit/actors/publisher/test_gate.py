@@ -100,6 +100,7 @@ class Bench:
         self.config = config or pump_config()
         self.gate = StationGate(floor=floor).of(["p1"])
         self.latches = LatchSet()
+        self.whole = True
         self.now = T0
         self.sequence = 0
 
@@ -119,7 +120,7 @@ class Bench:
             self.latches,
             self.config,
             site_id="north",
-            release_floor=FLOOR,
+            whole=self.whole,
             epoch_floor=floor.counter if floor else 0,
             now=self.now,
         )
@@ -624,10 +625,20 @@ def test_release_id_moves_only_together_with_the_inhibit() -> None:
     bench.after(1.0).tick(hz=0.0)
     after = bench.look()
     assert [(p.run_inhibit, p.release_id) for p in (before, between, after)] == [
-        (True, FLOOR),
+        (True, 0),
         (False, FLOOR + 20),
         (False, FLOOR + 20),
     ]
+
+
+def test_no_number_releases_before_the_latches_are_whole() -> None:
+    """EST-2, EST-6: the folder was lost; the clear of one stop came by, whether another one holds is not known yet."""
+    bench = Bench()
+    bench.latches = LatchSet.of([cleared(stop_record(), by="op", at=T0.utc, reason="ok", release=FLOOR + 20)])
+    bench.whole = False
+    assert (bench.look().run_inhibit, bench.look().release_id) == (False, 0)
+    bench.whole = True
+    assert bench.look().release_id == FLOOR + 20
 
 
 def test_a_setpoint_that_knows_nothing_of_the_clear_shows_no_inhibit_with_a_spent_number() -> None:

@@ -131,14 +131,14 @@ def test_half_a_clear_clears_nothing() -> None:
     half = msgspec.structs.replace(stop("a"), release=500, clear_reason="?")
     latches = LatchSet.of([half])
     assert latches.inhibited(*PUMP)
-    assert latches.release_id(*PUMP, 10) == 10
+    assert latches.release_id(*PUMP) == 0
 
 
 def test_a_second_clear_changes_nothing_that_matters() -> None:
     """EST-5: two people clear at once; both copies end with the same one clear."""
     one, two = clear(stop("a"), release=150), clear(stop("a"), release=160, by="op3")
     assert LatchSet.of([one, two]) == LatchSet.of([two, one])
-    assert LatchSet.of([two, one]).release_id(*PUMP, 0) == 150
+    assert LatchSet.of([two, one]).release_id(*PUMP) == 150
     assert cleared(one, by="op9", at=T0, reason="again", release=999) is one
 
 
@@ -184,29 +184,28 @@ def test_the_coil_of_a_scope_finds_its_own_stop_only() -> None:
 def test_release_rises_only_with_the_last_clear() -> None:
     """EST-6: of two overlapping stops the first clear releases nothing, the second does."""
     one, two = stop("a", stamp=100), stop("b", Scope.STATION, "s1", stamp=110)
-    floor = 50
     latches = LatchSet.of([one])
-    assert latches.release_id(*PUMP, floor) == 50
+    assert latches.release_id(*PUMP) == 0
     latches = latches.merge([two])
     latches = latches.merge([clear(one, release=120)])
     assert latches.inhibited(*PUMP)
-    assert latches.release_id(*PUMP, floor) == 50
+    assert latches.release_id(*PUMP) == 0
     latches = latches.merge([clear(two, release=130)])
     assert not latches.inhibited(*PUMP)
-    assert latches.release_id(*PUMP, floor) == 130
+    assert latches.release_id(*PUMP) == 130
 
 
 def test_release_of_an_earlier_life_stays_while_a_new_stop_holds() -> None:
     """EST-6: a new stop does not take back the number that the controller has already seen."""
     latches = LatchSet.of([clear(stop("a", stamp=100), release=120), stop("b", stamp=125)])
-    assert latches.release_id(*PUMP, 50) == 120
-    assert latches.release_id("north", "s1", "p2", 50) == 50
+    assert latches.release_id(*PUMP) == 120
+    assert latches.release_id("north", "s1", "p2") == 0
 
 
 @given(st.lists(st.sampled_from(["set", "clear"]), max_size=12))
 def test_release_never_falls_and_rises_only_at_the_end_of_the_inhibit(story: list[str]) -> None:
     """EST-6: over any story of overlapping stops and clears in their own order."""
-    latches, stamp, release_id = LatchSet(), 100, 50
+    latches, stamp, release_id = LatchSet(), 100, 0
     for number, event in enumerate(story):
         stamp += 1
         inhibited_before = latches.inhibited(*PUMP)
@@ -215,7 +214,7 @@ def test_release_never_falls_and_rises_only_at_the_end_of_the_inhibit(story: lis
             latches = latches.merge([stop(f"r{number:02}", stamp=stamp)])
         elif active:
             latches = latches.merge([clear(active[-1], release=stamp)])
-        new = latches.release_id(*PUMP, 50)
+        new = latches.release_id(*PUMP)
         assert new >= release_id
         rose = new > release_id
         assert rose is (inhibited_before and not latches.inhibited(*PUMP))

@@ -16,6 +16,7 @@ from actors.messages import (
     Epoch,
     FeedbackReceived,
     GetStationDecisions,
+    JudgedValue,
     Proposal,
     ProposalSource,
     PumpFeedback,
@@ -38,6 +39,7 @@ from actors.vocabulary import (
     DeviceError,
     Instant,
     Mode,
+    Quality,
     Reason,
     Role,
     Scope,
@@ -46,7 +48,14 @@ from actors.vocabulary import (
     StationConfig,
 )
 from actors.vocabulary.durable import MotorTimers, PumpMemory, StationMemory
-from actors.vocabulary.records import AuditRecord, DecisionRecord, Record, StopEventRecord, ViolationRecord
+from actors.vocabulary.records import (
+    AuditRecord,
+    DecisionRecord,
+    PlanRow,
+    Record,
+    StopEventRecord,
+    ViolationRecord,
+)
 from tests.unit.actors.safety.timeline import START, limits, pump, station
 
 ENDPOINTS = ("/sites/site/endpoints/opcua", "/sites/site/endpoints/modbus")
@@ -160,9 +169,6 @@ class FakeLatches:
 
     def next_stamp(self) -> int:
         return 1
-
-    def release_floor(self) -> int:
-        return 0
 
     def merge(self, records: Sequence[StopEventRecord]) -> None:
         self._check()
@@ -488,6 +494,9 @@ class NewFolder(FakeLatches):
     def drop(self, record_ids: Collection[str]) -> None:
         raise AssertionError("safety forgets nothing")
 
+    def mark_joined(self) -> None:
+        raise AssertionError("safety joins nothing")
+
 
 def test_nothing_is_decided_before_a_new_folder_holds_the_databases_stops() -> None:
     """EST-2, SAF-10: or the chain would ramp while its gates pass nothing on; a stop that comes is kept meanwhile."""
@@ -578,6 +587,42 @@ def test_records_on_change_and_once_a_minute() -> None:
     rig.world.instant = rig.world.instant.plus(61.0)
     rig.send(Tick(what=BEAT))
     assert [one.suppressed for one in rig.records(ViolationRecord)][2:] == [8]
+
+
+def test_a_row_holds_what_an_auditor_asks_for_and_the_gates_are_told_of_it() -> None:
+    """SAF-4: plan row, inputs, tick, judged feedback with ages; the setpoint of a row, and no other, is marked."""
+    rig = Rig()
+    now = rig.world.instant.utc
+    plan = PlanRow(
+        plan_id=3, station_id="s", pump_id="a", interval_start=now, interval_end=now, plan_version=2, created_at=now,
+        suggested_speed_hz=35.0,
+    )  # fmt: skip
+    level = JudgedValue(value=1.0, quality=Quality.GOOD, age_s=0.25)
+    source = ProposalSource(calculator="level_pid", plan_id=3, plan=plan, inputs={"wet_well_level_m": level})
+    marks = []
+    for _ in range(62):
+        rig.world.instant = rig.world.instant.plus(1.0)
+        rig.feed()
+        rig.take(SetpointsDecided)
+        rig.send(rig.proposal(source=source))
+        marks += [
+            one.recorded for batch in rig.take(SetpointsDecided, to=ENDPOINTS[0]) for one in batch.setpoints
+        ]
+    rows = rig.records(DecisionRecord)
+    assert (
+        [number for number, marked in enumerate(marks, 1) if marked]
+        == [row.sequence for row in rows]
+        == [1, 61]
+    )
+    trail = rows[0].trail
+    assert trail["site_id"] == "site"
+    told = trail["proposal"]["source"]
+    assert (told["plan"]["plan_version"], told["plan"]["interval_end"]) == (2, now.isoformat())
+    assert told["inputs"]["wet_well_level_m"]["age_s"] == 0.25
+    assert trail["proposal"]["origin"]["boot_id"] == rig.world.instant.boot_id
+    assert trail["feedback"]["actual_speed_hz"]["quality"] == "GOOD"
+    assert trail["feedback"]["actual_power_kw"]["quality"] == "BAD"
+    assert len(msgspec.json.encode(rows[0])) < 3_000
 
 
 def test_new_limits_hold_at_once_and_are_audited_and_absent_pumps_are_gone() -> None:

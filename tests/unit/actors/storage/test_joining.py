@@ -172,4 +172,4 @@ def test_no_pump_shows_anything_else_without_what_was_dropped(
         for pump_id in ("p1", "p2"):
             where = ("north", "s1", pump_id)
             assert one.covering(*where) == other.covering(*where)
-            assert one.release_id(*where, 0) == other.release_id(*where, 0)
+            assert one.release_id(*where) == other.release_id(*where)

@@ -215,7 +215,7 @@ def test_old_clears_leave_the_folder_and_stay_in_the_database(tmp_path: Path) ->
 
     def prepare(scene: Scene) -> None:
         scene.latches.merge(rows)
-        scene.latches.release_floor()
+        scene.latches.mark_joined()
         scene.database.rows = {record.record_id: record for record in rows}
 
     async def story(scene: Scene) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from actors.messages import AlarmAsserted, AlarmReturned, GetStorage, Stored, StoreRecords, Tick
 from actors.start import WorkerStart
-from actors.storage import draining
+from actors.storage import draining, retention
 from actors.storage.actor import StorageActor
 from actors.storage.draining import DrainState
 from actors.vocabulary import DeviceError, Role, Settings
@@ -74,13 +74,36 @@ class FakeWriter:
         return {position: "no such pump" for position, record in records if record.record_id == self.refused}
 
 
+class FakeKeeper:
+    """Holds so many old rows of each pump; may be away."""
+
+    def __init__(self, **rows: int) -> None:
+        self.rows = rows
+        self.away = 0
+        self.batches: list[tuple[str, int]] = []
+        self.before: list[datetime] = []
+
+    async def due(self, *, before: datetime) -> Sequence[str]:
+        self.before.append(before)
+        if self.away:
+            self.away -= 1
+            raise DeviceError("no route")
+        return [pump_id for pump_id, count in self.rows.items() if count]
+
+    async def forget(self, pump_id: str, *, before: datetime, count_max: int) -> int:
+        count = min(count_max, self.rows[pump_id])
+        self.rows[pump_id] -= count
+        self.batches.append((pump_id, count))
+        return count
+
+
 class Scene:
-    def __init__(self) -> None:
+    def __init__(self, keeper: FakeKeeper | None = None) -> None:
         self.ports = FakePorts(STORAGE)
         self.spool = FakeSpool()
         self.writer = FakeWriter()
         start = WorkerStart(role=Role.STORAGE, address=STORAGE, settings=SETTINGS)
-        self.actor = StorageActor(self.ports, start, self.spool, self.writer)
+        self.actor = StorageActor(self.ports, start, self.spool, self.writer, keeper=keeper)
 
     async def tick(self) -> tuple[set[str], set[str]]:
         told = self.ports.directory.ref(ALARM).told
@@ -92,9 +115,9 @@ class Scene:
         )
 
 
-def run(story: Any) -> None:
+def run(story: Any, *, keeper: FakeKeeper | None = None) -> None:
     async def inside() -> None:
-        scene = Scene()
+        scene = Scene(keeper)
         await scene.actor.start()
         try:
             await story(scene)
@@ -210,3 +233,22 @@ def test_the_filling_alarm_has_hysteresis() -> None:
         was = held(bytes_, was)
         told.append(draining.FILLING in was)
     assert told == [False, True, True, True, False, False]
+
+
+def test_old_decisions_are_forgotten_in_small_batches_for_ever() -> None:
+    """SAF-4: bounded batches with a pause between them; a database that is away costs a look, not the rest."""
+    keeper = FakeKeeper(p1=1_200, p2=3)
+    keeper.away = 1
+
+    async def story(scene: Scene) -> None:
+        await scene.ports.tasks.settle(lambda: len(keeper.before) >= 3, steps_max=200_000)
+        assert [batch for batch in keeper.batches if batch[1]] == [
+            ("p1", retention.BATCH_MAX), ("p1", retention.BATCH_MAX), ("p1", 200), ("p2", 3),
+        ]  # fmt: skip
+        looked_at = scene.ports.clock.at.utc
+        kept_days = [(looked_at - before).total_seconds() / 86_400 for before in keeper.before]
+        assert all(31.0 <= days < 31.1 for days in kept_days)
+        logged = [event for event, _ in scene.ports.log.events]
+        assert ("decisions_not_forgotten" in logged, "decisions_forgotten" in logged) == (True, True)
+
+    run(story, keeper=keeper)

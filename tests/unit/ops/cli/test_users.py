@@ -11,7 +11,7 @@ import pytest
 from actors.vocabulary.access import UserRole
 from ops.cli.main import main
 from ops.settings import load
-from ops.users import prepare, told
+from ops.users import first_administrator, prepare_files, told
 from storage import schema
 from storage.keyring import KeyFile
 from storage.urls import sqlite_url
@@ -160,7 +160,8 @@ def test_the_first_start_makes_one_administrator(data: Path) -> None:
 
     schema.upgrade(sqlite_url(data / "calejo.db"))
     settings = load(file=None, environment={}, options={"data_dir": str(data)}).settings
-    first = asyncio.run(prepare(settings))
+    prepare_files(settings)
+    first = asyncio.run(first_administrator(settings))
     assert (first.user, len(first.password)) == ("admin", 23)
     assert first.password in told(settings, first, on_terminal=True)
     line = told(settings, first, on_terminal=False)
@@ -169,7 +170,7 @@ def test_the_first_start_makes_one_administrator(data: Path) -> None:
     assert str(file) in line
     assert file.read_text().strip() == first.password
     assert {stat.S_IMODE(each.stat().st_mode) for each in (data / "access").iterdir()} == {0o600}
-    again = asyncio.run(prepare(settings))
+    again = asyncio.run(first_administrator(settings))
     assert again.password == ""
     assert told(settings, again, on_terminal=True) == ""
     assert len(run_sql(data, "SELECT user_id FROM users")) == 1
