@@ -98,7 +98,8 @@ class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
     """One decision for one pump as gates receive it. `origin` is the pump's tick: the lease runs from there.
 
     `latch_release`: the pump's newest release number that the decider knew. A stop that it knew may be cleared by now
-    (EST-6). `recorded`: a row of history tells of it, so each gate adds when it took it (SAF-4).
+    (EST-6). `not_following`: the pump does not do as it was told (CTL-5); that changes nothing else here.
+    `recorded`: a row of history tells of it, so each gate adds when it took it (SAF-4).
     """
 
     pump_id: str
@@ -116,6 +117,7 @@ class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
     limits_version: int
     mode: Mode
     latch_release: int = 0
+    not_following: bool = False
     recorded: bool = False
 
 
@@ -316,6 +318,8 @@ class PumpDecision(msgspec.Struct, frozen=True, kw_only=True):
     failsafe_since: Instant | None
     handed_back_since: Instant | None
     decided_at: Instant
+    failsafe_reason: Reason | None = None
+    not_following_since: Instant | None = None
 
 
 class StationDecisions(Message, frozen=True, kw_only=True):

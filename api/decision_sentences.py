@@ -71,6 +71,8 @@ def sentences(view: dict[str, Any]) -> list[str]:
         )
     lines += [_plan(view), *_calculator(view["proposal"]), *_rules(view["rules"])]
     lines.append(_safety(view))
+    if decision.get("not_following") is True:
+        lines.append("The pump was NOT_FOLLOWING: for some time it had not turned as it was told.")
     lines += [_stop(stop) for stop in view["stops"]]
     lines += [line for wire in view["wire"] for line in _wire(wire, view)]
     if not view["wire"]:

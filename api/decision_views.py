@@ -30,6 +30,7 @@ _DECIDED: Final = (
     "handed_back_since",
     "tracking_hz",
     "duty_hz",
+    "not_following",
 )
 
 

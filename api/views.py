@@ -45,6 +45,8 @@ class SetpointView(msgspec.Struct, frozen=True, kw_only=True):
     limits_version: int
     decided_at: str
     failsafe_since: str | None
+    failsafe_reason: str | None
+    not_following_since: str | None
     trail: list[dict[str, Any]]
 
 
@@ -123,6 +125,8 @@ def setpoint_view(decision: PumpDecision) -> SetpointView:
         limits_version=setpoint.limits_version,
         decided_at=decision.decided_at.utc.isoformat(),
         failsafe_since=when(decision.failsafe_since),
+        failsafe_reason=None if decision.failsafe_reason is None else decision.failsafe_reason.name,
+        not_following_since=when(decision.not_following_since),
         trail=[
             {"rule": step.rule.value, "before_hz": step.before_hz, "after_hz": step.after_hz, "why": step.why}
             for step in decision.trail

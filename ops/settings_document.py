@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from ops import parameters_document
 from ops.settings import environment_name, fields
 
 _INTRODUCTION: Final = """\
@@ -86,6 +87,10 @@ MEANINGS: Final = {
     "control.latch_poll_s": "How often gates look into the latch folder; at most 0.5 s",
     "control.publish_refresh_s": "How often a gate recomputes what it shows; at most 1 s",
     "control.gate_bind_after_s": "A gate without a setpoint takes its port after this; at most 3 s",
+    "control.setpoint_echo_s": "A controller whose setpoint echo has not agreed with the setpoint for so long raises an"
+    " alarm, once it has written one",
+    "control.clock_step_s": "A wall clock that moves by so much at once was set: an alarm; more than what a slow second"
+    " of this machine explains, at least 0.5 s",
     "history.decisions_days": "How long decisions, and what the endpoints made of them, stay explainable; 2 to 3650."
     " The last decision before that stays too",
     "log.level": "TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR or CRITICAL",
@@ -109,7 +114,7 @@ _UNITS: Final = (
 
 def document() -> str:
     """Return the page."""
-    return "\n".join(_lines()) + "\n"
+    return "\n".join([*_lines(), *parameters_document.lines()])
 
 
 def unit_of(key: str) -> str:

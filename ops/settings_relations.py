@@ -33,6 +33,8 @@ _MASK: Final = "***"
 _LATCH_POLL_S_MAX: Final = 0.5
 _BIND_AFTER_S_MAX: Final = 3.0
 _LEASE_S_MAX: Final = 60.0
+# Two clocks are read one after the other, and a process may wait in between.
+_CLOCK_STEP_S_MIN: Final = 0.5
 # Proposals that may be lost before a healthy pump loses its lease.
 _TICKS_IN_A_LEASE: Final = 3
 
@@ -246,6 +248,11 @@ def _control(control: ControlSettings, check: _Checker) -> None:
             "database_unreachable_s",
             control.database_unreachable_s > control.plan_poll_s,
             "expected more than control.plan_poll_s",
+        ),
+        (
+            "clock_step_s",
+            control.clock_step_s >= _CLOCK_STEP_S_MIN,
+            f"expected at least {_CLOCK_STEP_S_MIN:g} s",
         ),
         ("optimiser_speed_hz_min", low_hz < high_hz, "expected less than control.optimiser_speed_hz_max"),
         ("optimiser_speed_hz_max", high_hz <= _HZ_MAX, f"expected at most {_HZ_MAX:g} Hz"),

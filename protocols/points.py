@@ -154,10 +154,16 @@ _PUMP_MAP: Final = tuple(
 
 STOP_DESCRIPTION: Final = "Writing 1 sets an emergency stop of this scope; writing 0 changes nothing"
 FAILSAFE_DESCRIPTION: Final = "1: at least one pump of this scope is in failsafe"
+NOT_FOLLOWING_DESCRIPTION: Final = "1: its measured speed is not what it is told, beyond tolerance and time"
+_BIT_DESCRIPTIONS: Final = {
+    "emergency_stop": STOP_DESCRIPTION,
+    "failsafe": FAILSAFE_DESCRIPTION,
+    "not_following": NOT_FOLLOWING_DESCRIPTION,
+}
 
 SITE_POINTS: Final = ("emergency_stop", "failsafe")
 STATION_POINTS: Final = ("emergency_stop", "failsafe", "scada_heartbeat")
-PUMP_POINTS: Final = (*(row.point for row in _PUMP_MAP), "emergency_stop")
+PUMP_POINTS: Final = (*(row.point for row in _PUMP_MAP), "emergency_stop", "not_following")
 # What the PLC writes; beside these the endpoints accept `scada_heartbeat` and `emergency_stop`, nothing else.
 FEEDBACK_POINTS: Final = tuple(row.point for row in _PUMP_MAP if row.access is Access.READ_WRITE)
 
@@ -271,6 +277,7 @@ def _pump_level(site: SiteConfig, station: StationConfig, pump: PumpConfig) -> I
     for row in _PUMP_MAP:
         yield _register_point(ids, unit, base + row.offset, row)
     yield _bit_point(*ids, "emergency_stop", _bits([unit], "coil", PUMP_BASE + pump.wire_slot))
+    yield _bit_point(*ids, "not_following", _bits([unit], "discrete", PUMP_BASE + pump.wire_slot))
 
 
 def _register_point(
@@ -294,7 +301,7 @@ def _bit_point(
     path = path_of(site_id, station_id, pump_id, point)
     return Point(
         path=path, site_id=site_id, station_id=station_id, pump_id=pump_id, point=point, type=PointType.BOOL,
-        unit="", access=_RW if stop else _R, description=STOP_DESCRIPTION if stop else FAILSAFE_DESCRIPTION,
+        unit="", access=_RW if stop else _R, description=_BIT_DESCRIPTIONS[point],
         places=places, node_id=node_id_of(path),
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final, assert_never
 
 from actors.messages import (
@@ -134,21 +134,30 @@ class PlanActor:
 
     def _cross_boundaries(self, now: Instant) -> None:
         """Tell each pump whose interval has changed since it was told last."""
+        wall = self._wall(now)
         for pump_id, selection in list(self._selections.items()):
-            if selection.changes_at is not None and selection.changes_at <= now.utc:
-                self._selections[pump_id] = select(self._verdict.accepted.get(pump_id, ()), now.utc)
+            if selection.changes_at is not None and selection.changes_at <= wall:
+                self._selections[pump_id] = select(self._verdict.accepted.get(pump_id, ()), wall)
                 self._push(pump_id, now)
+
+    def _wall(self, now: Instant) -> datetime:
+        """Return the wall clock by which the known rows were read, moved on by the boot clock (WDG-1: a clock step).
+
+        Whoever sets the clock changes nothing about them; the next read, at most one poll later, is by the new one.
+        """
+        return (now if self._answered_at is None else self._answered_at.unstepped(now)).utc
 
     def _await_boundaries(self, now: Instant) -> None:
         """Wake up at every boundary that passes before the next beat but one: the pumps are told exactly then."""
-        horizon = now.utc + timedelta(seconds=2 * BEAT_S)
+        wall = self._wall(now)
+        horizon = wall + timedelta(seconds=2 * BEAT_S)
         edges = {
             selection.changes_at
             for selection in self._selections.values()
             if selection.changes_at is not None and selection.changes_at < horizon
         }
         for edge in edges:
-            self._ports.timers.after(max(0.0, (edge - now.utc).total_seconds()), Tick(what=BOUNDARY))
+            self._ports.timers.after(max(0.0, (edge - wall).total_seconds()), Tick(what=BOUNDARY))
 
     # ----------------------------------------------------------------- reading
 
@@ -272,7 +281,7 @@ class PlanActor:
         self._verdict = validate(self._rows, self._rules, remembered=self._verdict.by_plan_id())
         self._account(self._verdict.refused, now)
         self._selections = {
-            pump_id: select(self._verdict.accepted.get(pump_id, ()), now.utc)
+            pump_id: select(self._verdict.accepted.get(pump_id, ()), self._wall(now))
             for pump_id in self._rules.control_types
         }
         for pump_id in self._selections:
@@ -330,13 +339,14 @@ class PlanActor:
         self._ports.directory.ref(address).tell(self._intervals(pump_id, now))
 
     def _status(self, now: Instant) -> PlanStatus:
+        wall = self._wall(now)
         last_refusals = {refusal.row.pump_id: _told(refusal) for refusal in self._verdict.refused}
         return PlanStatus(
             station_id=self._station_id,
             database_answered_at=self._answered_at,
             optimiser_heartbeat_age_s=self._optimiser_age_s(),
             covered={
-                pump_id: governing(self._verdict.accepted.get(pump_id, ()), now.utc) is not None
+                pump_id: governing(self._verdict.accepted.get(pump_id, ()), wall) is not None
                 for pump_id in self._rules.control_types
             },
             refused_total=self._refused_total,

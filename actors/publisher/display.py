@@ -15,6 +15,7 @@ from actors.safety.latch import LatchSet
 from actors.vocabulary import Instant, Quality, SiteConfig
 
 FAILSAFE_POINT: Final = "failsafe"
+NOT_FOLLOWING_POINT: Final = "not_following"
 
 
 class Display:
@@ -119,6 +120,9 @@ class Display:
         self._pictures[station_id][pump_id] = picture
         for point, (value, quality) in block(picture).items():
             self._note(changed, self._path(station_id, pump_id, point), Shown(value, quality, now.utc_ns))
+        judged = Quality.BAD if picture.not_following is None else Quality.GOOD
+        following = Shown(picture.not_following is True, judged, now.utc_ns)
+        self._note(changed, self._path(station_id, pump_id, NOT_FOLLOWING_POINT), following)
 
     def _note_states(
         self,

@@ -34,7 +34,10 @@ FAILSAFE_REASONS: Final = frozenset(
 
 
 class PumpImage(msgspec.Struct, frozen=True, kw_only=True):
-    """The handshake block of one pump (WDG-4), before scaling; `failsafe` feeds the failsafe points."""
+    """The handshake block of one pump (WDG-4), before scaling; `failsafe` and `not_following` feed points of their own.
+
+    `not_following` None: without a living chain nobody judges it (CTL-5).
+    """
 
     setpoint_hz: float
     remote_enabled: bool
@@ -47,6 +50,7 @@ class PumpImage(msgspec.Struct, frozen=True, kw_only=True):
     release_id: int
     mode: Mode | None
     failsafe: bool
+    not_following: bool | None = None
 
 
 class _Wish(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +126,7 @@ def image(
         release_id=release_id,
         mode=mode,
         failsafe=failsafe,
+        not_following=gate.last.not_following if living and gate.last is not None else None,
     )
     # Under run_inhibit a pump that is not enabled stands still, so the next value counts as a start.
     applied_hz = shown.value_hz if shown.enabled else 0.0

@@ -83,9 +83,12 @@ def must_wait(known: PlanKnowledge, *, now: Instant, started_at: Instant) -> boo
 def coverage(known: PlanKnowledge, *, now: Instant, control: ControlSettings) -> Coverage:
     """Judge the plan at `now`: intervals by the wall clock, as their rows are; the next one takes over by itself.
 
-    A silent database matters only once coverage has ended: known plans are carried out without it.
+    A silent database matters only once coverage has ended: known plans are carried out without it. The wall clock is
+    the one by which they were read, moved on by the boot clock: a clock that somebody sets in between neither takes a
+    known plan away nor brings one back; the next read is by the new one (WDG-1).
     """
-    plan = governing((known.current, known.following), now.utc) or governing((known.former,), now.utc)
+    wall = (now if known.database_answered_at is None else known.database_answered_at.unstepped(now)).utc
+    plan = governing((known.current, known.following), wall) or governing((known.former,), wall)
     if plan is None:
         return _uncovered(known, now=now, control=control)
     age_s = known.optimiser_heartbeat_age_s

@@ -1,7 +1,8 @@
 """`control_parameters` of a pump: keys, units, defaults, bounds, and what becomes of a bad value (CTL-2).
 
 A set with one bad value is refused whole and the defaults hold: a controller tuned by half is nobody's tuning.
-Keys that begin with `x_` belong to somebody else and are left alone.
+Keys that begin with `x_` belong to somebody else and are left alone; `actors.safety.parameters` has those that any
+control type may carry.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from typing import Any, Final, TypeAlias, assert_never
 
 import msgspec
 
+from actors.safety.parameters import KEYS as SAFETY_KEYS
+from actors.safety.parameters import SHOWN_MAX, check_safety_parameters
 from actors.vocabulary import ControlType, InvalidValueError, PumpConfig
 
 FOREIGN_PREFIX: Final = "x_"
-SHOWN_MAX: Final = 60  # characters of a refused value
 
 
 @unique
@@ -101,11 +103,16 @@ def check_parameters(
             the text names pump, key, value and expectation.
 
     """
+    check_safety_parameters(control_type, values, pump_id=pump_id)
     kind = _kind(control_type)
-    own = {key: value for key, value in values.items() if not str(key).startswith(FOREIGN_PREFIX)}
+    own = {
+        key: value
+        for key, value in values.items()
+        if key not in SAFETY_KEYS and not str(key).startswith(FOREIGN_PREFIX)
+    }
     for key, value in own.items():
         if key not in kind.__struct_fields__:
-            known = ", ".join(kind.__struct_fields__) or "no key at all"
+            known = ", ".join((*kind.__struct_fields__, *sorted(SAFETY_KEYS)))
             raise _invalid(pump_id, key, value, f"a key of {control_type.value}: {known}")
         _check_value(pump_id, key, value)
     parameters = msgspec.convert(own, kind)

@@ -34,6 +34,7 @@ from actors.safety.intake import Intake
 from actors.safety.kernel import decide_round
 from actors.safety.limits import problems
 from actors.safety.memory import known_at, memory_of, orders_a_start, restored, same
+from actors.safety.strategies import unusable
 from actors.safety.types import Decision, KernelState, RoundInput, initial_state
 from actors.safety.violations import Due, ViolationLedger, flush, only, record
 from actors.start import WorkerStart
@@ -320,6 +321,12 @@ class SafetyActor:
                 self._conditions.hold("not_commissioned", pump.pump_id, Severity.MEDIUM, text)
             else:
                 self._conditions.clear("not_commissioned", pump.pump_id)
+            without = "" if wrong else unusable(pump)
+            if without:
+                text = f"{pump.pump_id}: in failsafe its default setpoint instead of LEVEL_ON_OFF: {without}"
+                self._conditions.hold("failsafe_strategy_unusable", pump.pump_id, Severity.MEDIUM, text)
+            else:
+                self._conditions.clear("failsafe_strategy_unusable", pump.pump_id)
         self._tell_alarms(now)
         self._ports.directory.ref(watchdog_address(self._site_id)).tell(self._station_decisions(now))
 
@@ -332,7 +339,7 @@ class SafetyActor:
             self._conditions.hold("timers_unreadable", str(self._ports.address), Severity.HIGH, text)
             return initial_state(now)
         self._stored = memory
-        return restored(memory, seen, now=now)
+        return restored(memory, seen, now=now, gap_s_max=self._control.setpoint_lease_s)
 
     def _keep_memory(self) -> None:
         """Store what changed without a start of ours, or what the disk refused; note that the rest still holds."""

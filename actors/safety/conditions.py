@@ -11,9 +11,12 @@ import msgspec
 from actors.feedback import HIGH_FLOAT, LEVEL, LOCAL_OVERRIDE, RUNNING, SPEED, arrived, good_value
 from actors.publisher.gate import FRESH_NEEDED, LAPSE_WAIT_S, LAPSE_WINDOW_S, LAPSES_PATIENT
 from actors.safety import failsafe as failsafe_law
+from actors.safety import following as following_law
 from actors.safety import hand_back as claims
+from actors.safety import strategies
 from actors.safety import timers as timer_law
 from actors.safety.limits import is_finite_number, problems
+from actors.safety.parameters import safety_parameters
 from actors.safety.types import Facts, KernelState, PumpInput, PumpState, RoundInput
 from actors.vocabulary import (
     FailsafeStrategy,
@@ -73,8 +76,8 @@ def observe(
             # While nothing is claimed our output follows the pump, so that a return moves nothing (CTL-7).
             was = msgspec.structs.replace(was, output_hz=fact.tracked_hz, target_hz=fact.tracked_hz)
             fact = msgspec.structs.replace(fact, state=was)
-        facts[pump_id] = fact
-        pumps[pump_id] = was
+        facts[pump_id] = fact = _with_strategy(_with_following(fact, now=now), now=now)
+        pumps[pump_id] = fact.state
     return facts, msgspec.structs.replace(
         state, pumps=pumps, float_alone_since=level.float_alone_since, contradicted=level.contradicted
     )
@@ -219,6 +222,39 @@ def _with_failsafe(was: PumpState, entry: PumpInput, round_input: RoundInput, *,
             now=now,
             hold_s=round_input.control.failsafe_recovery_hold_s,
         ),
+    )
+
+
+def _with_following(fact: Facts, *, now: Instant) -> Facts:
+    """Judge whether the pump does what it was told last, while it is ours and the gates show it (CTL-5)."""
+    state = fact.state
+    ours = fact.enabled and state.fresh_left == 0 and not fact.out_of_service and state.decided_at is not None
+    speed_hz = good_value(fact.feedback, SPEED)
+    own = safety_parameters(fact.config)
+    following = following_law.advance(
+        state.following,
+        told_hz=state.output_hz if ours and speed_hz is not None else None,
+        measured_hz=0.0 if fact.running is False or speed_hz is None else speed_hz,
+        tolerance_hz=own.following_tolerance_hz,
+        time_s=own.following_time_s,
+        now=now,
+    )
+    return msgspec.structs.replace(
+        fact,
+        state=msgspec.structs.replace(state, following=following),
+        not_following=following.failed_since is not None,
+    )
+
+
+def _with_strategy(fact: Facts, *, now: Instant) -> Facts:
+    """Advance what the pump's failsafe strategy remembers (WDG-3)."""
+    if fact.proposal is None:
+        # Whether it is in failsafe is not known yet: what was remembered across a restart stays (SAF-10).
+        return fact
+    memory = strategies.advance(fact.state.strategy, fact, now=now)
+    held_s = 0.0 if memory.held_since is None else now.seconds_since(memory.held_since)
+    return msgspec.structs.replace(
+        fact, state=msgspec.structs.replace(fact.state, strategy=memory), held_s=held_s
     )
 
 

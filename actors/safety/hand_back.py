@@ -17,7 +17,7 @@ from actors.feedback import (
 )
 from actors.messages import JudgedValue
 from actors.safety.types import HandBack
-from actors.vocabulary import ControlType, Instant, PumpConfig, Quality, Reason
+from actors.vocabulary import ControlType, FailsafeStrategy, Instant, PumpConfig, Quality, Reason
 
 ESSENTIAL: Final = (RUNNING, SPEED, LOCAL_OVERRIDE)
 """What SAF-10 waits for before anything is published for a pump."""
@@ -28,9 +28,12 @@ SEED_PATIENCE_S: Final = 3.0
 
 
 def needs_level(pump: PumpConfig) -> bool:
-    """Whether this pump cannot be driven without a level: by its control type or by a limit on level."""
+    """Whether this pump cannot be driven without a level: by its control type, its failsafe or a limit on level."""
     limits = pump.limits
-    if pump.control_type is ControlType.LEVEL_CONTROLLED:
+    if (
+        pump.control_type is ControlType.LEVEL_CONTROLLED
+        or pump.failsafe_strategy is FailsafeStrategy.LEVEL_ON_OFF
+    ):
         return True
     return limits is not None and (
         limits.level_dry_run_m is not None

@@ -156,8 +156,10 @@ def _decision(fact: Facts, work: Work, image: Work, *, duty_hz: float | None) ->
             not_commissioned=fact.limits is None,
             invalid_proposal=state.invalid_ticks > 0,
             final_check=work.failed_check,
+            not_following=fact.not_following,
         ),
         duty_hz=duty_hz,
+        not_following_since=state.following.failed_since,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from actors.safety.timers import STARTS_KEPT
-from actors.safety.types import KernelState, PumpState, initial_state
+from actors.safety.types import Failsafe, KernelState, PumpState, StrategyMemory, initial_state
 from actors.vocabulary import Instant
 from actors.vocabulary.durable import Epoch, PumpMemory, StationMemory
 
@@ -19,7 +19,14 @@ def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str
         epoch=epoch,
         boot_id=boot_id,
         pumps={
-            pump_id: PumpMemory(timers=pump.timers, dry_run=pump.dry_run, high=pump.high)
+            pump_id: PumpMemory(
+                timers=pump.timers,
+                dry_run=pump.dry_run,
+                high=pump.high,
+                held_since=pump.strategy.held_since,
+                failsafe_reason=pump.failsafe.reason,
+                failsafe_since=pump.failsafe.since,
+            )
             for pump_id, pump in state.pumps.items()
             if pump.timers is not None
         },
@@ -27,10 +34,15 @@ def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str
     )
 
 
-def restored(memory: StationMemory | None, seen: Mapping[str, Instant], *, now: Instant) -> KernelState:
-    """Return the state of a kernel that starts at `now` with this memory; output, claims and failsafe begin anew.
+def restored(
+    memory: StationMemory | None, seen: Mapping[str, Instant], *, now: Instant, gap_s_max: float
+) -> KernelState:
+    """Return the state of a kernel that starts at `now` with this memory; output and claims begin anew, but not the
+    time for which a last value may be held.
 
-    `seen` are later moments at which the memory was still known to hold.
+    `seen` are later moments at which the memory was still known to hold. A failsafe that is not older than `gap_s_max`,
+    the time for which gates hold our value without us, goes on, and its recovery hold begins anew (WDG-2): a restart
+    ends none. After a longer time everything else was seen anew too.
     """
     state = initial_state(now)
     if memory is None:
@@ -48,8 +60,22 @@ def restored(memory: StationMemory | None, seen: Mapping[str, Instant], *, now: 
             starts=tuple(_rebased(start, now) for start in timers.starts[-STARTS_KEPT:]),
             known_at=known_at,
         )
-        pumps[pump_id] = PumpState(timers=timers, dry_run=pump.dry_run, high=pump.high)
+        pumps[pump_id] = PumpState(
+            timers=timers,
+            dry_run=pump.dry_run,
+            high=pump.high,
+            failsafe=_failsafe(pump, now) if now.seconds_since(known_at) <= gap_s_max else Failsafe(),
+            strategy=StrategyMemory(
+                held_since=None if pump.held_since is None else _rebased(pump.held_since, now)
+            ),
+        )
     return msgspec.structs.replace(state, pumps=pumps, duties=dict(memory.duties))
+
+
+def _failsafe(pump: PumpMemory, now: Instant) -> Failsafe:
+    if pump.failsafe_reason is None or pump.failsafe_since is None:
+        return Failsafe()
+    return Failsafe(reason=pump.failsafe_reason, since=_rebased(pump.failsafe_since, now))
 
 
 def same(one: StationMemory, other: StationMemory) -> bool:
@@ -79,7 +105,15 @@ def _last_start(pump: PumpState | None) -> tuple[Instant, ...]:
 
 def _settled(memory: StationMemory) -> tuple[object, ...]:
     pumps = {
-        pump_id: (pump.timers.turning, pump.timers.since, pump.timers.starts[-1:], pump.dry_run, pump.high)
+        pump_id: (
+            pump.timers.turning,
+            pump.timers.since,
+            pump.timers.starts[-1:],
+            pump.dry_run,
+            pump.high,
+            pump.held_since,
+            pump.failsafe_reason,
+        )
         for pump_id, pump in memory.pumps.items()
     }
     return memory.epoch, memory.duties, pumps

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 import msgspec
 
 from actors.safety.limits import band_or_zero_hz, problems
+from actors.safety.parameters import safety_parameters
 from actors.safety.rules import order_for
-from actors.vocabulary import PumpConfig, Rule, SafetyLimits, StationConfig
+from actors.safety.strategies import on_off
+from actors.vocabulary import FailsafeStrategy, PumpConfig, Rule, SafetyLimits, StationConfig
 
 Value: TypeAlias = float | int | str | bool | None
 
@@ -111,7 +113,28 @@ def _of_pump(rule: Rule, pump: PumpConfig) -> dict[str, Value]:
     if rule is Rule.FAILSAFE:
         values["failsafe_strategy"] = pump.failsafe_strategy.value
         values["default_setpoint_hz"] = _in_band(pump.default_setpoint_hz, limits)
+        values |= _of_strategy(pump)
     return values
+
+
+def _of_strategy(pump: PumpConfig) -> dict[str, Value]:
+    """What the pump's strategy works with, as the kernel takes it (WDG-3)."""
+    match pump.failsafe_strategy:
+        case FailsafeStrategy.DEFAULT_SETPOINT | FailsafeStrategy.HAND_BACK:
+            return {}
+        case FailsafeStrategy.LEVEL_ON_OFF:
+            levels = on_off(pump)
+            if isinstance(levels, str):
+                return {"failsafe_levels": levels}
+            return {
+                "failsafe_start_level_m": levels.start_m,
+                "failsafe_stop_level_m": levels.stop_m,
+                "failsafe_run_hz": levels.run_hz,
+            }
+        case FailsafeStrategy.HOLD_LAST:
+            return {"failsafe_hold_s": safety_parameters(pump).failsafe_hold_s}
+        case _:
+            assert_never(pump.failsafe_strategy)
 
 
 def _in_band(value_hz: float, limits: SafetyLimits | None) -> float:

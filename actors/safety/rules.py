@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final, TypeAlias, assert_never
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -20,8 +20,9 @@ from actors.safety.estimate import (
 from actors.safety.failsafe import INVALID_TICKS_MAX, invalid_wish
 from actors.safety.limits import failsafe_output_hz, final_check, is_finite_number, stop_value_hz
 from actors.safety.ramp import move
+from actors.safety.strategies import output
 from actors.safety.types import Facts, Work
-from actors.vocabulary import FailsafeStrategy, Mode, Reason, Rule, StationConfig
+from actors.vocabulary import Mode, Reason, Rule, StationConfig
 
 RuleFunction: TypeAlias = Callable[[Work, Facts], Work]
 
@@ -130,20 +131,8 @@ def failsafe(work: Work, facts: Facts) -> Work:
     reason = Reason.LEASE_EXPIRED if facts.image else facts.state.failsafe.reason
     if reason is None:
         return work
-    strategy = facts.config.failsafe_strategy
-    default_hz = failsafe_output_hz(facts.config)
-    match strategy:
-        case FailsafeStrategy.DEFAULT_SETPOINT:
-            why = f"default setpoint {default_hz:g} Hz"
-        case FailsafeStrategy.LEVEL_ON_OFF | FailsafeStrategy.HOLD_LAST:
-            why = f"{strategy.value} is not available: default setpoint {default_hz:g} Hz"
-        case FailsafeStrategy.HAND_BACK:
-            # Live, the claim is given up before this rule; what remains is the image: the local
-            # controller's pump.
-            default_hz, why = 0.0, "handed back"
-        case _:
-            assert_never(strategy)
-    return _changed(work, Rule.FAILSAFE, default_hz, why, reason)
+    value_hz, why = output(facts)
+    return _changed(work, Rule.FAILSAFE, value_hz, why, reason)
 
 
 def protection_timers(work: Work, facts: Facts) -> Work:

@@ -33,6 +33,8 @@ PUMP_CONDITIONS: Final = (
     "not_commissioned",
     "invalid_proposal",
     "final_check",
+    "not_following",
+    "failsafe_strategy_unusable",
 )
 """Alarm conditions whose subject is a pump; `high_level` is its station's."""
 
@@ -59,6 +61,7 @@ def setpoint_of(
         limits_version=decision.limits_version,
         mode=decision.mode,
         latch_release=latch_release,
+        not_following=decision.not_following_since is not None,
     )
 
 
@@ -71,6 +74,8 @@ def pump_decision(decision: Decision, setpoint: Setpoint, *, now: Instant) -> Pu
         failsafe_since=decision.failsafe.since,
         handed_back_since=decision.handed_back_since,
         decided_at=now,
+        failsafe_reason=decision.failsafe.reason,
+        not_following_since=decision.not_following_since,
     )
 
 
@@ -150,6 +155,7 @@ def decision_record(
             "failsafe_image_hz": setpoint.failsafe_image_hz,
             "failsafe_image_reason": setpoint.failsafe_image_reason.name,
             "failsafe_reason": None if decided.failsafe.reason is None else decided.failsafe.reason.name,
+            "not_following": setpoint.not_following,
             "failsafe_since": _time(decided.failsafe.since),
             "handed_back_since": _time(decided.handed_back_since),
             "tracking_hz": json_safe(decided.tracking_hz),
@@ -233,6 +239,11 @@ def hold_alarms(book: ConditionBook, decision: Decision) -> None:
             Severity.CRITICAL,
             f"{pump_id}: final check refused a value of our own",
         ),
+        "not_following": (
+            held.not_following,
+            Severity.HIGH,
+            f"{pump_id}: NOT_FOLLOWING, its measured speed is not what it is told",
+        ),
     }
     for condition, (holds, severity, text) in texts.items():
         if holds:
@@ -290,6 +301,7 @@ def _kind(decision: PumpDecision) -> tuple[object, ...]:
         setpoint.limits_version,
         setpoint.setpoint_hz == 0.0,
         setpoint.failsafe_image_reason,
+        setpoint.not_following,
         tuple(step.rule for step in decision.trail),
         None if decision.proposal is None else decision.proposal.source.plan_id,
     )

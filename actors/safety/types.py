@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from actors.messages import JudgedValue, Proposal, TrailStep
+from actors.safety.following import Following
 from actors.vocabulary import (
     ControlSettings,
     Instant,
@@ -68,6 +69,16 @@ class Failsafe(msgspec.Struct, frozen=True, kw_only=True):
     clear_since: Instant | None = None
 
 
+class StrategyMemory(msgspec.Struct, frozen=True, kw_only=True):
+    """What a failsafe strategy remembers (WDG-3): LEVEL_ON_OFF whether the pump runs, HOLD_LAST the value held (Hz) and
+    since when. None: not known, or the strategy is another.
+    """
+
+    on: bool | None = None
+    held_hz: float | None = None
+    held_since: Instant | None = None
+
+
 class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     """What the kernel remembers of one pump.
 
@@ -75,7 +86,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     `target_hz` where it was going before the ramp. `dry_run` None: no good level was seen yet.
     `essentials_at`: when running, speed and local override had arrived (SAF-10). `invalid_ticks` counts bad
     proposals in a row, each `counted_sequence` once. `cap_stopped_at`: when a power or flow cap stopped it.
-    `timers`: its starts, run and rest; None: nothing is known.
+    `timers`: its starts, run and rest; None: nothing is known. `following`: whether it does as it was told (CTL-5).
     `origin`: the tick of the last decision; `fresh_left`: fresh decisions that a gate still waits for after
     a lapse, the first of which was made at `fresh_since`; `lapses`: when the last leases ran out.
     """
@@ -89,6 +100,8 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     high: bool = False
     hand_back: HandBack = HandBack()
     failsafe: Failsafe = Failsafe()
+    strategy: StrategyMemory = StrategyMemory()
+    following: Following = Following()
     invalid_ticks: int = 0
     counted_sequence: int | None = None
     cap_stopped_at: Instant | None = None
@@ -131,6 +144,7 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     not_commissioned: bool = False
     invalid_proposal: bool = False
     final_check: bool = False
+    not_following: bool = False
 
 
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,7 +152,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
     `tracking_hz` is the measured speed that our output follows while nothing is claimed, else None.
     `proposal` is the one decided on; its origin is the setpoint's. `duty_hz` is the value of the pump that runs in
-    its place, None: none does.
+    its place, None: none does. `not_following_since`: since when it does not do as it was told (CTL-5).
     """
 
     pump_id: str
@@ -158,6 +172,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     tracking_hz: float | None
     conditions: Conditions
     duty_hz: float | None = None
+    not_following_since: Instant | None = None
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,7 +184,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     `high_level`: the station's emergency high level holds; `high_chosen`: this pump answers it.
     `start_refused`: why rule 6 forbids a start now; `run_s`: for how long the pump has been turning.
     `unseen`: after a lapse the gates will not show this decision yet.
-    `soft_stop_hz_per_s`: how fast a normal stop comes down at most.
+    `held_s`: for how long a last value has been held in failsafe (HOLD_LAST).
+    `soft_stop_hz_per_s`: how fast a normal stop comes down at most. `not_following`: it does not do as it was told
+    (CTL-5), a fact for the station's duties; no rule of the pump pass looks at it.
     """
 
     config: PumpConfig
@@ -197,6 +214,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     soft_stop_hz_per_s: float | None = None
     unseen: bool = False
     image: bool = False
+    not_following: bool = False
+    held_s: float = 0.0
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):

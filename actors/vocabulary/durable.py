@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from actors.vocabulary.codes import Mode
+from actors.vocabulary.codes import Mode, Reason
 from actors.vocabulary.instant import Instant
 
 
@@ -43,11 +43,18 @@ class MotorTimers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
-    """What of one pump must survive every restart (SAF-7): its timers and its level latches (rules 3 and 4)."""
+    """What of one pump must survive every restart (SAF-7): its timers and its level latches (rules 3 and 4).
+
+    `held_since`: since when its failsafe holds the last value (WDG-3): no number of restarts makes that longer.
+    `failsafe_reason`, `failsafe_since`: the failsafe it is in (WDG-2): no restart makes its recovery hold shorter.
+    """
 
     timers: MotorTimers
     dry_run: bool | None = None
     high: bool = False
+    held_since: Instant | None = None
+    failsafe_reason: Reason | None = None
+    failsafe_since: Instant | None = None
 
 
 class StationMemory(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,15 @@ class Instant(msgspec.Struct, frozen=True):
         step_ns = round(seconds * _NS_PER_S)
         return Instant(self.boot_id, self.boot_ns + step_ns, self.utc_ns + step_ns)
 
+    def unstepped(self, now: Instant) -> Instant:
+        """Return `now` with the wall clock that was right here, moved on by the boot clock alone.
+
+        Whoever sets the wall clock in between changes nothing here; of two boots nothing is known but `now` itself.
+        """
+        if self.boot_id != now.boot_id:
+            return now
+        return Instant(now.boot_id, now.boot_ns, self.utc_ns + now.boot_ns - self.boot_ns)
+
     def seconds_since(self, earlier: Instant) -> float:
         """Seconds from `earlier` to here by the boot clock; infinite when the boots differ (an unknown age is old)."""
         if self.boot_id != earlier.boot_id:

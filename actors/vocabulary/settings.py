@@ -40,6 +40,8 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     latch_poll_s: float = 0.2
     publish_refresh_s: float = 0.1
     gate_bind_after_s: float = 3.0
+    setpoint_echo_s: float = 10.0
+    clock_step_s: float = 2.0
 
 
 class PortSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

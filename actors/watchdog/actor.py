@@ -21,7 +21,7 @@ from actors.runtime import Ports
 from actors.start import WorkerStart
 from actors.vocabulary import Instant, Scope, Severity
 from actors.vocabulary.ids import ALARM
-from actors.watchdog import failsafes, timers
+from actors.watchdog import clock, echo, failsafes, timers
 
 BEAT: Final = "beat"
 BEAT_S: Final = 1.0
@@ -44,6 +44,8 @@ class WatchdogActor:
         self._decisions: dict[str, StationDecisions] = {}
         self._endpoints: dict[str, EndpointStatus] = {}
         self._failsafes: dict[tuple[Scope, str], failsafes.Open] = {}
+        self._shown: dict[str, tuple[echo.Shown, ...]] = {}
+        self._clock: clock.ClockWatch | None = None
 
     async def start(self) -> None:
         """Begin to watch."""
@@ -61,15 +63,18 @@ class WatchdogActor:
                     self._site = message.site
                     self._watch(now)
             case StationDecisions():
-                if self._site.station(message.station_id) is not None:
+                station = self._site.station(message.station_id)
+                if station is not None:
                     self._decisions[message.station_id] = message
                     self._feed(timers.fed_by_decisions(message))
+                    self._feed(timers.fed_by_levels(station, message))
             case PlanStatus():
                 self._feed(timers.fed_by_plan(self._site.site_id, message))
             case EndpointStatus():
                 if message.protocol in timers.PROTOCOLS:
                     self._endpoints[message.protocol] = message
                     self._feed(timers.fed_by_endpoint(self._site.site_id, message))
+                    self._follow_echo(message)
             case GetWatchdog():
                 return self._status(now)
             case _:
@@ -83,21 +88,43 @@ class WatchdogActor:
         self._timers = timers.watching(self._timers, self._site, self._control, now=now)
         stations = {station.station_id for station in self._site.stations}
         self._decisions = {key: held for key, held in self._decisions.items() if key in stations}
+        pumps = {pump.pump_id for station in self._site.stations for pump in station.pumps}
+        self._shown = {key: held for key, held in self._shown.items() if key in pumps}
 
     def _feed(self, fed: Iterable[tuple[timers.Watch, str, Instant]]) -> None:
         self._timers = timers.feed(self._timers, fed, self._known)
 
+    def _follow_echo(self, status: EndpointStatus) -> None:
+        """Hold what controllers echo against what was shown to them."""
+        self._shown = echo.remember(self._shown, status)
+        keys = [(timers.Watch.SETPOINT_ECHO, pump_id) for pump_id in echo.echoing(status)]
+        self._timers = timers.begun(self._timers, keys, self._known, now=status.sent_at)
+        agreed = echo.agreed(self._shown, status, self._control)
+        self._feed([(timers.Watch.SETPOINT_ECHO, pump_id, at) for pump_id, at in agreed])
+
+    def _look_at_the_clock(self, now: Instant) -> None:
+        self._clock, stepped = clock.look(self._clock, now=now, step_s_min=self._control.clock_step_s)
+        if stepped:
+            self._ports.log.warning("wall_clock_set", by_s=self._clock.step_s)
+        else:
+            self._feed([(timers.Watch.CLOCK_STEP, self._site.site_id, now)])
+
+    def _text(self, watch: timers.Watch, subject: str, state: timers.TimerState) -> str:
+        good_at = "never" if state.good_at is None else state.good_at.utc.isoformat(timespec="seconds")
+        text = timers.specs(self._control)[watch].text
+        if watch is timers.Watch.CLOCK_STEP and self._clock is not None:
+            return f"{subject}: {text} (by {self._clock.step_s:+.1f} s)"
+        return f"{subject}: {text} (last good: {good_at})"
+
     def _beat(self, now: Instant) -> None:
+        self._look_at_the_clock(now)
         self._timers = timers.judge(self._timers, self._control, now=now)
         every = timers.specs(self._control)
         lost: dict[str, set[str]] = {watch.value: set() for watch in timers.Watch}
         for (watch, subject), state in self._timers.items():
             if state.lost_at is not None:
                 lost[watch.value].add(subject)
-                good_at = (
-                    "never" if state.good_at is None else state.good_at.utc.isoformat(timespec="seconds")
-                )
-                text = f"{subject}: {every[watch].text} (last good: {good_at})"
+                text = self._text(watch, subject, state)
                 self._conditions.hold(watch.value, subject, every[watch].severity, text)
         for condition, subjects in lost.items():
             self._conditions.clear_all_but(condition, subjects)

@@ -39,8 +39,7 @@ def causes(
     for station in decisions.values():
         for decision in station.decisions:
             if decision.failsafe_since is not None:
-                proposal = decision.proposal
-                reason = proposal.failsafe if proposal is not None else None
+                reason = decision.failsafe_reason
                 found[decision.setpoint.pump_id] = Cause(
                     reason=reason if reason is not None else decision.setpoint.reason,
                     since=decision.failsafe_since,

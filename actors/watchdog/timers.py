@@ -15,7 +15,9 @@ import msgspec
 
 from actors.feedback import LEVEL, LOCAL_OVERRIDE, PLC_HEARTBEAT, RUNNING, SPEED
 from actors.messages import EndpointStatus, JudgedValue, PlanStatus, StationDecisions
-from actors.vocabulary import ControlSettings, Instant, Quality, Severity, SiteConfig
+from actors.safety.hand_back import protects_by_level
+from actors.vocabulary import ControlSettings, Instant, Quality, Severity, SiteConfig, StationConfig
+from actors.watchdog.echo import WINDOW_S as ECHO_WINDOW_S
 
 PROTOCOLS: Final = ("opcua", "modbus")
 # What the chain needs of every pump before it claims anything (CTL-7).
@@ -36,6 +38,9 @@ class Watch(StrEnum):
     ENDPOINT_SILENT = "endpoint_silent"
     CHAIN_SILENT = "chain_silent"
     LEASE_LAPSED = "lease_lapsed"
+    PROTECTIVE_LEVEL = "protective_level_old"
+    SETPOINT_ECHO = "setpoint_echo_mismatch"
+    CLOCK_STEP = "clock_step"
 
 
 class TimerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +133,30 @@ def specs(control: ControlSettings) -> dict[Watch, TimerSpec]:
             text="the gate shows the failsafe image: no fresh setpoint",
             from_start=False,
         ),
+        # Each status is judged by the station's own protective_level_age_s; two statuses more decide.
+        Watch.PROTECTIVE_LEVEL: TimerSpec(
+            limit_s=2.0,
+            return_hold_s=5.0,
+            severity=Severity.HIGH,
+            text="no level is good and young enough for dry run and emergency high level",
+            first_limit_s=control.plc_heartbeat_s + 2.0,
+        ),
+        # Watched once a controller has written one.
+        Watch.SETPOINT_ECHO: TimerSpec(
+            limit_s=control.setpoint_echo_s,
+            # An echo that stands still agrees for a window while a ramp passes it, and is good for the limit after.
+            return_hold_s=control.setpoint_echo_s + 2 * ECHO_WINDOW_S,
+            severity=Severity.HIGH,
+            text="the setpoint that the controller echoes is not one that was shown",
+            from_start=False,
+        ),
+        # Fed at every look that finds the clock where it was: one that does not is lost at once, and told for a while.
+        Watch.CLOCK_STEP: TimerSpec(
+            limit_s=0.5,
+            return_hold_s=control.failsafe_recovery_hold_s,
+            severity=Severity.HIGH,
+            text="the wall clock was set; plans and foreign rows are dated by it",
+        ),
     }
 
 
@@ -160,6 +189,13 @@ def subjects(site: SiteConfig) -> dict[Watch, tuple[str, ...]]:
         Watch.ENDPOINT_SILENT: tuple(f"{site.site_id}:{protocol}" for protocol in PROTOCOLS),
         Watch.CHAIN_SILENT: driven,
         Watch.LEASE_LAPSED: endpoint_pumps,
+        Watch.PROTECTIVE_LEVEL: tuple(
+            station.station_id
+            for station in site.stations
+            if any(protects_by_level(pump) for pump in station.pumps)
+        ),
+        Watch.SETPOINT_ECHO: pumps,
+        Watch.CLOCK_STEP: (site.site_id,),
     }
 
 
@@ -189,6 +225,14 @@ def feed(
         if state.good_at is None or at.boot_ns > state.good_at.boot_ns:
             after[key] = msgspec.structs.replace(state, good_at=at)
     return after
+
+
+def begun(
+    timers: Mapping[Key, TimerState], keys: Iterable[Key], known: frozenset[Key], *, now: Instant
+) -> dict[Key, TimerState]:
+    """Return the timers with these watched from now on, good or not; those that are watched already stay."""
+    new = {key: TimerState(since=now) for key in keys if key in known and key not in timers}
+    return {**timers, **new}
 
 
 def judge(
@@ -244,6 +288,21 @@ def fed_by_decisions(decisions: StationDecisions) -> list[tuple[Watch, str, Inst
         if heartbeat is not None and heartbeat.quality is Quality.GOOD:
             fed.append((Watch.PLC_HEARTBEAT, pump_id, at))
     return fed
+
+
+def fed_by_levels(station: StationConfig, decisions: StationDecisions) -> list[tuple[Watch, str, Instant]]:
+    """Return whether rules 3 and 4 have a level that they may use: one of the well's is enough."""
+    for pump in station.pumps:
+        level = decisions.feedback.get(pump.pump_id, {}).get(LEVEL)
+        if (
+            protects_by_level(pump)
+            and level is not None
+            and level.quality is Quality.GOOD
+            and level.age_s is not None
+            and level.age_s <= station.protective_level_age_s
+        ):
+            return [(Watch.PROTECTIVE_LEVEL, station.station_id, decisions.sent_at)]
+    return []
 
 
 def fed_by_endpoint(site_id: str, status: EndpointStatus) -> list[tuple[Watch, str, Instant]]:

@@ -157,6 +157,12 @@ def _decided(decision: dict[str, Any]) -> list[str]:
         f"safety      {_hz(decision['setpoint_hz'])}, {claim}, {decision['quality']}, because {decision['reason']}"
         f" (limits version {decision['limits_version']}, epoch {decision['epoch']}, sequence {decision['sequence']})",
     )
+    if decision["failsafe_reason"] is not None:
+        lines.append(f"failsafe    {decision['failsafe_reason']} since {decision['failsafe_since']}")
+    if decision["not_following_since"] is not None:
+        lines.append(
+            f"following   NOT_FOLLOWING since {decision['not_following_since']}: told and measured differ"
+        )
     return lines
 
 

@@ -17,11 +17,11 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, assert_never
 
 from actors.messages import JudgedValue, Proposal
 from actors.safety.limits import problems
-from actors.safety.types import Decision, KernelState, PumpInput, PumpState, RoundInput
+from actors.safety.types import Decision, KernelState, PumpInput, PumpState, RoundInput, StrategyMemory
 from actors.vocabulary import (
     FailsafeStrategy,
     HighLevelResponse,
@@ -313,16 +313,15 @@ def dry_run_is_0(one: One) -> str:
 
 
 def failsafe_is_the_strategys(one: One) -> str:
-    """SAF-2.5, WDG-3: in failsafe, and in every image, the wish counts for nothing: no more than the default setpoint
-    (0 where that is outside the band, or the strategy hands back) or the minimum flow, reached by the ramp, but for
-    rules above it and a pump that has not run long enough.
+    """SAF-2.5, SAF-9, WDG-3: in failsafe, and in every image, the wish counts for nothing: no more than the strategy
+    says, in an image no more than the default setpoint (0 where that is outside the band, or the strategy hands back),
+    or the minimum flow, reached by the ramp, but for rules above it and a pump that has not run long enough.
     """
     if one.limits is None:
         return ""
-    default_hz = one.config.default_setpoint_hz
-    low, high = one.limits.hard_min_speed_hz, one.limits.hard_max_speed_hz
-    default_hz = default_hz if math.isfinite(default_hz) and low <= default_hz <= high else 0.0
+    high = one.limits.hard_max_speed_hz
     handed_back = one.config.failsafe_strategy is FailsafeStrategy.HAND_BACK
+    default_hz = default_setpoint_hz(one)
     default_hz = max(default_hz, one.least_flow_hz()) if default_hz > 0.0 else 0.0
     image_hz = high if one.decision.conditions.high_level else 0.0 if handed_back else default_hz
     if one.decision.failsafe_image_hz > image_hz + STEP_HZ:
@@ -333,8 +332,73 @@ def failsafe_is_the_strategys(one: One) -> str:
         return "in failsafe, its strategy hands back, and it is claimed"
     if one.answers_high_level or one.entry.stopped:
         return ""
-    most_hz = max(one.at_most_hz(default_hz), one.held_at_hz())
+    wanted_hz = strategy_hz(one)
+    wanted_hz = max(wanted_hz, one.least_flow_hz()) if wanted_hz > 0.0 else 0.0
+    most_hz = max(one.at_most_hz(min(wanted_hz, high)), one.held_at_hz())
     return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz"
+
+
+def failsafe_is_carried_out(one: One) -> str:
+    """WDG-3, SAF-2.5: nor less: where no other rule has a say the pump goes to what its strategy says, up and down:
+    LEVEL_ON_OFF runs from its start level to its stop level and between them goes on, HOLD_LAST holds what was applied
+    for its time, and what cannot be evaluated is the default setpoint. An operator's 0 stays.
+    """
+    if one.limits is None or not one.decision.remote_enabled or one.decision.failsafe.reason is None:
+        return ""
+    at_0 = one.proposal.wish_hz == 0.0 or (one.proposal.wish_hz is None and one.previous_hz <= 0.0)
+    by_operator = one.proposal.mode is Mode.MANUAL and at_0
+    if one.proposal.held_stopped is True or by_operator or one.decision.reason in FORCED:
+        return ""
+    beneath = {Rule.FAILSAFE, Rule.INVALID_PROPOSAL, Rule.START_STEP, Rule.RATE, Rule.SOFT_STOP}
+    if one.answers_high_level or not {step.rule for step in one.decision.trail} <= beneath:
+        return ""
+    target_hz, wanted_hz = one.round.after.pumps[one.decision.pump_id].target_hz, strategy_hz(one)
+    return "" if abs(target_hz - wanted_hz) <= STEP_HZ else f"goes to {target_hz:g} Hz, due {wanted_hz:g} Hz"
+
+
+def what_a_strategy_does_is_remembered(one: One) -> str:
+    """WDG-3, SAF-10: LEVEL_ON_OFF remembers whether it runs, HOLD_LAST its value, for a pump that is ours, and since
+    when, which no restart and no hand-back makes later; out of failsafe nothing is remembered.
+    """
+    kept = one.round.after.pumps[one.decision.pump_id].strategy
+    strategy = one.config.failsafe_strategy
+    if one.decision.failsafe.reason is None:
+        return "" if kept == StrategyMemory() else f"remembers {kept} without a failsafe"
+    ours = one.decision.remote_enabled and not one.lapsed
+    if strategy is FailsafeStrategy.HOLD_LAST:
+        since = one.state.strategy.held_since or one.round.now
+        if kept.held_since != since:
+            return f"counts its hold from {kept.held_since}"
+        held_hz = held_last_hz(one) if ours else None
+        return "" if kept.held_hz == held_hz else f"holds {kept.held_hz}, due {held_hz}"
+    levels = levels_of(one) if strategy is FailsafeStrategy.LEVEL_ON_OFF else None
+    runs = None if levels is None or not ours else runs_by_level(one, levels)
+    return "" if kept.on is runs else f"remembers on {kept.on}, due {runs}"
+
+
+def not_following_is_told(one: One) -> str:
+    """CTL-5: of a pump that is ours, told when it has been off for its time without coming nearer, until it has been
+    within its tolerance for that time, at a speed if it would not run; never of another pump, and never sooner.
+    """
+    told, was, now = one.decision.conditions.not_following, one.state.following, one.round.now
+    speed_hz = one.good("actual_speed_hz")
+    judged = one.decision.remote_enabled and not one.lapsed and not one.entry.out_of_service
+    if not judged or speed_hz is None or one.state.decided_at is None:
+        return "told of a pump that is not judged" if told else ""
+    own = own_parameters(one)
+    tolerance_hz, time_s = own.get("following_tolerance_hz", 2.0), own.get("following_time_s", 20.0)
+    turns_hz = 0.0 if one.good("running") == 0.0 else speed_hz
+    off_hz = turns_hz - one.previous_hz
+    if abs(off_hz) <= tolerance_hz:
+        good_s = 0.0 if was.good_since is None else now.seconds_since(was.good_since)
+        proof = one.previous_hz > 0.0 or not was.failed_to_run
+        want = was.failed_since is not None and not (proof and good_s >= time_s)
+    else:
+        same_side = was.off_since is not None and was.below is (off_hz < 0.0)
+        came_hz = (turns_hz - was.nearest_hz) * (1.0 if off_hz < 0.0 else -1.0)
+        off_s = now.seconds_since(was.off_since) if same_side and was.off_since is not None else 0.0
+        want = was.failed_since is not None or (same_side and came_hz < 0.5 and off_s >= time_s)
+    return "" if told is want else f"told {told}: {turns_hz:g} Hz, told {one.previous_hz:g} Hz"
 
 
 def no_start_against_the_timers(one: One) -> str:
@@ -486,7 +550,7 @@ def no_start_before_a_new_tick(one: One) -> str:
 
 def a_bad_wish_raises_nothing(one: One) -> str:
     """SAF-3: a wish that is no number, negative or absurd leaves the last safe value for at most 3 ticks, then the
-    default: it never speeds a pump up beyond both.
+    failsafe strategy: it never speeds a pump up beyond both.
     """
     wish, limits = one.proposal.wish_hz, one.limits
     bad = wish is not None and not (0.0 <= wish <= ABSURD_HZ)
@@ -499,8 +563,8 @@ def a_bad_wish_raises_nothing(one: One) -> str:
         return "a bad wish is not told"
     if ticks > 3 and one.decision.failsafe.reason is None:
         return f"{ticks} bad ticks and no failsafe"
-    default_hz = one.config.default_setpoint_hz if one.decision.failsafe.reason is not None else 0.0
-    most_hz = max(one.previous_hz, default_hz)
+    strategys_hz = strategy_hz(one) if one.decision.failsafe.reason is not None else 0.0
+    most_hz = max(one.previous_hz, strategys_hz)
     most_hz = max(most_hz, one.least_flow_hz()) if most_hz > 0.0 else 0.0
     return (
         "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"{wish!r}: {one.decision.setpoint_hz:g} Hz"
@@ -557,7 +621,10 @@ OF_A_PUMP: Final[tuple[PumpInvariant, ...]] = (
     the_panel_is_told,
     dry_run_is_0,
     failsafe_is_the_strategys,
+    failsafe_is_carried_out,
+    what_a_strategy_does_is_remembered,
     failsafe_lasts,
+    not_following_is_told,
     no_start_against_the_timers,
     every_start_is_counted,
     no_stop_before_the_minimum_run,
@@ -812,6 +879,90 @@ def start_forbidden(one: One) -> str:
     if max_run_s is not None and turned.run_s is not None and turned.run_s >= max_run_s:
         return f"it has run {turned.run_s:g} s"
     return f"it has started {turned.starts} times" if most is not None and turned.starts >= most else ""
+
+
+def default_setpoint_hz(one: One) -> float:
+    """The default setpoint, 0 where that is outside the band."""
+    default_hz, limits = one.config.default_setpoint_hz, one.limits
+    if limits is None or not math.isfinite(default_hz):
+        return 0.0
+    return default_hz if limits.hard_min_speed_hz <= default_hz <= limits.hard_max_speed_hz else 0.0
+
+
+def own_parameters(one: One) -> Mapping[str, float]:
+    """The pump's own figures for failsafe and following; a set with a bad value, or half a pair, is refused whole."""
+    own = one.config.control_parameters
+    start_m, stop_m = own.get("failsafe_start_level_m"), own.get("failsafe_stop_level_m")
+    paired = (start_m is None) is (stop_m is None) and (start_m is None or start_m > stop_m)
+    return own if paired and not any(isinstance(value, str) for value in own.values()) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What LEVEL_ON_OFF of a pump that empties goes by."""
+
+    start_m: float
+    stop_m: float
+    run_hz: float
+
+
+def levels_of(one: One) -> Levels | None:
+    """Return the levels of LEVEL_ON_OFF: its own, else the approved, if they lie inside the protective ones."""
+    limits, own = one.limits, own_parameters(one)
+    if limits is None:
+        return None
+    start_m = own.get("failsafe_start_level_m", limits.level_max_m)
+    stop_m = own.get("failsafe_stop_level_m", limits.level_min_m)
+    if start_m is None or stop_m is None:
+        return None
+    dry_m, high_m, least_m = limits.level_dry_run_m, limits.level_emergency_high_m, limits.level_min_m
+    inside = (dry_m is None or stop_m > dry_m) and (high_m is None or start_m < high_m)
+    if not inside or (least_m is not None and start_m < least_m):
+        return None
+    run_hz = own.get("failsafe_run_hz", default_setpoint_hz(one) or limits.hard_max_speed_hz)
+    return Levels(start_m, stop_m, run_hz)
+
+
+def runs_by_level(one: One, levels: Levels) -> bool:
+    """Whether it runs: by the level, and where that says nothing as before."""
+    level_m, was = believed_level_m(one), one.state.strategy.on
+    if level_m is not None and level_m >= levels.start_m:
+        return True
+    if level_m is not None and level_m <= levels.stop_m:
+        return False
+    return one.previous_hz > 0.0 if was is None or one.lapsed else was
+
+
+def believed_level_m(one: One) -> float | None:
+    """The level that rules may use, none while a closed float contradicts it."""
+    return None if one.round.after.contradicted else one.level_m()
+
+
+def held_last_hz(one: One) -> float:
+    held_hz = one.state.strategy.held_hz
+    return one.previous_hz if held_hz is None or one.lapsed else held_hz
+
+
+def strategy_hz(one: One) -> float:
+    """What the pump's strategy says in failsafe, before any rule beneath it."""
+    default_hz = default_setpoint_hz(one)
+    match one.config.failsafe_strategy:
+        case FailsafeStrategy.DEFAULT_SETPOINT:
+            return default_hz
+        case FailsafeStrategy.HAND_BACK:
+            return 0.0
+        case FailsafeStrategy.LEVEL_ON_OFF:
+            levels = levels_of(one)
+            if levels is None or believed_level_m(one) is None:
+                return default_hz
+            return levels.run_hz if runs_by_level(one, levels) else 0.0
+        case FailsafeStrategy.HOLD_LAST:
+            hold_s = own_parameters(one).get("failsafe_hold_s", 900.0)
+            since = one.state.strategy.held_since
+            held_s = 0.0 if since is None else one.round.now.seconds_since(since)
+            return default_hz if held_s >= hold_s else held_last_hz(one)
+        case _:
+            assert_never(one.config.failsafe_strategy)
 
 
 def _commanded(one: One) -> bool:

@@ -23,6 +23,8 @@ SAFETY_TESTS: Final = tuple(
     for name in (
         "ramp",
         "failsafe",
+        "strategies",
+        "following",
         "rules",
         "hand_back",
         "station_pass",
@@ -40,6 +42,8 @@ PROOFS: Final = {
     "actors.safety.ramp": SAFETY_TESTS,
     "actors.safety.hand_back": SAFETY_TESTS,
     "actors.safety.failsafe": SAFETY_TESTS,
+    "actors.safety.strategies": SAFETY_TESTS,
+    "actors.safety.following": SAFETY_TESTS,
     "actors.publisher.gate": GATE_TESTS,
 }
 """The modules that are changed, and the unit tests that are asked after the search."""

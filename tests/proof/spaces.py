@@ -14,7 +14,16 @@ from itertools import pairwise
 from typing import Any, Final
 
 from actors.messages import JudgedValue, Proposal, ProposalSource
-from actors.safety.types import Failsafe, HandBack, KernelState, PumpInput, PumpState, RoundInput
+from actors.safety.following import Following
+from actors.safety.types import (
+    Failsafe,
+    HandBack,
+    KernelState,
+    PumpInput,
+    PumpState,
+    RoundInput,
+    StrategyMemory,
+)
 from actors.vocabulary import (
     ControlSettings,
     ControlType,
@@ -75,6 +84,7 @@ LIMITS: Final[Mapping[str, SafetyLimits | None]] = {
     "power_and_flow": _limits(max_power_kw=8.0, max_flow_m3h=80.0),
     "floor": _limits(min_flow_m3h=60.0),
     "floor_and_caps": _limits(min_flow_m3h=60.0, max_power_kw=8.0, max_flow_m3h=80.0),
+    "levels": _limits(level_max_m=2.0),
     "starts": _limits(max_starts_per_hour=3),
     "rest": _limits(min_rest_s=120.0),
     "runs": _limits(min_run_s=60.0, max_run_s=1800.0),
@@ -114,6 +124,41 @@ TIMERS: Final[Mapping[str, MotorTimers | None]] = {
     "turning": _timers(turning=True, since_s=60.0, starts_s=(60.0,)),
     "nearly_long": _timers(turning=True, since_s=1799.0, starts_s=(1799.0,)),
     "long": _timers(turning=True, since_s=1800.0, starts_s=(1800.0,)),
+}
+
+# `control_parameters` of the safety layer, for strategies and following.
+PARAMETERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "none": {},
+    "own": {"failsafe_start_level_m": 1.6, "failsafe_stop_level_m": 0.9, "failsafe_run_hz": 42.0},
+    "brief": {"failsafe_hold_s": 5.0, "following_tolerance_hz": 5.0, "following_time_s": 5.0},
+    "bad": {"failsafe_start_level_m": 1.6, "failsafe_stop_level_m": 0.9, "failsafe_hold_s": "long"},
+}
+MEMORIES: Final[Mapping[str, StrategyMemory]] = {
+    "none": StrategyMemory(),
+    "on": StrategyMemory(on=True),
+    "off": StrategyMemory(on=False),
+    "held": StrategyMemory(held_hz=40.0, held_since=NOW.plus(-899.0)),
+    "held_young": StrategyMemory(held_hz=40.0, held_since=NOW.plus(-4.0)),
+    "held_out": StrategyMemory(held_hz=40.0, held_since=NOW.plus(-900.0)),
+    "held_before": StrategyMemory(held_since=NOW.plus(-300.0)),
+}
+FOLLOWINGS: Final[Mapping[str, Following]] = {
+    "fresh": Following(),
+    "off_young": Following(off_since=NOW.plus(-19.0), below=True, nearest_hz=20.0),
+    "off_long": Following(off_since=NOW.plus(-20.0), below=True, nearest_hz=20.0),
+    "above_long": Following(off_since=NOW.plus(-20.0), below=False, nearest_hz=40.0),
+    "would_not_run": Following(
+        off_since=NOW.plus(-40.0),
+        below=True,
+        nearest_hz=0.0,
+        failed_since=NOW.plus(-20.0),
+        failed_to_run=True,
+    ),
+    "would_not_stop": Following(
+        off_since=NOW.plus(-40.0), below=False, nearest_hz=20.0, failed_since=NOW.plus(-20.0)
+    ),
+    "nearly_well": Following(failed_since=NOW.plus(-60.0), failed_to_run=True, good_since=NOW.plus(-19.0)),
+    "well": Following(failed_since=NOW.plus(-60.0), failed_to_run=True, good_since=NOW.plus(-20.0)),
 }
 
 HANDS: Final[Mapping[str, HandBack]] = {
@@ -160,6 +205,9 @@ PROPOSALS: Final[Mapping[str, tuple[Any, Reason | None, bool]]] = {
 PUMP: Final[Mapping[str, Any]] = {
     "limits": "usual",
     "strategy": FailsafeStrategy.DEFAULT_SETPOINT,
+    "parameters": "none",
+    "memory": "none",
+    "following": "fresh",
     "default_hz": 30.0,
     "emergency_hz": 0.0,
     "rated": False,
@@ -265,7 +313,15 @@ class Space:
             for name in self.names
         }
         configs = tuple(
-            _config(name, at["limits"], at["strategy"], at["default_hz"], at["emergency_hz"], at["rated"])
+            _config(
+                name,
+                at["limits"],
+                at["strategy"],
+                at["default_hz"],
+                at["emergency_hz"],
+                rated=at["rated"],
+                parameters=at["parameters"],
+            )
             for name, at in pumps.items()
         )
         station = StationConfig(
@@ -313,7 +369,14 @@ def _gcd(left: int, right: int) -> int:
 
 @lru_cache(maxsize=4096)
 def _config(
-    name: str, limits: str, strategy: FailsafeStrategy, default_hz: float, emergency_hz: float, rated: bool
+    name: str,
+    limits: str,
+    strategy: FailsafeStrategy,
+    default_hz: float,
+    emergency_hz: float,
+    *,
+    rated: bool,
+    parameters: str,
 ) -> PumpConfig:
     return PumpConfig(
         pump_id=name,
@@ -327,6 +390,7 @@ def _config(
         rated_power_kw=10.0 if rated else None,
         rated_flow_m3h=100.0 if rated else None,
         rated_speed_hz=50.0 if rated else None,
+        control_parameters=dict(PARAMETERS[parameters]),
         limits=LIMITS[limits],
     )
 
@@ -390,6 +454,8 @@ def _state(at: Mapping[str, Any]) -> PumpState:
         high=at["high"],
         hand_back=HANDS[at["hand"]],
         failsafe=FAILSAFES[at["failsafe"]],
+        strategy=MEMORIES[at["memory"]],
+        following=FOLLOWINGS[at["following"]],
         invalid_ticks=at["invalid_ticks"],
         counted_sequence=8,
         cap_stopped_at=None if capped_s is None else NOW.plus(-capped_s),
@@ -475,6 +541,40 @@ SPACES: Final[tuple[Space, ...]] = (
             "proposal": ("in_band", "nan", "no_wish", "plan_expired", "held_in_failsafe"),
             "mode": (Mode.AUTO, Mode.MANUAL),
             "previous_hz": (0.0, 35.0),
+        },
+    ),
+    Space(
+        "strategies",
+        "failsafe by level and by the last value: levels, what is remembered, what is configured",
+        pump={
+            "strategy": (FailsafeStrategy.LEVEL_ON_OFF, FailsafeStrategy.HOLD_LAST),
+            "limits": ("levels", "usual", "speeds_only"),
+            "parameters": tuple(PARAMETERS),
+            "memory": tuple(MEMORIES),
+            "level_m": (0.3, 0.65, 0.7, 0.9, 1.0, 1.6, 2.0, 3.2, BAD),
+            "previous_hz": (0.0, 20.0, 35.0),
+            "failsafe": tuple(FAILSAFES),
+            "proposal": ("in_band", "0", "nan", "plan_expired", "held_in_failsafe"),
+            "default_hz": (12.0, 30.0),
+            "hand": ("claimed", "recovered"),
+            "fresh_left": (0, 2),
+        },
+    ),
+    Space(
+        "following",
+        "commanded against measured speed, what is not judged, and how it returns",
+        pump={
+            "following": tuple(FOLLOWINGS),
+            "parameters": ("none", "brief"),
+            "speed": ("previous", 0.0, 20.4, 20.5, 32.9, 33.0, 39.5, 40.0, BAD),
+            "running": (0.0, 1.0),
+            "previous_hz": (0.0, 20.0, 35.0),
+            "panel": (0.0, 1.0),
+            "hand": ("claimed", "lost", "recovered"),
+            "out_of_service": _BOOL,
+            "stopped": _BOOL,
+            "fresh_left": (0, 2),
+            "proposal": ("0", "in_band"),
         },
     ),
     Space(

@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.safety import ramp, rotation, rules, station_pass
+from actors.safety import following, ramp, rotation, rules, station_pass, strategies
+from actors.safety.limits import failsafe_output_hz
 from actors.safety.rules import RuleRow
-from actors.safety.types import Facts, Work
-from actors.vocabulary import Rule, StationConfig
+from actors.safety.types import Facts, StrategyMemory, Work
+from actors.vocabulary import Instant, PumpConfig, Rule, StationConfig
 from tests.proof.invariants import fit_for_the_wire, one_of, what_was_told_is_remembered
 from tests.proof.search import FIRST_CASES, Finding, answer, findings, quick_finding
 from tests.proof.spaces import SPACES
@@ -120,6 +121,125 @@ def test_without_the_final_validation_a_mad_rule_is_not_told(
 ) -> None:
     """BYD-5, SAF-2.11: rule 11 taken out is missed as soon as a rule above it is wrong."""
     assert _after_a_mad_rule(put, mad_hz, validated=False) is not None
+
+
+# --------------------------------------------------------------------------- failsafe strategies, following
+
+
+def _without_hysteresis(patch: pytest.MonkeyPatch) -> None:
+    true_switched = strategies.switched
+    patch.setattr(
+        strategies,
+        "switched",
+        lambda levels, *, was_on, level_m: true_switched(levels, was_on=False, level_m=level_m),
+    )
+
+
+def _without_levels(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(strategies, "switched", lambda levels, *, was_on, level_m: was_on)
+
+
+def _without_checked_levels(patch: pytest.MonkeyPatch) -> None:
+    def on_off(pump: PumpConfig) -> strategies.OnOff:
+        return strategies.OnOff(start_m=1.6, stop_m=0.3, run_hz=30.0, filling=False)
+
+    patch.setattr(strategies, "on_off", on_off)
+
+
+def _without_memory(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(strategies, "advance", lambda memory, facts, *, now: StrategyMemory())
+
+
+def _without_an_end_of_the_hold(patch: pytest.MonkeyPatch) -> None:
+    true_output = strategies.output
+    patch.setattr(rules, "output", lambda facts: true_output(msgspec.structs.replace(facts, held_s=0.0)))
+
+
+def _with_a_hold_that_begins_anew(patch: pytest.MonkeyPatch) -> None:
+    true_advance = strategies.advance
+
+    def advance(memory: StrategyMemory, facts: Facts, *, now: Instant) -> StrategyMemory:
+        return true_advance(msgspec.structs.replace(memory, held_since=None), facts, now=now)
+
+    patch.setattr(strategies, "advance", advance)
+
+
+def _with_an_image_of_the_moment(patch: pytest.MonkeyPatch) -> None:
+    true_output = strategies.output
+    patch.setattr(rules, "output", lambda facts: true_output(msgspec.structs.replace(facts, image=False)))
+
+
+def _with_the_default_always(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rules, "output", lambda facts: (failsafe_output_hz(facts.config), ""))
+
+
+def _without_following(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(following, "advance", lambda was, **more: following.UNJUDGED)
+
+
+def _following_judges(patch: pytest.MonkeyPatch, **changed: float) -> None:
+    true_advance = following.advance
+
+    def advance(was: following.Following, **given: Any) -> following.Following:
+        return true_advance(was, **{**given, **changed})
+
+    patch.setattr(following, "advance", advance)
+
+
+def _following_without_its_time(patch: pytest.MonkeyPatch) -> None:
+    _following_judges(patch, time_s=0.0)
+
+
+def _following_without_its_tolerance(patch: pytest.MonkeyPatch) -> None:
+    _following_judges(patch, tolerance_hz=0.0)
+
+
+def _following_judges_everybody(patch: pytest.MonkeyPatch) -> None:
+    _following_judges(patch, told_hz=35.0)
+
+
+def _following_without_a_way_to_come_nearer(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(following, "NEARER_HZ", math.inf)
+
+
+def _following_is_proved_by_standing(patch: pytest.MonkeyPatch) -> None:
+    true_advance = following.advance
+
+    def advance(was: following.Following, **given: Any) -> following.Following:
+        return true_advance(msgspec.structs.replace(was, failed_to_run=False), **given)
+
+    patch.setattr(following, "advance", advance)
+
+
+@pytest.mark.parametrize(
+    "take_out",
+    [
+        _without_hysteresis,
+        _without_levels,
+        _without_checked_levels,
+        _without_memory,
+        _without_an_end_of_the_hold,
+        _with_a_hold_that_begins_anew,
+        _with_an_image_of_the_moment,
+        _with_the_default_always,
+        _without_following,
+        _following_without_its_time,
+        _following_without_its_tolerance,
+        _following_judges_everybody,
+        _following_without_a_way_to_come_nearer,
+        _following_is_proved_by_standing,
+    ],
+)
+def test_without_a_condition_of_failsafe_or_following_some_invariant_breaks(
+    take_out: Callable[[pytest.MonkeyPatch], None],
+    monkeypatch: pytest.MonkeyPatch,
+    record_property: Callable[[str, object], None],
+) -> None:
+    """BYD-5, WDG-3, CTL-5: each condition of a strategy, and of NOT_FOLLOWING, is missed when it is taken out."""
+    take_out(monkeypatch)
+    found = quick_finding()
+    assert found is not None, f"nothing misses {take_out.__name__}"
+    record_property("figures", f"{take_out.__name__}: {found.invariant} ({found.wrong})")
 
 
 def _soft_above_the_power(patch: pytest.MonkeyPatch) -> None:

@@ -41,6 +41,7 @@ class FakeDatabase:
         self.site = site
         self.plans: list[PlanRow] = []
         self.withdrawn = False
+        self.optimiser_age_s = 0.0
         self.records: dict[str, Record] = {}
         self._dice = dice
         self._version = 0
@@ -154,9 +155,10 @@ class FakePlanReader:
         return [row for row in self._database.plans if row.station_id == station_id]
 
     async def optimiser_status(self, station_id: str) -> OptimiserStatus | None:
-        """Return an optimiser that lives."""
+        """Return an optimiser that lives, or one that has been silent for some time."""
         await self._database.answer()
-        return OptimiserStatus(station_id=station_id, heartbeat_at=self._clock.now().utc)
+        heartbeat_at = self._clock.now().plus(-self._database.optimiser_age_s).utc
+        return OptimiserStatus(station_id=station_id, heartbeat_at=heartbeat_at)
 
     async def wait_for_change(self, *, at_most_s: float) -> bool:
         """Wait."""

@@ -204,6 +204,10 @@ class FakeClock:
         """Return this moment."""
         return self._now
 
+    def set_wall(self, by_s: float) -> None:
+        """Set the wall clock, as a person does; the boot clock knows nothing of it."""
+        self._now = Instant(self._now.boot_id, self._now.boot_ns, self._now.utc_ns + round(by_s * 10**9))
+
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock has been moved far enough."""
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()

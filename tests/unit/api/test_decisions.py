@@ -290,6 +290,15 @@ def test_rows_of_an_older_version_are_told_as_far_as_they_go() -> None:
     assert view["sentences"][0].endswith("because A_LATER_ONE.")
 
 
+@pytest.mark.parametrize("told", [True, False, None])
+def test_a_pump_that_did_not_follow_is_named_in_its_past(told: bool | None) -> None:
+    """CTL-5, SAF-4: recorded with the decision, and told; what an older version did not record is null."""
+    row = decision(1, trail={} if told is None else {"not_following": told})
+    view = explained(DecisionChain(pump_id="p1", decision=row), at=row.at, row_period_s=60.0)
+    assert view["decision"]["not_following"] is told
+    assert any("NOT_FOLLOWING" in line for line in view["sentences"]) is (told is True)
+
+
 @pytest.mark.parametrize(
     "proposal",
     [

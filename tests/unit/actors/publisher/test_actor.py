@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from actors.messages import (
@@ -289,6 +290,29 @@ def test_a_read_after_the_lease_sees_the_lapse_without_any_beat() -> None:
         assert bench.show("failsafe", of="/north/s1") == [True]
         assert bench.show("failsafe", of="/north/s2") == [False]
         assert bench.show("failsafe", of="/north") == [True]
+
+    play(story)
+
+
+def test_a_pump_that_does_not_follow_is_told_while_the_chain_lives() -> None:
+    """CTL-5, MOD-2: its own state bit, BAD before anybody judged it and after the lease."""
+
+    async def story(bench: Bench) -> None:
+        def bit() -> tuple[Any, Quality]:
+            read = bench.server.read("/north/s1/p1/not_following")
+            assert read is not None
+            return read[0].value, read[0].quality
+
+        await bench.bound()
+        assert bit() == (False, Quality.BAD)
+        await bench.decide(1)
+        assert bit() == (False, Quality.GOOD)
+        told = msgspec.structs.replace(setpoint(2, bench.clock.now()), not_following=True)
+        await bench.actor.handle(SetpointsDecided(station_id="s1", epoch=Epoch(0, 7), setpoints=(told,)))
+        assert bit() == (True, Quality.GOOD)
+        assert bench.show("setpoint", "remote_enabled") == [35.0, True]
+        await bench.clock.advance(10.0)
+        assert bit() == (False, Quality.BAD)
 
     play(story)
 

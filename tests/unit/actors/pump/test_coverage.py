@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from actors.messages import PlanIntervals
 from actors.pump.coverage import Coverage, PlanKnowledge, coverage, first_beat_after_s, learn, must_wait
-from actors.vocabulary import Reason
+from actors.vocabulary import Instant, Reason
 from tests.unit.actors.pump.parts import CONTROL, instant, plan
 
 
@@ -87,6 +87,23 @@ def test_a_wall_clock_that_is_set_back_across_a_boundary_takes_no_plan_away() ->
     withdrawn = learn(crossed, told(150, current=None, following=None))
     for known in (replaced, withdrawn):
         assert coverage(known, now=instant(59), control=CONTROL).failsafe is Reason.FAILSAFE_PLAN_EXPIRED
+
+
+@pytest.mark.parametrize("step_s", [-1e6, -150.0, -3.0, 3.0, 150.0, 1e6])
+def test_a_wall_clock_that_is_set_neither_takes_a_known_plan_nor_brings_one_back(step_s: float) -> None:
+    """WDG-1, CTL-1: known plans go by the clock they were read by; the next read is by the new one."""
+    known = learn(PlanKnowledge(), told(0))
+    for t_s, plan_id in ((50, 1), (150, 2), (250, None)):
+        now = instant(t_s)
+        stepped = Instant(now.boot_id, now.boot_ns, now.utc_ns + round(step_s * 1e9))
+        found = coverage(known, now=stepped, control=CONTROL).plan
+        assert (found.plan_id if found else None) == plan_id
+    # Read again under the new clock: it says what covers now.
+    now = instant(50)
+    stepped = Instant(now.boot_id, now.boot_ns, now.utc_ns + round(step_s * 1e9))
+    again = learn(known, told(50, database_answered_at=stepped, sent_at=stepped))
+    covers = 0.0 <= 50.0 + step_s < 200.0
+    assert (coverage(again, now=stepped.plus(1.0), control=CONTROL).plan is not None) is covers
 
 
 def test_a_pump_waits_ten_seconds_to_hear_of_its_plan() -> None:

@@ -46,7 +46,7 @@ def test_defaults_are_inside_their_own_bounds(control_type: ControlType) -> None
     ("control_type", "values", "text"),
     [
         (LEVEL, {"kp": 2}, "control_parameters.kp is 2, expected a key of LEVEL_CONTROLLED"),
-        (ControlType.DIRECT_SPEED, {"gain_hz_per_m": 2}, "expected a key of DIRECT_SPEED: no key at all"),
+        (ControlType.DIRECT_SPEED, {"gain_hz_per_m": 2}, "expected a key of DIRECT_SPEED: failsafe_"),
         (LEVEL, {"gain_hz_per_m": -1}, "gain_hz_per_m is -1, expected a number in 0..1000"),
         (LEVEL, {"gain_hz_per_m": math.nan}, "gain_hz_per_m is nan, expected a number"),
         (LEVEL, {"gain_hz_per_m": 10**400}, "expected a number in 0..1000"),

@@ -6,8 +6,8 @@ import msgspec
 
 from actors.safety.memory import known_at, memory_of, orders_a_start, restored, same
 from actors.safety.timers import advance, ordered
-from actors.safety.types import PumpState, initial_state
-from actors.vocabulary import Instant
+from actors.safety.types import Failsafe, PumpState, initial_state
+from actors.vocabulary import Instant, Reason
 from actors.vocabulary.durable import Epoch, MotorTimers, PumpMemory, StationMemory
 from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
 
@@ -26,7 +26,7 @@ MEMORY = StationMemory(
 
 def test_what_is_kept_comes_back() -> None:
     """SAF-7: timers, level latches and moved duties; output, claims and failsafe begin anew (SAF-10)."""
-    state = restored(MEMORY, {}, now=START.plus(2.0))
+    state = restored(MEMORY, {}, now=START.plus(2.0), gap_s_max=10.0)
     assert state.pumps == {
         "a": PumpState(timers=RESTED, dry_run=True),
         "b": PumpState(timers=RESTED, high=True),
@@ -36,7 +36,7 @@ def test_what_is_kept_comes_back() -> None:
     assert same(memory_of("s", state, epoch=Epoch(0, 7), boot_id="boot"), MEMORY)
     # A new incarnation writes it under its own epoch, so that its predecessor can no longer.
     assert not same(memory_of("s", state, epoch=Epoch(0, 8), boot_id="boot"), MEMORY)
-    assert restored(None, {}, now=START) == initial_state(START)
+    assert restored(None, {}, now=START, gap_s_max=10.0) == initial_state(START)
 
 
 def test_it_survives_the_file() -> None:
@@ -56,15 +56,15 @@ def test_later_marks_bridge_a_restart_and_earlier_ones_say_nothing() -> None:
         MEMORY, pumps={"a": PumpMemory(timers=msgspec.structs.replace(RESTED, known_at=START.plus(-900.0)))}
     )
     now = START.plus(3.0)
-    marked = restored(stored, {"a": START}, now=now).pumps["a"].timers
+    marked = restored(stored, {"a": START}, now=now, gap_s_max=10.0).pumps["a"].timers
     assert advance(marked, running=False, told=False, now=now, gap_s_max=10.0) == msgspec.structs.replace(
         RESTED, known_at=now
     )
-    unmarked = restored(stored, {}, now=now).pumps["a"].timers
+    unmarked = restored(stored, {}, now=now, gap_s_max=10.0).pumps["a"].timers
     unknown = advance(unmarked, running=False, told=False, now=now, gap_s_max=10.0)
     assert unknown is not None
     assert (unknown.since, unknown.starts) == (now, (*RESTED.starts, now))
-    older = restored(stored, {"a": START.plus(-950.0)}, now=now).pumps["a"].timers
+    older = restored(stored, {"a": START.plus(-950.0)}, now=now, gap_s_max=10.0).pumps["a"].timers
     assert older is not None
     assert older.known_at == START.plus(-900.0)
 
@@ -77,7 +77,7 @@ def reboot(*, uptime_s: float, off_s: float) -> Instant:
 def test_starts_keep_their_age_across_a_reboot() -> None:
     """SAF-7: counters survive a restart of the machine by the wall clock; what happened meanwhile is unknown."""
     now = reboot(uptime_s=30.0, off_s=600.0)
-    timers = restored(MEMORY, {"a": START}, now=now).pumps["a"].timers
+    timers = restored(MEMORY, {"a": START}, now=now, gap_s_max=10.0).pumps["a"].timers
     assert timers is not None
     assert [now.seconds_since(start) for start in timers.starts] == [660.0]
     seen = advance(timers, running=False, told=False, now=now, gap_s_max=10.0)
@@ -89,21 +89,21 @@ def test_starts_keep_their_age_across_a_reboot() -> None:
 def test_a_clock_that_lost_its_time_makes_nothing_older_than_our_uptime() -> None:
     """SAF-7: a board without a battery starts in the past: its own uptime is the least age."""
     now = reboot(uptime_s=30.0, off_s=-3_000_000.0)
-    timers = restored(MEMORY, {}, now=now).pumps["a"].timers
+    timers = restored(MEMORY, {}, now=now, gap_s_max=10.0).pumps["a"].timers
     assert timers is not None
     assert [now.seconds_since(start) for start in timers.starts] == [30.0]
 
 
 def test_a_moment_after_now_counts_as_now() -> None:
     """SAF-7: what stands in a file is believed only where it can be true."""
-    timers = restored(MEMORY, {}, now=START.plus(-100.0)).pumps["a"].timers
+    timers = restored(MEMORY, {}, now=START.plus(-100.0), gap_s_max=10.0).pumps["a"].timers
     assert timers is not None
     assert timers.starts == (START.plus(-100.0),)
 
 
 def test_only_orders_must_be_durable_at_once() -> None:
     """SAF-7: a start that we order; what is only seen waits for the next beat."""
-    before = restored(MEMORY, {}, now=START)
+    before = restored(MEMORY, {}, now=START, gap_s_max=10.0)
     pump_a = before.pumps["a"]
 
     def after(timers: MotorTimers | None) -> bool:
@@ -130,7 +130,61 @@ def test_dry_run_and_high_level_are_latches_that_survive() -> None:
             boot_id="boot",
             pumps={"a": PumpMemory(timers=RESTED, dry_run=dry_run, high=high)},
         )
-        bench.state = restored(memory, {}, now=START.plus(-1.0))
+        bench.state = restored(memory, {}, now=START.plus(-1.0), gap_s_max=10.0)
         bench.measured_hz["a"] = 30.0 if dry_run else 0.0
         told = {"plan_hz": 30.0 if dry_run else 0.0, "level_m": level_m}
         assert bench.tick({"a": told}, period_s=1.0)["a"].setpoint_hz == expected_hz
+
+
+def in_failsafe(bench: Bench, *, seconds: int, row: dict[str, object]) -> None:
+    for _ in range(seconds):
+        bench.tick({"a": row}, period_s=1.0)
+
+
+def after_a_restart(bench: Bench, *, away_s: float = 1.0) -> None:
+    """A successor takes over: it knows what is on disk, and what is written after its start."""
+    memory = memory_of("s", bench.state, epoch=Epoch(0, 2), boot_id=bench.now.boot_id)
+    bench.now = bench.now.plus(away_s)
+    bench.state = restored(memory, {}, now=bench.now, gap_s_max=10.0)
+    bench.held.clear()
+
+
+def test_a_restart_ends_no_failsafe_before_its_hold() -> None:
+    """WDG-2, SAF-10: killed within the hold, the successor waits for a whole one; `since` stays the beginning."""
+    bench = Bench(station(pump(of=limits())), start_hz={"a": 30.0})
+    in_failsafe(bench, seconds=5, row={"plan_hz": None, "failsafe": "FAILSAFE_PLAN_EXPIRED"})
+    since = bench.decisions["a"].failsafe.since
+    in_failsafe(bench, seconds=50, row={"plan_hz": 40.0})
+    after_a_restart(bench)
+    in_failsafe(bench, seconds=59, row={"plan_hz": 40.0})
+    decision = bench.decisions["a"]
+    assert (decision.setpoint_hz, decision.reason) == (30.0, Reason.FAILSAFE_PLAN_EXPIRED)
+    assert decision.failsafe.since == since
+    in_failsafe(bench, seconds=2, row={"plan_hz": 40.0})
+    assert bench.decisions["a"].failsafe.reason is None
+
+
+def test_a_failsafe_of_long_ago_is_over() -> None:
+    """WDG-2: longer away than the gates hold a value, everything is seen anew; so is after another boot."""
+    for away_s, boot_id in ((10.1, START.boot_id), (1.0, "another")):
+        bench = Bench(station(pump(of=limits())), start_hz={"a": 30.0})
+        in_failsafe(bench, seconds=5, row={"plan_hz": None, "failsafe": "FAILSAFE_PLAN_EXPIRED"})
+        bench.now = msgspec.structs.replace(bench.now, boot_id=boot_id)
+        after_a_restart(bench, away_s=away_s)
+        assert bench.state.pumps["a"].failsafe == Failsafe()
+
+
+def test_a_failsafe_is_worth_storing_when_it_begins_and_ends() -> None:
+    """SAF-7, WDG-2: and not each second in between."""
+    bench = Bench(station(pump(of=limits())), start_hz={"a": 30.0})
+
+    def stored() -> StationMemory:
+        return memory_of("s", bench.state, epoch=Epoch(0, 2), boot_id=bench.now.boot_id)
+
+    in_failsafe(bench, seconds=1, row={"plan_hz": 30.0})
+    before = stored()
+    in_failsafe(bench, seconds=1, row={"plan_hz": None, "failsafe": "FAILSAFE_PLAN_EXPIRED"})
+    began = stored()
+    assert not same(before, began)
+    in_failsafe(bench, seconds=5, row={"plan_hz": None, "failsafe": "FAILSAFE_PLAN_EXPIRED"})
+    assert same(began, stored())

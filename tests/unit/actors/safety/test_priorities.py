@@ -62,6 +62,7 @@ def test_the_values_are_the_stations_own() -> None:
     assert row(table, Rule.FAILSAFE).pumps["a"] == {
         "failsafe_strategy": "HOLD_LAST",
         "default_setpoint_hz": 33.0,
+        "failsafe_hold_s": 900.0,
     }
     assert row(table, Rule.POWER_CAP).pumps["a"] == {
         "max_power_kw": 9.0,

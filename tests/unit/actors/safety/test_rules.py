@@ -308,20 +308,6 @@ def test_manual_leaves_a_plans_failsafe_at_once() -> None:
     )
 
 
-@pytest.mark.parametrize("strategy", [FailsafeStrategy.LEVEL_ON_OFF, FailsafeStrategy.HOLD_LAST])
-def test_strategies_that_are_not_available_fall_to_the_default(strategy: FailsafeStrategy) -> None:
-    """WDG-3: the trail says that the default setpoint stands in."""
-    bench = play(
-        station(pump(of=limits(), failsafe_strategy=strategy)),
-        """
-        t_s  plan_hz  failsafe           | setpoint_hz  reason
-          0       35  -                  |       35.00  plan
-          1        -  FAILSAFE_DATABASE  |       34.00  failsafe_database
-        """,
-    )
-    assert any(strategy.value in step.why for step in bench.decisions["a"].trail)
-
-
 def test_hand_back_strategy_gives_the_pump_to_local_control() -> None:
     """WDG-3: HAND_BACK: remote_enabled 0 and BAD while in failsafe, bumpless afterwards, image 0."""
     play(

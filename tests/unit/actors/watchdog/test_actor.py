@@ -51,11 +51,13 @@ class Bench:
             sent_at=self.ports.clock.now(),
         )
 
-    def endpoint(self, *, lease_left_s: float) -> EndpointStatus:
+    def endpoint(
+        self, *, lease_left_s: float = 9.0, shown_hz: float = 25.0, echo_hz: float | None = None
+    ) -> EndpointStatus:
         now = self.ports.clock.now()
         shown = PublishedPump(
             pump_id="p1",
-            setpoint_hz=25.0,
+            setpoint_hz=shown_hz,
             remote_enabled=False,
             run_inhibit=False,
             quality=Quality.BAD,
@@ -69,8 +71,9 @@ class Bench:
             lease_left_s=lease_left_s,
             lapses=1,
             refused={},
-            echo_hz=None,
+            echo_hz=echo_hz,
             measured_hz=None,
+            echo_at=None if echo_hz is None else now,
         )
         return EndpointStatus(
             protocol="modbus",
@@ -132,6 +135,92 @@ def test_a_lapse_at_the_gate_is_a_recorded_failsafe() -> None:
         assert [record.reason for record in records] == ["LEASE_EXPIRED", "LEASE_EXPIRED"]
         assert [record.ended_at is None for record in records] == [True, False]
         assert ("failsafe", "pump:p1") in bench.alarms(AlarmReturned)
+
+    play(story)
+
+
+def test_an_echo_that_is_not_what_was_shown_is_alarmed_and_returns() -> None:
+    """WDG-1: a controller that reads another register; following a ramp a step behind is no mismatch."""
+
+    async def story(bench: Bench) -> None:
+        mismatch = ("setpoint_echo_mismatch", "p1")
+        for second in range(30):
+            shown_hz = 20.0 + second
+            await bench.second(bench.endpoint(shown_hz=shown_hz, echo_hz=max(20.0, shown_hz - 3.0)))
+        for _ in range(12):
+            await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=49.05))
+        assert mismatch not in bench.alarms(AlarmAsserted)
+        for _ in range(9):
+            await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=12.0))
+        assert mismatch not in bench.alarms(AlarmAsserted)
+        await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=12.0))
+        assert mismatch in bench.alarms(AlarmAsserted)
+        for _ in range(22):
+            await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=49.0))
+        assert mismatch not in bench.alarms(AlarmReturned)
+        await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=49.0))
+        assert mismatch in bench.alarms(AlarmReturned)
+
+    play(story)
+
+
+def test_an_echo_that_stands_still_is_not_excused_by_a_ramp_that_passes_it() -> None:
+    """WDG-1: a start from 0 to the minimum shows nothing in between, and a ramp passes 30 Hz in a moment."""
+
+    async def story(bench: Bench) -> None:
+        mismatch = ("setpoint_echo_mismatch", "p1")
+        for echo_hz in (12.0, 30.0):
+            for _ in range(12):
+                await bench.second(bench.endpoint(shown_hz=0.0, echo_hz=echo_hz))
+            assert mismatch in bench.alarms(AlarmAsserted)
+            for second in range(30):
+                shown_hz = min(20.0 + 2.0 * second, 50.0)
+                await bench.second(bench.endpoint(shown_hz=shown_hz, echo_hz=echo_hz))
+                assert mismatch not in bench.alarms(AlarmReturned)
+
+    play(story)
+
+
+def test_an_echo_that_was_never_right_is_alarmed_and_one_never_written_is_not() -> None:
+    """WDG-1: watched from the first one that a controller writes."""
+
+    async def story(bench: Bench) -> None:
+        for _ in range(30):
+            await bench.second(bench.endpoint(shown_hz=49.0))
+        assert ("setpoint_echo_mismatch", "p1") not in bench.alarms(AlarmAsserted)
+        for _ in range(12):
+            await bench.second(bench.endpoint(shown_hz=49.0, echo_hz=0.0))
+        assert ("setpoint_echo_mismatch", "p1") in bench.alarms(AlarmAsserted)
+
+    play(story)
+
+
+def test_a_wall_clock_that_is_set_is_alarmed_for_a_minute() -> None:
+    """WDG-1: told at once with the step, returned after the hold; slewed or read late it rings for nothing."""
+
+    async def story(bench: Bench) -> None:
+        stepped = ("clock_step", "north")
+        clock = bench.ports.clock
+        for _ in range(30):
+            clock.set_wall(0.001)
+            await bench.second()
+        await clock.advance(20.0)
+        await bench.second()
+        assert stepped not in bench.alarms(AlarmAsserted)
+        clock.set_wall(-3600.0)
+        await bench.second()
+        assert stepped in bench.alarms(AlarmAsserted)
+        [text] = [
+            news.text
+            for news in bench.ports.told_to(str(ALARM), AlarmAsserted)
+            if (news.condition, news.subject) == stepped
+        ]
+        assert "by -3600.0 s" in text
+        for _ in range(60):
+            await bench.second()
+        assert stepped not in bench.alarms(AlarmReturned)
+        await bench.second()
+        assert stepped in bench.alarms(AlarmReturned)
 
     play(story)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from actors.vocabulary import Instant, Reason, Scope, SiteConfig
+import msgspec
+
+from actors.messages import Epoch, PumpDecision, Setpoint, StationDecisions
+from actors.vocabulary import Instant, Mode, Quality, Reason, Scope, SiteConfig
 from actors.vocabulary.records import FailsafeRecord
-from actors.watchdog.failsafes import Cause, Open, follow, scopes
+from actors.watchdog.failsafes import REPORT_AGE_S_MAX, Cause, Open, causes, follow, scopes
+from tests.unit.actors.watchdog.test_echo import status
 from tests.unit.actors.watchdog.test_timers import SITE, T0
 
 PLAN = Reason.FAILSAFE_PLAN_EXPIRED
@@ -34,6 +38,68 @@ def test_a_station_is_in_failsafe_since_its_last_pump_was() -> None:
     found = scopes(SITE, {"p1": cause(1.0), "p2": cause(5.0)})[Scope.STATION, "s1"]
     assert found.since == T0.plus(5.0)
     assert found.detail == "p1: FAILSAFE_PLAN_EXPIRED, p2: FAILSAFE_PLAN_EXPIRED"
+
+
+def decided(pump_id: str, *, reason: Reason | None, since: Instant | None) -> PumpDecision:
+    shown = Setpoint(
+        pump_id=pump_id,
+        setpoint_hz=0.0,
+        remote_enabled=True,
+        quality=Quality.UNCERTAIN,
+        reason=Reason.DRY_RUN,
+        run_inhibit=False,
+        failsafe_image_hz=0.0,
+        failsafe_image_reason=Reason.LEASE_EXPIRED,
+        epoch=Epoch(0, 1),
+        sequence=1,
+        origin=T0,
+        lease_s=10.0,
+        limits_version=1,
+        mode=Mode.AUTO,
+    )
+    return PumpDecision(
+        setpoint=shown,
+        proposal=None,
+        trail=(),
+        failsafe_since=since,
+        handed_back_since=None,
+        decided_at=T0,
+        failsafe_reason=reason,
+    )
+
+
+def station_of(*decisions: PumpDecision) -> StationDecisions:
+    return StationDecisions(
+        station_id="s1", epoch=Epoch(0, 1), decisions=decisions, waiting_for={}, feedback={}, sent_at=T0
+    )
+
+
+def test_a_failsafe_has_the_chains_own_reason_whatever_the_wire_shows() -> None:
+    """WDG-2: dry run may show on the wire; the failsafe beneath it is recorded by its own cause, hold included."""
+    chain = station_of(
+        decided("p1", reason=PLAN, since=T0.plus(-70.0)),
+        decided("p2", reason=None, since=None),
+        decided("q1", reason=None, since=T0),
+    )
+    found = causes({"s1": chain}, {}, now=T0)
+    assert found == {
+        "p1": Cause(reason=PLAN, since=T0.plus(-70.0)),
+        "q1": Cause(reason=Reason.DRY_RUN, since=T0),
+    }
+
+
+def test_a_gate_speaks_for_a_dead_chain_while_it_reports() -> None:
+    """WDG-2: a lapse at a gate is a failsafe, unless the chain says more; an old report says nothing."""
+    silent = status(echo=None)
+    lapsed = msgspec.structs.replace(
+        silent, pumps=(msgspec.structs.replace(silent.pumps[0], lease_left_s=0.0),)
+    )
+    found = causes({}, {"modbus": lapsed}, now=T0.plus(REPORT_AGE_S_MAX))
+    assert found == {"p1": Cause(reason=Reason.LEASE_EXPIRED, since=T0, detail="at the modbus gate")}
+    assert causes({}, {"modbus": lapsed}, now=T0.plus(REPORT_AGE_S_MAX + 0.1)) == {}
+    assert causes({}, {"modbus": silent}, now=T0) == {}
+    chain = {"s1": station_of(decided("p1", reason=PLAN, since=T0))}
+    assert causes(chain, {"modbus": lapsed}, now=T0)["p1"].reason is PLAN
 
 
 def step(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from actors.feedback import LEVEL, LOCAL_OVERRIDE, PLC_HEARTBEAT, RUNNING, SPEED
@@ -13,6 +14,7 @@ from actors.vocabulary import (
     Instant,
     PumpConfig,
     Quality,
+    SafetyLimits,
     SiteConfig,
     StationConfig,
 )
@@ -21,6 +23,11 @@ from actors.watchdog.timers import Watch
 
 T0 = Instant("boot-a", 1_000 * 10**9, 1_800_000_000 * 10**9)
 CONTROL = ControlSettings()
+
+
+DRY = SafetyLimits(
+    version=1, hard_min_speed_hz=20.0, hard_max_speed_hz=50.0, max_rate_hz_per_s=1.0, level_dry_run_m=0.4
+)
 
 
 def pump(pump_id: str, station_id: str) -> PumpConfig:
@@ -32,6 +39,7 @@ def pump(pump_id: str, station_id: str) -> PumpConfig:
         default_setpoint_hz=25.0,
         failsafe_strategy=FailsafeStrategy.DEFAULT_SETPOINT,
         wire_slot=0,
+        limits=DRY if pump_id == "p1" else None,
     )
 
 
@@ -154,6 +162,20 @@ def test_feedback_is_as_old_as_its_oldest_needed_point() -> None:
     assert (Watch.PLC_HEARTBEAT, "p1", T0) in alive
 
 
+def test_a_protective_level_is_as_young_as_its_station_says() -> None:
+    """WDG-1, SAF-2: GOOD and within protective_level_age_s, of a pump whose limits need it; one is enough."""
+    [s1, s2] = SITE.stations
+    fed = [(Watch.PROTECTIVE_LEVEL, "s1", T0)]
+    assert timers.fed_by_levels(s1, decisions(**{LEVEL: judged(5.0)})) == fed
+    assert timers.fed_by_levels(s1, decisions(**{LEVEL: judged(5.1)})) == []
+    assert timers.fed_by_levels(s1, decisions(**{LEVEL: judged(1.0, Quality.BAD)})) == []
+    assert timers.fed_by_levels(s1, decisions(**{LEVEL: judged(None, Quality.BAD)})) == []
+    own = msgspec.structs.replace(s1, protective_level_age_s=2.0)
+    assert timers.fed_by_levels(own, decisions(**{LEVEL: judged(2.1)})) == []
+    assert timers.subjects(SITE)[Watch.PROTECTIVE_LEVEL] == ("s1",), "s2 has no limit on level"
+    assert timers.fed_by_levels(s2, decisions()) == []
+
+
 def test_what_a_plan_status_proves() -> None:
     """WDG-1: coverage per pump, the database by its last answer, the optimiser by its own heartbeat."""
     status = PlanStatus(
@@ -170,6 +192,20 @@ def test_what_a_plan_status_proves() -> None:
         (Watch.DATABASE, "north", T0.plus(-2.0)),
         (Watch.OPTIMISER_HEARTBEAT, "s1", T0.plus(-600.0)),
     ]
+
+
+def test_a_plan_status_without_a_database_and_an_optimiser_proves_neither() -> None:
+    """WDG-1: what nobody has read yet feeds nothing."""
+    status = PlanStatus(
+        station_id="s1",
+        database_answered_at=None,
+        optimiser_heartbeat_age_s=None,
+        covered={},
+        refused_total=0,
+        last_refusals={},
+        sent_at=T0,
+    )
+    assert timers.fed_by_plan("north", status) == []
 
 
 def test_an_endpoint_that_has_no_port_is_silent() -> None:
