@@ -96,6 +96,7 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
         Tls(*rest_files(settings))  # refuses now, in one line, what could not be served
     if local:  # on a cluster joined our own tree may live on, and have them
         _check_ports(settings)
+    there = True
     if demo:
         from ops.demo.seed import DemoDatabase
 
@@ -104,12 +105,12 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
         if DemoDatabase(database.database_urls(settings).writer).seed(now=datetime.now(UTC)):  # noqa: TID251
             tell.say("demo stations, limits and plans written to the database")
     else:
-        _require_database(settings, tell)
-    _prepare_access(settings, tell)
+        there = _require_database(settings, tell)
+    _prepare_access(settings, tell, there=there)
 
 
-def _prepare_access(settings: Settings, tell: Teller) -> None:
-    """Make keys and the credential of this run, and the first administrator as soon as there is a database for it.
+def _prepare_access(settings: Settings, tell: Teller, *, there: bool) -> None:
+    """Make keys and the credential of this run, and the first administrator if the database is `there` for it.
 
     Raises:
         DeviceError: the disk refused.
@@ -118,6 +119,8 @@ def _prepare_access(settings: Settings, tell: Teller) -> None:
     from ops import users
 
     users.prepare_files(settings)
+    if not there:
+        return
     try:
         first = asyncio.run(users.first_administrator(settings))
     except DeviceError as error:
@@ -127,8 +130,10 @@ def _prepare_access(settings: Settings, tell: Teller) -> None:
         tell.say(line)
 
 
-def _require_database(settings: Settings, tell: Teller) -> None:
+def _require_database(settings: Settings, tell: Teller) -> bool:
     """Refuse a database that is not ours to work with; one that is only away hinders no start (DAT-3).
+
+    Return whether it is there.
 
     After a power cut its machine may come up later than ours, and the stops that are latched here belong on the wires.
 
@@ -142,6 +147,8 @@ def _require_database(settings: Settings, tell: Teller) -> None:
         if TopologyFile(Path(settings.data_dir) / "topology.json").load() is None:
             raise
         tell.say(f"the database is away, starting with the plant as last known: {error}")
+        return False
+    return True
 
 
 def _check_ports(settings: Settings) -> None:
