@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
 
 from actors.runtime import Log
 from actors.vocabulary import (
@@ -21,6 +23,12 @@ from actors.vocabulary import (
     RefusedError,
     UnknownSubjectError,
 )
+from actors.vocabulary.settings import ApiSettings
+from api.access.desk import CHALLENGE
+from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
+from api.access.guarding import guard
+from api.access.routes import OWN_HANDLERS
+from api.access.user_routes import USER_HANDLERS
 from api.audit_routes import AUDIT_HANDLERS
 from api.decision_routes import DECISION_HANDLERS
 from api.duty_routes import DUTY_HANDLERS
@@ -28,6 +36,7 @@ from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
 from api.health import HEALTH_HANDLERS
 from api.limit_routes import LIMIT_HANDLERS
 from api.routes import HANDLERS
+from api.senders import Senders
 from api.service import Service
 
 if TYPE_CHECKING:
@@ -42,25 +51,27 @@ _DEADLINES_S: Final = {
     "/api/v1/audit/export/records": 20.0,
 }
 _SHOWN_MAX: Final = 60
+SECRET_KEYS: Final = frozenset({"password", "current", "new", "code", "refresh_token", "body"})
+"""Values that no error repeats; `body` is the whole of it."""
 
 AnyRequest = Request[Any, Any, Any]
 
+ROUTES: Final = [
+    *HANDLERS,
+    *DUTY_HANDLERS,
+    *LIMIT_HANDLERS,
+    *DECISION_HANDLERS,
+    *AUDIT_HANDLERS,
+    *OWN_HANDLERS,
+    *USER_HANDLERS,
+]
+"""Every route of REST; each names the operation that it is (a test walks them)."""
 
-def rest_application(service: Service, *, version: str, log: Log) -> Guard:
+
+def rest_application(service: Service, *, version: str, log: Log, api: ApiSettings) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
-        route_handlers=[
-            Router(
-                path="/api/v1",
-                route_handlers=[
-                    *HANDLERS,
-                    *DUTY_HANDLERS,
-                    *LIMIT_HANDLERS,
-                    *DECISION_HANDLERS,
-                    *AUDIT_HANDLERS,
-                ],
-            )
-        ],
+        route_handlers=[Router(path="/api/v1", route_handlers=ROUTES, guards=[guard])],
         openapi_config=OpenAPIConfig(
             title="Calejo",
             version=version,
@@ -68,10 +79,20 @@ def rest_application(service: Service, *, version: str, log: Log) -> Guard:
             path="/api/v1/schema",
             # No page with outside assets: the raw document only, until the offline page exists.
             render_plugins=[JsonRenderPlugin()],
+            components=Components(
+                security_schemes={
+                    "bearer": SecurityScheme(
+                        type="http",
+                        scheme="bearer",
+                        description="An access token of POST /api/v1/auth/login, or a service account's key.",
+                    )
+                }
+            ),
+            security=[{"bearer": []}],
         ),
         **_common(service, log),
     )
-    return Guard(application, log=log, deadlines_s=_DEADLINES_S)
+    return Guard(application, log=log, deadlines_s=_DEADLINES_S, senders=Senders.of(api))
 
 
 def health_application(service: Service, *, log: Log) -> Guard:
@@ -104,6 +125,22 @@ def _unknown(request: AnyRequest, error: UnknownSubjectError) -> Response[Any]:
     return _problem(request, HTTPStatus.NOT_FOUND, str(error), title="Not known")
 
 
+def _unauthenticated(request: AnyRequest, error: UnauthenticatedError) -> Response[Any]:
+    response = _problem(request, HTTPStatus.UNAUTHORIZED, str(error))
+    response.headers["WWW-Authenticate"] = CHALLENGE
+    return response
+
+
+def _forbidden(request: AnyRequest, error: ForbiddenError) -> Response[Any]:
+    return _problem(request, HTTPStatus.FORBIDDEN, str(error))
+
+
+def _too_many(request: AnyRequest, error: TooManyError) -> Response[Any]:
+    response = _problem(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
+    response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
+    return response
+
+
 def _gone(request: AnyRequest, error: NotRememberedError) -> Response[Any]:
     return _problem(request, HTTPStatus.GONE, str(error), title="No longer kept")
 
@@ -133,6 +170,8 @@ def _not_valid(request: AnyRequest, error: ValidationException) -> Response[Any]
 
 def _complaint(request: AnyRequest, complaint: dict[str, Any]) -> str:
     key, expectation = str(complaint.get("key") or "body"), str(complaint.get("message", ""))
+    if not SECRET_KEYS.isdisjoint(key.split(".")):
+        return f"{key}: {expectation}"
     value = request.query_params.get(key)
     if complaint.get("source", "body") == "body":
         value = _body_value(request, key)
@@ -175,6 +214,9 @@ def _exception_handlers(log: Log) -> ExceptionHandlersMap:
         RecursionError: nested,
         InvalidValueError: _invalid,
         UnknownSubjectError: _unknown,
+        UnauthenticatedError: _unauthenticated,
+        ForbiddenError: _forbidden,
+        TooManyError: _too_many,
         NotRememberedError: _gone,
         RefusedError: _refused,
         CallerError: _refused,

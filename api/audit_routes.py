@@ -15,8 +15,10 @@ from litestar.params import QueryParameter
 
 from actors.stores import AuditReader
 from actors.vocabulary import InvalidValueError, UnavailableError
+from actors.vocabulary.access import Operation
 from actors.vocabulary.audit_events import EVENT_TYPES, clauses_of
 from actors.vocabulary.audit_trail import SEARCH_MAX, AuditQuery, AuditWindow
+from api.access.guarding import needs
 from api.handling import service_of
 
 VERIFY_MAX: Final = 10_000
@@ -71,7 +73,7 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
     clauses: list[str]
 
 
-@get("/audit", summary="Search the audit trail, newest first")
+@get("/audit", summary="Search the audit trail, newest first", opt=needs(Operation.READ_AUDIT))
 async def search(  # noqa: PLR0913, PLR0917  (a filter each, by name in the query)
     state: State,
     event_type: Annotated[
@@ -123,7 +125,12 @@ async def search(  # noqa: PLR0913, PLR0917  (a filter each, by name in the quer
     return AuditEntries(records=entries, next_before=page.next_before)
 
 
-@get("/audit/events", sync_to_thread=False, summary="Every event type with its meaning and clauses")
+@get(
+    "/audit/events",
+    sync_to_thread=False,
+    summary="Every event type with its meaning and clauses",
+    opt=needs(Operation.READ_AUDIT),
+)
 def events() -> list[AuditEvent]:
     """Show the table of event types (AUD-2)."""
     return [
@@ -138,7 +145,11 @@ def events() -> list[AuditEvent]:
     ]
 
 
-@get("/audit/verify", summary="Does the chain hold? A window of it, against every checkpoint in it")
+@get(
+    "/audit/verify",
+    summary="Does the chain hold? A window of it, against every checkpoint in it",
+    opt=needs(Operation.READ_AUDIT),
+)
 async def verify(
     state: State,
     after: _After = 0,
@@ -148,7 +159,12 @@ async def verify(
     return await _trail(state).verify(after=after, count_max=limit)
 
 
-@get("/audit/export/records", media_type=_LINES, summary="Records as an export holds them, oldest first")
+@get(
+    "/audit/export/records",
+    media_type=_LINES,
+    summary="Records as an export holds them, oldest first",
+    opt=needs(Operation.READ_AUDIT),
+)
 async def export_records(
     state: State,
     after: _After = 0,
@@ -158,13 +174,23 @@ async def export_records(
     return _jsonl(await _trail(state).records(after=after, count_max=limit))
 
 
-@get("/audit/export/checkpoints", media_type=_LINES, summary="The signed checkpoints of this machine")
+@get(
+    "/audit/export/checkpoints",
+    media_type=_LINES,
+    summary="The signed checkpoints of this machine",
+    opt=needs(Operation.READ_AUDIT),
+)
 async def export_checkpoints(state: State) -> Response[bytes]:
     """Export `checkpoints.jsonl`: keep it where nobody who can change this machine can change it."""
     return _jsonl(msgspec.to_builtins(each) for each in await _trail(state).checkpoints())
 
 
-@get("/audit/export/keys", media_type=_LINES, summary="The public keys that sign checkpoints")
+@get(
+    "/audit/export/keys",
+    media_type=_LINES,
+    summary="The public keys that sign checkpoints",
+    opt=needs(Operation.READ_AUDIT),
+)
 async def export_keys(state: State) -> Response[bytes]:
     """Export `keys.jsonl`."""
     return _jsonl(msgspec.to_builtins(each) for each in await _trail(state).keys())

@@ -9,6 +9,8 @@ from litestar.datastructures import State
 from litestar.params import PathParameter, QueryParameter
 
 from actors.vocabulary import InvalidValueError
+from actors.vocabulary.access import Operation
+from api.access.guarding import needs
 from api.decisions import PAGE, PAGE_MAX
 from api.handling import service_of
 
@@ -17,7 +19,9 @@ _Moment = "ISO 8601 with a zone, such as 2026-11-21T10:05:00Z"
 
 
 @get(
-    "/decisions/{pump_id:str}", summary="What held for a pump at a moment and why, or its decisions in a span"
+    "/decisions/{pump_id:str}",
+    summary="What held for a pump at a moment and why, or its decisions in a span",
+    opt=needs(Operation.READ_PLANT),
 )
 async def decisions(
     state: State,

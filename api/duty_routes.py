@@ -13,7 +13,9 @@ from litestar.params import JSONBody, PathParameter
 
 from actors.messages import StartCleanOut, StopCleanOut
 from actors.vocabulary import InvalidValueError, StationConfig
+from actors.vocabulary.access import Operation
 from actors.vocabulary.ids import checked_id
+from api.access.guarding import by_of, needs
 from api.handling import peer_of, service_of, strictly
 from api.service import Service
 from api.sources import find_pump
@@ -28,8 +30,8 @@ class BeginCleanOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `command_id` (a UUID) makes the request idempotent; absent, one is made.
     """
 
-    by: str
     reason: str
+    by: str = ""
     lasts_s: float | None = None
     command_id: str | None = None
 
@@ -37,8 +39,8 @@ class BeginCleanOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class EndCleanOut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """End a clean-out: by whom, and why."""
 
-    by: str
     reason: str
+    by: str = ""
 
 
 class CleanOutView(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +56,7 @@ class CleanOutView(msgspec.Struct, frozen=True, kw_only=True):
     "/pumps/{pump_id:str}/clean-out",
     status_code=200,
     summary="Run one pump down below its dry-run level, supervised",
+    opt=needs(Operation.SET_MODE),
 )
 async def begin(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[BeginCleanOut]
@@ -66,7 +69,7 @@ async def begin(
     order = StartCleanOut(
         pump_id=pump,
         command_id=_command_id(data.command_id),
-        by=checked_text("by", data.by),
+        by=by_of(request, data.by),
         reason=checked_text("reason", data.reason),
         lasts_s=data.lasts_s,
         source_address=peer_of(request),
@@ -75,7 +78,12 @@ async def begin(
     return CleanOutView(pump_id=pump, command_id=order.command_id, by=order.by, note=done.note)
 
 
-@post("/pumps/{pump_id:str}/clean-out/end", status_code=200, summary="End a clean-out now")
+@post(
+    "/pumps/{pump_id:str}/clean-out/end",
+    status_code=200,
+    summary="End a clean-out now",
+    opt=needs(Operation.SET_MODE),
+)
 async def end(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[EndCleanOut]
 ) -> CleanOutView:
@@ -85,7 +93,7 @@ async def end(
     order = StopCleanOut(
         pump_id=pump,
         command_id=str(uuid.uuid4()),
-        by=checked_text("by", data.by),
+        by=by_of(request, data.by),
         reason=checked_text("reason", data.reason),
         source_address=peer_of(request),
     )

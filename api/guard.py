@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from actors.runtime import Log
+from api.senders import GuardedError, Senders
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp, Message, Receive, Send
@@ -19,7 +19,6 @@ BODY_BYTES_MAX: Final = 65_536
 BODY_KEY: Final = "calejo.body"
 PROBLEM: Final = "application/problem+json"
 _DEADLINE_S: Final = 10.0
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
@@ -29,19 +28,18 @@ _HEADERS: Final = (
 )
 
 
-class GuardedError(Exception):
-    """Ends a request before its handler: status and what to tell the client."""
-
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
-        super().__init__(status, detail)
-        self.status = status
-        self.detail = detail
-
-
 class Guard:
     """ASGI application around another one; `deadlines_s` names paths that may take longer or must be quicker."""
 
-    def __init__(self, inner: ASGIApp, *, log: Log, deadlines_s: Mapping[str, float] | None = None) -> None:
+    def __init__(
+        self,
+        inner: ASGIApp,
+        *,
+        log: Log,
+        deadlines_s: Mapping[str, float] | None = None,
+        senders: Senders | None = None,
+    ) -> None:
+        self._senders = senders or Senders()
         self._inner = inner
         self._log = log
         self._deadlines_s = deadlines_s or {}
@@ -56,13 +54,13 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], *_HEADERS]
+                message["headers"] = [*message["headers"], *_HEADERS, *self._senders.headers]
             await send(message)
 
         deadline_s = self._deadlines_s.get(scope["path"], _DEADLINE_S)
         try:
             async with asyncio.timeout(deadline_s):
-                _check_sender(scope)
+                self._senders.admit(scope)
                 body = await _body(receive)
                 scope[BODY_KEY] = body
                 await self._inner(scope, _replay(body, receive), send_on)
@@ -100,42 +98,6 @@ async def _answer(send: Send, scope: Any, status: HTTPStatus, detail: str) -> No
     ]
     await send({"type": "http.response.start", "status": int(status), "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
-
-
-def _check_sender(scope: Any) -> None:
-    """Refuse what a web page elsewhere could make a browser on this machine send (there are no users yet).
-
-    Raises:
-        GuardedError: the host or origin is not this machine, or a command is no JSON.
-
-    """
-    headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
-    host = headers.get(b"host", "")
-    if not is_loopback_name(host):
-        raise GuardedError(
-            HTTPStatus.MISDIRECTED_REQUEST, f"Host: {host[:100]!r}, expected this machine's loopback name"
-        )
-    origin = headers.get(b"origin")
-    if origin is not None and not is_loopback_name(origin.partition("://")[2]):
-        raise GuardedError(HTTPStatus.FORBIDDEN, f"Origin: {origin[:100]!r}, expected none or this machine")
-    if scope["method"] in _READS:
-        return
-    kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise GuardedError(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"Content-Type: {kind[:100]!r}, expected application/json"
-        )
-
-
-def is_loopback_name(host: str) -> bool:
-    """Say whether a Host header (with or without port) names the loopback of this machine."""
-    name = host.removeprefix("[").partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if name.lower() == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 async def _body(receive: Receive) -> bytes:

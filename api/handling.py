@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 from litestar import Request
+from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
 from actors.vocabulary import InvalidValueError
@@ -35,6 +36,6 @@ def strictly(request: Request[Any, Any, State], kind: type[msgspec.Struct]) -> N
         raise InvalidValueError(f"{where.strip('`.') or 'body'}: {expectation}") from None
 
 
-def peer_of(request: Request[Any, Any, State]) -> str:
+def peer_of(request: ASGIConnection[Any, Any, Any, Any]) -> str:
     """Return who sent a request, as address and port."""
     return "" if request.client is None else f"{request.client.host}:{request.client.port}"

@@ -77,7 +77,12 @@ async def metrics(state: State) -> Response[bytes]:
     except UnavailableError:
         storage = None
     body = exposition(
-        nodes=nodes, endpoints=endpoints, storage=storage, ready=judge(nodes, endpoints, silent).ready
+        nodes=nodes,
+        endpoints=endpoints,
+        storage=storage,
+        ready=judge(nodes, endpoints, silent).ready,
+        security=service.access.desk.log.counts,
+        days_left=service.access.days_left(),
     )
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -10,7 +10,9 @@ from litestar.datastructures import State
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from actors.vocabulary import InvalidValueError
+from actors.vocabulary.access import Operation
 from actors.vocabulary.limits import ProposalState
+from api.access.guarding import by_of, needs
 from api.handling import peer_of, service_of, strictly
 from api.limit_views import DiffView, LimitsView, ProposalView, ProposedView, VersionView
 
@@ -30,7 +32,7 @@ class ProposeLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     changes: Annotated[dict[str, Any], msgspec.Meta(max_length=100)]
     base_version: Annotated[int, msgspec.Meta(ge=0)]
     reason: str
-    by: str
+    by: str = ""
     expires_after_s: float | None = None
     proposal_id: str | None = None
 
@@ -38,17 +40,25 @@ class ProposeLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class CloseProposal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Approve, reject or withdraw: by whom, and why."""
 
-    by: str
     reason: str
+    by: str = ""
 
 
-@get("/limits/{pump_id:str}", summary="Limits in force, envelope and open proposals")
+@get(
+    "/limits/{pump_id:str}",
+    summary="Limits in force, envelope and open proposals",
+    opt=needs(Operation.READ_PLANT),
+)
 async def show(state: State, pump_id: PumpId) -> LimitsView:
     """Show a pump's limits."""
     return await service_of(state).limits.shown(pump_id)
 
 
-@get("/limits/{pump_id:str}/history", summary="Every version that ever stood, newest first")
+@get(
+    "/limits/{pump_id:str}/history",
+    summary="Every version that ever stood, newest first",
+    opt=needs(Operation.READ_PLANT),
+)
 async def history(
     state: State,
     pump_id: PumpId,
@@ -60,7 +70,9 @@ async def history(
     return await service_of(state).limits.history(pump_id, before=before)
 
 
-@get("/limits/{pump_id:str}/diff", summary="What differs between two versions")
+@get(
+    "/limits/{pump_id:str}/diff", summary="What differs between two versions", opt=needs(Operation.READ_PLANT)
+)
 async def diff(
     state: State,
     pump_id: PumpId,
@@ -71,25 +83,38 @@ async def diff(
     return await service_of(state).limits.diff(pump_id, before=before, after=after)
 
 
-@get("/limits/{pump_id:str}/proposals", summary="Proposals of a pump, newest first")
+@get(
+    "/limits/{pump_id:str}/proposals",
+    summary="Proposals of a pump, newest first",
+    opt=needs(Operation.READ_PLANT),
+)
 async def of_pump(state: State, pump_id: PumpId, of_state: StateFilter = "") -> list[ProposalView]:
     """List a pump's proposals."""
     return await service_of(state).limits.listed(pump_id=pump_id, states=_states(of_state))
 
 
-@get("/limit-proposals", summary="Proposals of all pumps, newest first")
+@get("/limit-proposals", summary="Proposals of all pumps, newest first", opt=needs(Operation.READ_PLANT))
 async def of_all(state: State, of_state: StateFilter = "") -> list[ProposalView]:
     """List proposals."""
     return await service_of(state).limits.listed(states=_states(of_state))
 
 
-@get("/limits/{pump_id:str}/proposals/{proposal_id:str}", summary="One proposal and what it changes")
+@get(
+    "/limits/{pump_id:str}/proposals/{proposal_id:str}",
+    summary="One proposal and what it changes",
+    opt=needs(Operation.READ_PLANT),
+)
 async def one(state: State, pump_id: PumpId, proposal_id: ProposalId) -> ProposedView:
     """Show a proposal."""
     return await service_of(state).limits.one(pump_id, proposal_id)
 
 
-@post("/limits/{pump_id:str}/proposals", status_code=201, summary="Propose a change of limits")
+@post(
+    "/limits/{pump_id:str}/proposals",
+    status_code=201,
+    summary="Propose a change of limits",
+    opt=needs(Operation.PROPOSE_LIMITS),
+)
 async def propose(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[ProposeLimits]
 ) -> ProposedView:
@@ -100,7 +125,7 @@ async def propose(
         changes=data.changes,
         base_version=data.base_version,
         reason=data.reason,
-        by=data.by,
+        by=by_of(request, data.by),
         peer=peer_of(request),
         proposal_id=data.proposal_id,
         expires_after_s=data.expires_after_s,
@@ -111,6 +136,7 @@ async def propose(
     "/limits/{pump_id:str}/proposals/{proposal_id:str}/approve",
     status_code=200,
     summary="Bring a proposal into force, as a second person",
+    opt=needs(Operation.APPROVE_LIMITS),
 )
 async def approve(
     state: State,
@@ -122,13 +148,16 @@ async def approve(
     """Approve somebody else's proposal."""
     strictly(request, CloseProposal)
     limits = service_of(state).limits
-    return await limits.approve(pump_id, proposal_id, reason=data.reason, by=data.by, peer=peer_of(request))
+    return await limits.approve(
+        pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
+    )
 
 
 @post(
     "/limits/{pump_id:str}/proposals/{proposal_id:str}/reject",
     status_code=200,
     summary="Close a proposal of somebody else",
+    opt=needs(Operation.APPROVE_LIMITS),
 )
 async def reject(
     state: State,
@@ -140,13 +169,16 @@ async def reject(
     """Reject somebody else's proposal."""
     strictly(request, CloseProposal)
     limits = service_of(state).limits
-    return await limits.reject(pump_id, proposal_id, reason=data.reason, by=data.by, peer=peer_of(request))
+    return await limits.reject(
+        pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
+    )
 
 
 @post(
     "/limits/{pump_id:str}/proposals/{proposal_id:str}/withdraw",
     status_code=200,
     summary="Take one's own proposal back",
+    opt=needs(Operation.PROPOSE_LIMITS),
 )
 async def withdraw(
     state: State,
@@ -158,7 +190,9 @@ async def withdraw(
     """Withdraw one's own proposal."""
     strictly(request, CloseProposal)
     limits = service_of(state).limits
-    return await limits.withdraw(pump_id, proposal_id, reason=data.reason, by=data.by, peer=peer_of(request))
+    return await limits.withdraw(
+        pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
+    )
 
 
 def _states(text: str) -> list[ProposalState]:

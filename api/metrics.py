@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -23,6 +24,8 @@ def exposition(
     endpoints: dict[str, EndpointStatus | str],
     storage: StorageStatus | None,
     ready: bool,
+    security: Mapping[tuple[str, str], int] = MappingProxyType({}),
+    days_left: Mapping[str, float] = MappingProxyType({}),
 ) -> bytes:
     """Return the exposition; parts that did not answer are absent, so that an alert on absence can see it."""
     metrics = [_gauge("calejo_ready", "1 when every part serves", (), [((), ready)])]
@@ -31,6 +34,7 @@ def exposition(
     metrics += _links(endpoints)
     if storage is not None:
         metrics += _storage(storage)
+    metrics += _access(security, days_left)
     registry = CollectorRegistry()
     registry.register(_Look([metric for metric in metrics if metric.samples]))
     return generate_latest(registry)
@@ -199,6 +203,21 @@ def _links(endpoints: dict[str, EndpointStatus | str]) -> Iterator[Metric]:
         ("backfill_lost", "Values lost for lack of room", [(key, link.backfill_lost) for key, link in links]),
     ):
         yield _counter(f"calejo_link_{name}", text, one, counted)
+
+
+def _access(security: Mapping[tuple[str, str], int], days_left: Mapping[str, float]) -> Iterator[Metric]:
+    yield _counter(
+        "calejo_security_events",
+        "Logins, refusals, lock-outs and changes of accounts since the API started",
+        ("event", "outcome"),
+        sorted(security.items()),
+    )
+    yield _gauge(
+        "calejo_certificate_days_left",
+        "Days until a certificate of the data directory expires; negative: it has",
+        ("certificate",),
+        [((name,), days) for name, days in sorted(days_left.items())],
+    )
 
 
 def _storage(storage: StorageStatus) -> Iterator[Metric]:

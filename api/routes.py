@@ -25,13 +25,15 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
 )
+from actors.vocabulary.access import Operation, clear_operation
 from actors.vocabulary.ids import checked_id
+from api.access.guarding import by_of, needs, principal_of, public
 from api.handling import peer_of as _peer
 from api.handling import service_of as _service
 from api.handling import strictly as _strictly
 from api.service import Service
 from api.sources import find_pump, find_station
-from api.stop_answers import ClearAnswer, EndpointAnswer, StopAnswer, StoppedPump, checked_text
+from api.stop_answers import ClearAnswer, EndpointAnswer, StopAnswer, StoppedPump
 from api.views import (
     ModeView,
     PumpView,
@@ -63,7 +65,7 @@ class SetStop(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     scope: Scope
     reason: str
-    by: str
+    by: str = ""
     scope_id: str = ""
     stop_id: str | None = None
 
@@ -73,14 +75,14 @@ class ClearStops(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     stop_ids: Annotated[list[str], msgspec.Meta(max_length=1000)]
     reason: str
-    by: str
+    by: str = ""
 
 
 class ModeCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A mode for a pump: AUTO, MANUAL with `setpoint_hz`, or OUT_OF_SERVICE. LOCAL comes from the panel only."""
 
     mode: str
-    by: str
+    by: str = ""
     setpoint_hz: float | None = None
     expires_after_s: float | None = None
     reason: str = ""
@@ -93,19 +95,30 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     address: str
 
 
-@get("/alive", sync_to_thread=False, summary="Answers at once while the API lives")
+@get(
+    "/alive",
+    sync_to_thread=False,
+    summary="Answers at once while the API lives",
+    opt=public("says nothing but that the API lives"),
+)
 def alive() -> dict[str, bool]:
     """Answer without asking anybody."""
     return {"alive": True}
 
 
-@get("/tree", summary="Every actor with state, process, restarts, last error, mailbox, memory")
+@get(
+    "/tree",
+    summary="Every actor with state, process, restarts, last error, mailbox, memory",
+    opt=needs(Operation.READ_PLANT),
+)
 async def tree(state: State) -> list[dict[str, Any]]:
     """Show the process tree (SUP-7)."""
     return [tree_view(node) for node in await _service(state).sources.tree()]
 
 
-@post("/tree/retry", status_code=200, summary="Take a child out of quarantine")
+@post(
+    "/tree/retry", status_code=200, summary="Take a child out of quarantine", opt=needs(Operation.RETRY_ACTOR)
+)
 async def retry(state: State, request: Request[Any, Any, State], data: JSONBody[Retry]) -> dict[str, str]:
     """Have a supervisor try a quarantined child again (SUP-5)."""
     _strictly(request, Retry)
@@ -115,14 +128,14 @@ async def retry(state: State, request: Request[Any, Any, State], data: JSONBody[
     return {"address": data.address, "note": "being started"}
 
 
-@get("/tags", summary="Every point on Modbus and OPC UA")
+@get("/tags", summary="Every point on Modbus and OPC UA", opt=needs(Operation.READ_POINTS))
 async def tags(state: State) -> list[dict[str, Any]]:
     """Show the map that an integrator needs (MOD-2)."""
     topology = await _service(state).sources.topology()
     return [row for site in topology.sites for row in point_tags(site)]
 
 
-@get("/stations", summary="Stations with level and pumps")
+@get("/stations", summary="Stations with level and pumps", opt=needs(Operation.READ_POINTS))
 async def stations(state: State) -> list[dict[str, Any]]:
     """Show every station."""
     service = _service(state)
@@ -132,7 +145,7 @@ async def stations(state: State) -> list[dict[str, Any]]:
     return list(await asyncio.gather(*(_station(service, site, station) for site, station in found)))
 
 
-@get("/stations/{station_id:str}", summary="One station")
+@get("/stations/{station_id:str}", summary="One station", opt=needs(Operation.READ_POINTS))
 async def station(state: State, station_id: StationId) -> dict[str, Any]:
     """Show one station."""
     service = _service(state)
@@ -144,6 +157,7 @@ async def station(state: State, station_id: StationId) -> dict[str, Any]:
 @get(
     "/stations/{station_id:str}/priorities",
     summary="The order of the safety rules, with the station's values",
+    opt=needs(Operation.READ_PLANT),
 )
 async def station_priorities(state: State, station_id: StationId) -> Priorities:
     """Show which rule stands above which, and what each works with here (SAF-2)."""
@@ -181,7 +195,7 @@ async def _or_why(question: Awaitable[_Answer]) -> _Answer | str:
         return str(error)
 
 
-@get("/pumps", summary="Pumps with current setpoint and its trail")
+@get("/pumps", summary="Pumps with current setpoint and its trail", opt=needs(Operation.READ_POINTS))
 async def pumps(state: State, station_id: FromQuery[str | None] = None) -> list[PumpView]:
     """Show every pump, or those of one station."""
     service = _service(state)
@@ -206,7 +220,7 @@ async def _pumps(service: Service, site: SiteConfig, chosen: tuple[StationConfig
     ]
 
 
-@get("/pumps/{pump_id:str}", summary="One pump")
+@get("/pumps/{pump_id:str}", summary="One pump", opt=needs(Operation.READ_POINTS))
 async def pump(state: State, pump_id: PumpId) -> PumpView:
     """Show one pump."""
     service, site, station, chosen = await _found(state, pump_id)
@@ -214,7 +228,9 @@ async def pump(state: State, pump_id: PumpId) -> PumpView:
     return views[0]
 
 
-@get("/pumps/{pump_id:str}/explain", summary="Why the setpoint is what it is")
+@get(
+    "/pumps/{pump_id:str}/explain", summary="Why the setpoint is what it is", opt=needs(Operation.READ_PLANT)
+)
 async def explain(state: State, pump_id: PumpId) -> dict[str, Any]:
     """Show the chain from plan row to readback (SAF-4)."""
     service, site, station, chosen = await _found(state, pump_id)
@@ -223,7 +239,12 @@ async def explain(state: State, pump_id: PumpId) -> dict[str, Any]:
     return explain_view(station, chosen, status=status, decisions=decisions, endpoints=endpoints)
 
 
-@post("/pumps/{pump_id:str}/mode", status_code=200, summary="AUTO, MANUAL or OUT_OF_SERVICE")
+@post(
+    "/pumps/{pump_id:str}/mode",
+    status_code=200,
+    summary="AUTO, MANUAL or OUT_OF_SERVICE",
+    opt=needs(Operation.SET_MODE),
+)
 async def set_mode(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[ModeCommand]
 ) -> ModeView:
@@ -232,20 +253,20 @@ async def set_mode(
     Only AUTO returns a pump to service: a speed meant for a pump that runs must not lift the mark of another hand.
     """
     _strictly(request, ModeCommand)
-    noting, peer = _service(state).noting, _peer(request)
+    noting, peer, by = _service(state).noting, _peer(request), by_of(request, data.by)
     return await noting.refusals(
-        _set_mode(state, peer, pump_id, data),
+        _set_mode(state, peer, pump_id, data, by=by),
         "MODE_REFUSED",
-        actor=data.by[:_ACTOR_MAX],
+        actor=by[:_ACTOR_MAX],
         peer=peer,
         object_id=f"PUMP:{pump_id.lower()}",
     )
 
 
-async def _set_mode(state: State, peer: str, pump_id: str, data: ModeCommand) -> ModeView:
+async def _set_mode(state: State, peer: str, pump_id: str, data: ModeCommand, *, by: str) -> ModeView:
     service, _, station, chosen = await _found(state, pump_id)
     mode = _checked_mode(data)
-    by, now = checked_text("by", data.by), service.clock.now()
+    now = service.clock.now()
     command_id = data.command_id or str(uuid.uuid4())
     if mode is Mode.OUT_OF_SERVICE:
         answer = await service.stops.withdraw(
@@ -307,14 +328,14 @@ def _is_uuid(text: str) -> bool:
     return True
 
 
-@get("/alarms", summary="Alarms raised and returned")
+@get("/alarms", summary="Alarms raised and returned", opt=needs(Operation.READ_PLANT))
 async def alarms(state: State) -> list[dict[str, Any]]:
     """Show alarms, newest first."""
     listed = (await _service(state).sources.alarms()).alarms
     return [alarm_view(alarm) for alarm in sorted(listed, key=lambda each: -each.raised_at.utc_ns)]
 
 
-@get("/emergency-stops", summary="Stops and out-of-service marks that hold")
+@get("/emergency-stops", summary="Stops and out-of-service marks that hold", opt=needs(Operation.READ_PLANT))
 async def list_stops(
     state: State,
     everything: Annotated[bool, QueryParameter(name="all", description="cleared ones too")] = False,
@@ -323,7 +344,11 @@ async def list_stops(
     return [stop_view(stop) for stop in await _service(state).stops.listed(everything=everything)]
 
 
-@get("/emergency-stops/{stop_id:str}", summary="One stop, and what the wires and controllers show of it")
+@get(
+    "/emergency-stops/{stop_id:str}",
+    summary="One stop, and what the wires and controllers show of it",
+    opt=needs(Operation.READ_PLANT),
+)
 async def one_stop(
     state: State, stop_id: Annotated[str, PathParameter(description="stop_id", max_length=300)]
 ) -> dict[str, Any]:
@@ -333,51 +358,66 @@ async def one_stop(
     return {**stop_view(stop), "durable": durable, **now}
 
 
-@post("/emergency-stops", status_code=201, summary="Stop pumps now")
+@post("/emergency-stops", status_code=201, summary="Stop pumps now", opt=needs(Operation.SET_STOP))
 async def set_stop(state: State, request: Request[Any, Any, State], data: JSONBody[SetStop]) -> StopAnswer:
     """Set an emergency stop (EST-1); the answer names each endpoint that confirmed."""
     _strictly(request, SetStop)
-    service, peer = _service(state), _peer(request)
+    service, peer, by = _service(state), _peer(request), by_of(request, data.by)
     setting = service.stops.set(
         stop_id=data.stop_id or str(uuid.uuid4()),
         scope=data.scope,
         scope_id=data.scope_id,
         reason=data.reason,
-        by=data.by,
+        by=by,
         now=service.clock.now(),
         peer=peer,
     )
     subject = f"{data.scope.value}:{data.scope_id}"[:_SUBJECT_MAX]
     return await service.noting.refusals(
-        setting, "EMERGENCY_STOP_REFUSED", actor=data.by[:_ACTOR_MAX], peer=peer, object_id=subject
+        setting, "EMERGENCY_STOP_REFUSED", actor=by[:_ACTOR_MAX], peer=peer, object_id=subject
     )
 
 
-@post("/emergency-stops/clear", status_code=200, summary="Clear named stops; pumps then ramp from 0")
+@post(
+    "/emergency-stops/clear",
+    status_code=200,
+    summary="Clear named stops; pumps then ramp from 0",
+    opt=needs(Operation.CLEAR_STOP),
+)
 async def clear_stops(
     state: State, request: Request[Any, Any, State], data: JSONBody[ClearStops]
 ) -> ClearAnswer:
     """Clear stops by id with a reason (EST-2)."""
     _strictly(request, ClearStops)
-    service, peer = _service(state), _peer(request)
+    service, peer, by = _service(state), _peer(request), by_of(request, data.by)
     clearing = service.stops.clear(
-        stop_ids=data.stop_ids, reason=data.reason, by=data.by, now=service.clock.now(), peer=peer
+        stop_ids=data.stop_ids,
+        reason=data.reason,
+        by=by,
+        now=service.clock.now(),
+        peer=peer,
+        may_clear=lambda scope: principal_of(request).may(clear_operation(scope)),
     )
     return await service.noting.refusals(
         clearing,
         "EMERGENCY_STOP_CLEAR_REFUSED",
-        actor=data.by[:_ACTOR_MAX],
+        actor=by[:_ACTOR_MAX],
         peer=peer,
         object_id=",".join(data.stop_ids)[:_SUBJECT_MAX],
     )
 
 
-@post("/discovery", status_code=200, summary="Look at the database now")
+@post("/discovery", status_code=200, summary="Look at the database now", opt=needs(Operation.DISCOVER))
 async def discover(state: State, request: Request[Any, Any, State]) -> dict[str, Any]:
     """Have configuration read at once (DAT-4)."""
     service = _service(state)
     status = await service.sources.discover()
-    service.noting.note("DISCOVERY_REQUESTED", actor="", peer=_peer(request), object_id="topology")
+    service.noting.note(
+        "DISCOVERY_REQUESTED",
+        actor=by_of(request, "")[:_ACTOR_MAX],
+        peer=_peer(request),
+        object_id="topology",
+    )
     topology = status.topology
     return {
         "looked_at": when(status.looked_at),

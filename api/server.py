@@ -1,4 +1,4 @@
-"""One uvicorn server on one loopback port: bounded, without signal handlers, rid of clients that send nothing."""
+"""One uvicorn server on one port: bounded, without signal handlers, rid of clients that send nothing."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ipaddress
 import socket
+import ssl
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Final
 
@@ -13,11 +14,14 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from actors.vocabulary import DeviceError, RefusedError
+from actors.vocabulary.settings import ApiSettings, is_loopback
 
 if TYPE_CHECKING:
     from litestar.types import ASGIApp
 
 CONNECTIONS_MAX: Final = 200
+# One address cannot take them all; this machine's own, and the proxy behind which everybody has one, may.
+CONNECTIONS_PER_ADDRESS_MAX: Final = 50
 BACKLOG: Final = 128
 KEEP_ALIVE_S: Final = 15
 # From connecting, or from the last answer, until the next request's head is complete.
@@ -33,12 +37,19 @@ _IPV6: Final = 6
 class PatientProtocol(H11Protocol):
     """HTTP/1.1 connection that closes when no whole request head has come in time: uvicorn waits for ever."""
 
+    exempt: str = ""
     _patience: asyncio.TimerHandle | None = None
     _served: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request."""
+        """Begin to wait for the first request; of one address too many connections are cut off at once."""
         super().connection_made(transport)
+        if self.client is not None and not is_trusted(self.client[0], self.exempt):
+            peers = (each.client for each in self.connections if isinstance(each, H11Protocol))
+            of_address = sum(peer is not None and peer[0] == self.client[0] for peer in peers)
+            if of_address > CONNECTIONS_PER_ADDRESS_MAX:
+                transport.abort()
+                return
         self._wait()
 
     def data_received(self, data: bytes) -> None:
@@ -72,23 +83,31 @@ class PatientProtocol(H11Protocol):
 class HttpServer(uvicorn.Server):
     """Serves an ASGI application on an already bound socket; signals belong to the host of this process."""
 
-    def __init__(self, application: ASGIApp, listening: socket.socket) -> None:
+    def __init__(
+        self,
+        application: ASGIApp,
+        listening: socket.socket,
+        tls: ssl.SSLContext | None = None,
+        *,
+        proxy: str = "",
+    ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=PatientProtocol,
+                http=type("Protocol", (PatientProtocol,), {"exempt": proxy}),
                 ws="none",
                 # Our applications have no lifespan, and uvicorn would end the process over one that fails.
                 lifespan="off",
                 log_config=None,
                 access_log=False,
-                # No proxy stands before a loopback port: a forwarded address would be the client's own word.
+                # The guard knows which proxy may say whom a request came from; from others it is the client's own word.
                 proxy_headers=False,
                 server_header=False,
                 limit_concurrency=CONNECTIONS_MAX,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
             ),
         )
         self._listening = listening
@@ -147,6 +166,24 @@ class HttpServer(uvicorn.Server):
                 await self.ended.wait()
 
 
+def is_trusted(address: str, proxy: str) -> bool:
+    """Say whether connections from here are not counted by address."""
+    return address == proxy or is_loopback(address)
+
+
+def bind_rest(api: ApiSettings) -> socket.socket:
+    """Return REST's listening socket: beyond loopback only with TLS, or behind the proxy that has it (SEC-4).
+
+    Raises:
+        RefusedError: the address is not loopback, and neither is configured.
+        DeviceError: the port is taken or may not be bound.
+
+    """
+    if api.tls or api.trusted_proxy:
+        return _bound(_address(api.host, "api.rest"), api.rest, what="api.rest")
+    return bind_loopback(api.host, api.rest, what="api.rest")
+
+
 def bind_loopback(host: str, port: int, *, what: str) -> socket.socket:
     """Return a listening TCP socket.
 
@@ -155,14 +192,22 @@ def bind_loopback(host: str, port: int, *, what: str) -> socket.socket:
         DeviceError: the port is taken or may not be bound.
 
     """
+    address = _address(host, what)
+    if not address.is_loopback:
+        text = f"{what}: host {host} refused: beyond loopback only with users and TLS"
+        raise RefusedError(text)
+    return _bound(address, port, what=what)
+
+
+def _address(host: str, what: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
-        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError as error:
         text = f"{what}: host {host!r} is not an IP address"
         raise RefusedError(text) from error
-    if not address.is_loopback:
-        text = f"{what}: host {host} refused: only loopback until users and TLS exist"
-        raise RefusedError(text)
+
+
+def _bound(address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int, *, what: str) -> socket.socket:
     family = socket.AF_INET6 if address.version == _IPV6 else socket.AF_INET
     listening = socket.socket(family, socket.SOCK_STREAM)
     try:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -12,6 +12,9 @@ from actors.runtime import Clock
 from actors.stores import AuditReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
+from api.access.accounts import Accounts
+from api.access.desk import AccessDesk
+from api.access.logins import Logins
 from api.decisions import Decisions
 from api.limits import Limits
 from api.noting import Noting
@@ -19,6 +22,15 @@ from api.sources import Sources
 from api.stops import Stops
 
 _COMMANDS_REMEMBERED: Final = 1_000
+
+
+class Access(NamedTuple):
+    """Who asks, who logs in, what becomes of accounts, and how many days each certificate is good for."""
+
+    desk: AccessDesk
+    logins: Logins
+    accounts: Accounts
+    days_left: Callable[[], Mapping[str, float]]
 
 
 class Service:
@@ -30,6 +42,7 @@ class Service:
         sources: Sources,
         stops: Stops,
         limits: Limits,
+        access: Access,
         decisions: Decisions,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
@@ -40,6 +53,7 @@ class Service:
         self.sources = sources
         self.stops = stops
         self.limits = limits
+        self.access = access
         self.decisions = decisions
         self.clock = clock
         self.audit = audit

@@ -27,6 +27,7 @@ from actors.vocabulary import (
 )
 from actors.vocabulary.ids import checked_id, endpoint_address, station_part_address
 from actors.vocabulary.records import Record, StopEventRecord
+from api.access.errors import ForbiddenError
 from api.latch_memory import LatchMemory
 from api.sources import Sources, find_pump, find_station
 from api.stop_answers import (
@@ -125,14 +126,22 @@ class Stops:
         return await self._clear(self._marks(pump_id), reason=reason, by=by, now=now, peer=peer)
 
     async def clear(
-        self, *, stop_ids: list[str], reason: str, by: str, now: Instant, peer: str
+        self,
+        *,
+        stop_ids: list[str],
+        reason: str,
+        by: str,
+        now: Instant,
+        peer: str,
+        may_clear: Callable[[Scope], bool],
     ) -> ClearAnswer:
-        """Clear named stops; one that is cleared already counts as cleared.
+        """Clear named stops; one that is cleared already counts as cleared. `may_clear`: whose scope `by` may clear.
 
         Raises:
             InvalidValueError: no id is given, or the reason or the name is not acceptable.
             UnknownSubjectError: no stop has that id; nothing is cleared then.
             RefusedError: the id is an out-of-service mark, which `mode set` clears.
+            ForbiddenError: somebody else must clear a stop of that scope; nothing is cleared then.
             DeviceError: the clear cannot be made durable, so it is refused.
 
         """
@@ -147,6 +156,8 @@ class Stops:
                 raise RefusedError(
                     f"{stop_id!r} is an out-of-service mark of pump {stop.scope_id}: set its mode to clear it"
                 )
+            if not may_clear(stop.scope):
+                raise ForbiddenError(f"stop {stop_id}: you may not clear one of scope {stop.scope.value}")
             chosen.append(stop)
         return await self._clear(chosen, reason=reason, by=by, now=now, peer=peer)
 

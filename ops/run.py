@@ -21,6 +21,7 @@ from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Settings, UnavailableError
 from actors.vocabulary.ids import ROOT, STORAGE
 from actors.vocabulary.records import Record
+from actors.vocabulary.settings import health_host
 from ops import database
 from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
@@ -29,6 +30,7 @@ from ops.progress import Teller, starting, stopping
 from ops.run_records import RunRecords
 from ops.rundir import DataDirectory, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
+from storage.certificates import rest_files
 from storage.schema import UnreachableError
 from storage.topology_file import TopologyFile
 
@@ -46,6 +48,10 @@ _ROOT_START_S: Final = 30.0
 _TRAIL_DEADLINE_S: Final = 2.0
 _TRAIL_AGAIN_S: Final = 1.0
 _LAST_WORD_S: Final = 1.0
+_HOW_TO_ENTER: Final = (
+    "commands of this user on this machine need no login (`calejo tree`); everybody else logs in: `--user NAME`, or"
+    " POST /api/v1/auth/login (users: `calejo users list|add|reset`)"
+)
 
 
 def command(arguments: argparse.Namespace) -> int:
@@ -89,8 +95,13 @@ def _told_in_one_line() -> Iterator[None]:
 
 
 def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> None:
+    if settings.api.tls:
+        from api.tls import Tls
+
+        Tls(*rest_files(settings))  # refuses now, in one line, what could not be served
     if local:  # on a cluster joined our own tree may live on, and have them
         _check_ports(settings)
+    there = True
     if demo:
         from ops.demo.seed import DemoDatabase
 
@@ -99,11 +110,35 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
         if DemoDatabase(database.database_urls(settings).writer).seed(now=datetime.now(UTC)):  # noqa: TID251
             tell.say("demo stations, limits and plans written to the database")
     else:
-        _require_database(settings, tell)
+        there = _require_database(settings, tell)
+    _prepare_access(settings, tell, there=there)
 
 
-def _require_database(settings: Settings, tell: Teller) -> None:
+def _prepare_access(settings: Settings, tell: Teller, *, there: bool) -> None:
+    """Make keys and the credential of this run, and the first administrator if the database is `there` for it.
+
+    Raises:
+        DeviceError: the disk refused.
+
+    """
+    from ops import users
+
+    users.prepare_files(settings)
+    if not there:
+        return
+    try:
+        first = asyncio.run(users.first_administrator(settings))
+    except DeviceError as error:
+        tell.say(f"whether there are users is not known yet: {error}")
+        return
+    if line := users.told(settings, first, on_terminal=sys.stdout.isatty()):
+        tell.say(line)
+
+
+def _require_database(settings: Settings, tell: Teller) -> bool:
     """Refuse a database that is not ours to work with; one that is only away hinders no start (DAT-3).
+
+    Return whether it is there.
 
     After a power cut its machine may come up later than ours, and the stops that are latched here belong on the wires.
 
@@ -117,6 +152,8 @@ def _require_database(settings: Settings, tell: Teller) -> None:
         if TopologyFile(Path(settings.data_dir) / "topology.json").load() is None:
             raise
         tell.say(f"the database is away, starting with the plant as last known: {error}")
+        return False
+    return True
 
 
 def _check_ports(settings: Settings) -> None:
@@ -127,15 +164,13 @@ def _check_ports(settings: Settings) -> None:
         RefusedError: an address is not loopback.
 
     """
-    from api.actor import bind_loopback
+    from api.server import bind_loopback, bind_rest
 
     sites = [(f"sites.{name}.ports", site.ports) for name, site in settings.sites.items() if site.ports]
-    wanted = [
-        ("api.rest", settings.api.host, settings.api.rest),
-        ("api.health", settings.api.host, settings.api.health),
-    ]
+    wanted = [("api.health", health_host(settings.api), settings.api.health)]
     for key, ports in (("ports", settings.ports), *sites):
         wanted += [(f"{key}.opcua", ports.host, ports.opcua), (f"{key}.modbus", ports.host, ports.modbus)]
+    bind_rest(settings.api).close()
     for key, host, port in wanted:
         bind_loopback(host, port, what=key).close()
 
@@ -315,6 +350,7 @@ class _Run:
                 self._tell.say(f"not ready after {waited_s:.0f} s; still missing: {'; '.join(missing)}")
             await asyncio.sleep(_LOOK_S)
         self._tell.say(self._ready_line(_now_s() - began_s))
+        self._tell.say(_HOW_TO_ENTER)
 
     async def _missing(self) -> list[str]:
         """Return what readiness lacks, by the same answer that a load balancer gets.

@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 
 from actors.vocabulary import DeviceError, RefusedError
-from actors.vocabulary.settings import PortSettings, Settings
+from actors.vocabulary.settings import PortSettings, Settings, health_host
 
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = "lock"
@@ -37,13 +37,19 @@ def url_host(host: str) -> str:
 
 def urls_of(settings: Settings) -> Urls:
     """Return where a run with these settings listens."""
-    api, ports = url_host(settings.api.host), url_host(settings.ports.host)
+    ports = url_host(settings.ports.host)
+    rest, scheme = reached_at(settings.api.host), "https" if settings.api.tls else "http"
     return Urls(
-        rest=f"http://{api}:{settings.api.rest}",
-        health=f"http://{api}:{settings.api.health}",
+        rest=f"{scheme}://{url_host(rest)}:{settings.api.rest}",
+        health=f"http://{url_host(health_host(settings.api))}:{settings.api.health}",
         opcua=f"opc.tcp://{ports}:{settings.ports.opcua}",
         modbus=f"{ports}:{settings.ports.modbus}",
     )
+
+
+def reached_at(host: str) -> str:
+    """Return where a server that listens on `host` is reached from this machine."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not bound)
 
 
 class SitePorts(msgspec.Struct, frozen=True, kw_only=True):
@@ -66,6 +72,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     modbus: str
     ray_address: str
     namespace: str
+    rest_certificate: str = ""
     site_ports: dict[str, SitePorts] = msgspec.field(default_factory=dict)
 
 
@@ -168,6 +175,7 @@ class DataDirectory:
             modbus=urls.modbus,
             ray_address=ray_address,
             namespace=namespace,
+            rest_certificate=_rest_certificate(settings),
             site_ports={
                 key: where(site.ports) for key, site in settings.sites.items() if site.ports is not None
             },
@@ -191,6 +199,15 @@ class DataDirectory:
             (self.path / LOCK_FILE).unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = None
+
+
+def _rest_certificate(settings: Settings) -> str:
+    if not settings.api.tls:
+        return ""
+    # `calejo estop` reads this module, and must start in a moment.
+    from storage.certificates import rest_files
+
+    return str(rest_files(settings)[0])
 
 
 def find_run(data_dir: Path) -> RunFile | None:

@@ -15,6 +15,8 @@ import yaml
 
 from actors.vocabulary import InvalidValueError
 from actors.vocabulary.settings import Settings, SiteSettings
+from ops.secrets import FOLDER as SECRETS_FOLDER
+from ops.secrets import resolve_secrets
 from ops.settings_relations import checked, without_password
 
 ENVIRONMENT_PREFIX: Final = "CALEJO_"
@@ -22,9 +24,20 @@ DEFAULT_DATA_DIR: Final = ".calejo"
 _FILE_BYTES_MAX: Final = 1_048_576
 _DEPTH_MAX: Final = 8
 _SHOWN_MAX: Final = 80
-_SECRET_KEYS: Final = ("database.url", "database.reader_url", "sparkplug.password")
+_SECRET_KEYS: Final = ("database.url", "database.reader_url", "sparkplug.password", "access.signing_keys")
 _MASK: Final = "***"
 _NAMES_THE_FILE: Final = "CALEJO_CONFIG"
+_NO_SETTINGS: Final = frozenset(
+    {
+        _NAMES_THE_FILE,
+        SECRETS_FOLDER,
+        "CALEJO_TOKEN",
+        "CALEJO_PASSWORD",
+        "CALEJO_PASSWORD_FILE",
+        "CALEJO_NEW_PASSWORD",
+    }
+)
+"""What the command line reads itself."""
 
 
 class Loaded(NamedTuple):
@@ -49,6 +62,7 @@ def load(*, file: Path | None, environment: Mapping[str, str], options: Mapping[
         _lay(tree, sources, _flat(_read(file), str(file)), source=str(file))
     _lay(tree, sources, _from_environment(environment), source="environment")
     _lay(tree, sources, {key: value for key, value in options.items() if value is not None}, source="option")
+    resolve_secrets(tree, sources, environment)
     settings = _typed(tree, sources)
     settings = msgspec.structs.replace(settings, data_dir=str(Path(settings.data_dir).expanduser().resolve()))
     checked(settings, sources)
@@ -76,6 +90,8 @@ def masked(settings: Settings) -> dict[str, Any]:
     for key in ("url", "reader_url"):
         plain["database"][key] = without_password(plain["database"][key])
     plain["sparkplug"]["password"] = _MASK if settings.sparkplug.password else ""
+    if plain["access"]["signing_keys"]:
+        plain["access"]["signing_keys"] = _MASK
     return plain
 
 
@@ -146,7 +162,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", "."): value
         for name, value in environment.items()
-        if name.startswith(ENVIRONMENT_PREFIX) and name != _NAMES_THE_FILE
+        if name.startswith(ENVIRONMENT_PREFIX) and name not in _NO_SETTINGS
     }
 
 

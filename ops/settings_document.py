@@ -22,7 +22,9 @@ An option of the command line wins over the environment, the environment over th
 The file is YAML, TOML or JSON (by its ending), named by `--config` or `CALEJO_CONFIG`; a section with dots is a
 section in the file: `ports.modbus` is `modbus` under `ports`. In the environment a dot is written as two underscores.
 An unknown key, a wrong type and a value outside its bounds are errors that name source, key, value and expectation.
-`calejo config check` says whether a configuration is valid, `calejo config show` what is in force (passwords masked),
+`${secret:name}` in `database.url`, `database.reader_url` and `access.signing_keys` stands for the content of a file
+`name` in `CALEJO_SECRETS_DIR`, else in systemd's `CREDENTIALS_DIRECTORY`, else in `/run/secrets`.
+`calejo config check` says whether a configuration is valid, `calejo config show` what is in force (secrets masked),
 `calejo config schema` is the JSON schema of the file.
 
 ```yaml
@@ -39,12 +41,26 @@ sites:
 
 MEANINGS: Final = {
     "data_dir": "Folder for latches, epochs, spool, SQLite file and `run.json`; relative to where Calejo is started",
-    "ports.host": "Where OPC UA and Modbus listen; loopback only until users and TLS exist",
+    "ports.host": "Where OPC UA and Modbus listen; loopback only until they know users",
     "ports.opcua": "TCP port of OPC UA",
     "ports.modbus": "TCP port of Modbus",
-    "api.host": "Where REST and health listen; loopback only until users and TLS exist",
+    "api.host": "Where REST listens; beyond loopback only with `api.tls` or `api.trusted_proxy`. Health listens"
+    " there too while it is loopback, else on 127.0.0.1",
     "api.rest": "TCP port of REST",
     "api.health": "TCP port of health and metrics",
+    "api.names": "Host names under which REST is called from elsewhere, with commas between; loopback names and the"
+    " address itself always count",
+    "api.tls": "REST speaks TLS (https)",
+    "api.certificate": "PEM file of REST's certificate and its chain; empty: `certs/rest.pem` in the data directory. A"
+    " file that changes is taken up within seconds",
+    "api.private_key": "PEM file of its private key; empty: `certs/rest-key.pem` in the data directory",
+    "api.trusted_proxy": "IP address of the reverse proxy that ends TLS: nobody else beyond loopback is answered,"
+    " and its `X-Forwarded-For` counts",
+    "access.signing_keys": "What signs tokens: secrets of at least 32 characters, commas between; the first signs, all"
+    " verify. Empty: a file of the data directory. Takes `${secret:name}`",
+    "access.token_s": "How long an access token is good for; 60 to 3600 s",
+    "access.idle_s": "A session that is not refreshed for so long has expired",
+    "access.session_s": "A session ends after this, whatever happens; at most 7 days",
     "database.url": "SQLAlchemy URL for writing (`sqlite+aiosqlite:///PATH`, `postgresql+psycopg://USER@HOST/NAME`);"
     " empty: `calejo.db` in the data directory",
     "database.reader_url": "The same database with the read-only role; empty: `database.url`",

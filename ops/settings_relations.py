@@ -14,6 +14,7 @@ from actors.vocabulary.settings import (
     LIVENESS_PERIOD_S,
     READBACK_BUDGET_S,
     START_BUDGET_S,
+    ApiSettings,
     AuditSettings,
     ControlSettings,
     Settings,
@@ -77,6 +78,7 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     _database(settings, check)
     _sparkplug(settings.sparkplug, check)
     _audit(settings.audit, check)
+    _access(settings, check)
     days = settings.history.decisions_days
     check.require(
         _DECISION_DAYS_MIN <= days <= _DECISION_DAYS_MAX,
@@ -164,7 +166,7 @@ def without_password(url: str) -> str:
 
 
 def _network(settings: Settings, check: _Checker) -> None:
-    hosts = [("ports.host", settings.ports.host), ("api.host", settings.api.host)]
+    hosts = [("ports.host", settings.ports.host)]
     hosts += [
         (f"sites.{name}.ports.host", site.ports.host) for name, site in settings.sites.items() if site.ports
     ]
@@ -173,13 +175,82 @@ def _network(settings: Settings, check: _Checker) -> None:
             _is_loopback(host),
             key,
             host,
-            "expected a loopback address (127.0.0.1): others wait for users and TLS",
+            "expected a loopback address (127.0.0.1): OPC UA and Modbus know no users yet",
         )
+    _api(settings.api, check)
     seen: dict[int, str] = {}
     for key, port in _ports(settings):
         check.require(1 <= port <= _PORT_MAX, key, port, f"expected a port from 1 to {_PORT_MAX}")
         other = seen.setdefault(port, key)
         check.require(other == key, key, port, f"the same port as {other!r}; each needs its own")
+
+
+def _api(api: ApiSettings, check: _Checker) -> None:
+    """Beyond loopback REST goes with TLS, or behind a proxy that has it (SEC-4)."""
+    check.require(
+        _is_loopback(api.host) or _is_address(api.host),
+        "api.host",
+        api.host,
+        "expected an address, such as loopback (127.0.0.1)",
+    )
+    check.require(
+        _is_loopback(api.host) or api.tls or bool(api.trusted_proxy),
+        "api.host",
+        api.host,
+        "expected a loopback address (127.0.0.1), or api.tls, or api.trusted_proxy",
+    )
+    check.require(
+        not api.trusted_proxy or _is_address(api.trusted_proxy),
+        "api.trusted_proxy",
+        api.trusted_proxy,
+        "expected the IP address from which the proxy connects",
+    )
+    for key in ("certificate", "private_key"):
+        value = getattr(api, key)
+        check.require(not value or api.tls, f"api.{key}", value, "expected none without api.tls")
+    check.require(
+        bool(api.certificate) == bool(api.private_key),
+        "api.private_key",
+        api.private_key,
+        "expected both certificate and private_key, or neither",
+    )
+
+
+def _access(settings: Settings, check: _Checker) -> None:
+    access = settings.access
+    if access.signing_keys:
+        from storage.keyring import configured_keys
+
+        try:
+            configured_keys(access.signing_keys)
+        except InvalidValueError as error:
+            check.refuse("access.signing_keys", _MASK, str(error))
+    for name, low_s, high_s in (
+        ("token_s", 60.0, 3_600.0),
+        ("idle_s", 60.0, 86_400.0),
+        ("session_s", 300.0, 604_800.0),
+    ):
+        value = getattr(access, name)
+        check.require(
+            math.isfinite(value) and low_s <= value <= high_s,
+            f"access.{name}",
+            value,
+            f"expected {low_s:g} to {high_s:g} s",
+        )
+    check.require(
+        access.token_s <= access.idle_s <= access.session_s,
+        "access.idle_s",
+        access.idle_s,
+        "expected at least access.token_s, at most access.session_s",
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from actors.access.store import UserStore
 from actors.runtime import Ports
 from actors.start import WorkerStart
 from actors.stores import (
@@ -206,6 +207,15 @@ def limits(ports: Ports, start: WorkerStart) -> LimitsStore:
 
     reader = _database(ports, start, Access.READ, as_writer=True)
     return DatabaseLimits(reader, _database(ports, start, Access.WRITE))
+
+
+def users(ports: Ports, start: WorkerStart) -> UserStore:
+    """Return users, sessions and keys: the writer's role, by two pools of its own."""
+    from storage.engine import Access
+    from storage.users import DatabaseUsers
+
+    reader = _database(ports, start, Access.READ, as_writer=True)
+    return DatabaseUsers(reader, _database(ports, start, Access.WRITE))
 
 
 def map_points(start: WorkerStart) -> Callable[[SiteConfig], Sequence[Point]]:

@@ -136,6 +136,7 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         limits=adapters.limits(ports, start),
         decisions=adapters.decisions(ports, start),
         audit=adapters.audit_reader(ports, start),
+        users=adapters.users(ports, start),
     )
 
 

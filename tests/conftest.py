@@ -24,6 +24,26 @@ settings.register_profile(
 settings.load_profile("calejo")
 
 
+# Where whole trees of real processes run: one worker, so that there is one Ray and never two demos at a time.
+_TREES = ("tests/chaos/", "tests/ray/", "tests/wire/run/", "tests/wire/demo/")
+_NICE_BESIDE_TREES = 10
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for several workers (`--dist loadgroup`): trees together, everything else by file."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        name = "trees" if file.startswith(_TREES) else file
+        item.add_marker(pytest.mark.xdist_group(name=name))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Let the tests beside the trees give way to them: what a killed process needs to come back is judged there."""
+    beside = not item.nodeid.startswith(_TREES)
+    if beside and "PYTEST_XDIST_WORKER" in os.environ and os.nice(0) == 0:
+        os.nice(_NICE_BESIDE_TREES)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Take back what a shell does to a run in its background: all that it starts would ignore Ctrl-C, too."""
     del config

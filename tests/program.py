@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ops.ports import free_ports
+from storage.local_credential import LocalCredential
 from supervisors.process import alive, descendants
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Program:
         self.output: list[str] = []
         self.process: subprocess.Popen[str] | None = None
         self.ready_after_s: float | None = None
+        self._tokens: dict[str, str] = {}
 
     def start(self) -> Program:
         """Start it; after an end of whatever kind, start it again on the same folder and ports."""
@@ -163,15 +165,33 @@ class Program:
     def get(self, path: str, *, port: int | None = None) -> Any:
         return self.request("GET", path, port=port)
 
-    def request(self, method: str, path: str, body: Any = None, *, port: int | None = None) -> Any:
+    def request(
+        self, method: str, path: str, body: Any = None, *, port: int | None = None, user: str = ""
+    ) -> Any:
+        """Ask it as commands on its machine do, or as `user`, who is made when first named."""
+        local = f"Calejo-Local {LocalCredential(self.data_dir).read()}"
+        shown = f"Bearer {self.token(user)}" if user else local
         request = urllib.request.Request(
             f"http://127.0.0.1:{port or self.rest}{path}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json", "Authorization": shown},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.load(answer)
+
+    def token(self, user: str) -> str:
+        """Return the access token of an engineer of that name, who is made, and logs in, when first named."""
+        if user not in self._tokens:
+            made = self.request("POST", "/api/v1/users", {"user": user, "role": "ENGINEER"})
+            first, own = str(made["password"]), f"{user} walks along the weir at dawn"
+            self._tokens[user] = self._login(user, first)
+            self.request("POST", "/api/v1/account/password", {"current": first, "new": own}, user=user)
+        return self._tokens[user]
+
+    def _login(self, user: str, password: str) -> str:
+        answer = self.request("POST", "/api/v1/auth/login", {"user": user, "password": password})
+        return str(answer["access_token"])
 
     def tree(self) -> dict[str, dict[str, Any]]:
         """Return the tree by address; empty while the API is away."""

@@ -77,6 +77,7 @@ class Report:
         """Note the system that a marker names."""
         if (marker := item.get_closest_marker("system")) is not None:
             (self._systems[item.nodeid],) = marker.args
+            item.user_properties.append(("system", *marker.args))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Count a file that cannot be read as one failed test, one that skips itself as one skipped."""
@@ -87,6 +88,9 @@ class Report:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Add a phase of a test to its result."""
+        for name, value in report.user_properties:
+            if name == "system":  # collected by another process, where several workers run the tests
+                self._systems.setdefault(report.nodeid, str(value))
         result = self._result(report.nodeid)
         if type(report) is pytest.TestReport:  # a subtest's time is part of its test's
             result.seconds += report.duration

@@ -18,6 +18,7 @@ from actors.limits.changes import Direction, diff, forbidden, malformed, values_
 from actors.vocabulary import CallerError, InvalidValueError, RefusedError, Severity, UnknownSubjectError
 from actors.vocabulary.limits import LimitProposal, LimitsBook, NewVersion, Outcome, ProposalState
 from actors.vocabulary.records import AuditRecord
+from actors.vocabulary.users import LOCAL_PREFIX
 
 LIFE_S: Final = 7 * 86_400.0
 LIFE_S_MIN: Final = 60.0
@@ -71,13 +72,13 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def same_person(one: str, other: str) -> bool:
-    """Whether two names as typed name one person: case, width, spacing and composition do not tell them apart."""
+    """Whether two names may be one person: case, width, spacing, composition and where one sat tell nobody apart."""
     return _normal(one) == _normal(other)
 
 
 def _normal(name: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return " ".join(folded.split())
+    return " ".join(folded.split()).removeprefix(LOCAL_PREFIX)
 
 
 def shown_state(proposal: LimitProposal, *, now: datetime, base_version: int | None = None) -> ProposalState:

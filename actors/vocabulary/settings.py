@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Final
 
 import msgspec
@@ -58,11 +59,41 @@ class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where REST and health listen."""
+    """Where REST and health listen. REST beyond loopback only with `tls` or behind `trusted_proxy` (SEC-4)."""
 
     host: str = "127.0.0.1"
     rest: int = 8080
     health: int = 8081
+    names: str = ""
+    tls: bool = False
+    certificate: str = ""
+    private_key: str = ""
+    trusted_proxy: str = ""
+
+
+def health_host(api: ApiSettings) -> str:
+    """Return where health listens: beside REST on loopback, and on loopback alone when REST is reached from outside.
+
+    It knows no users and speaks no TLS.
+    """
+    return api.host if api.host == "localhost" or is_loopback(api.host) else "127.0.0.1"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether an address is this machine's own; a name is none."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long tokens and sessions live, and what signs them; empty `signing_keys`: a file in the data directory."""
+
+    signing_keys: str = ""
+    token_s: float = 600.0
+    idle_s: float = 1800.0
+    session_s: float = 43_200.0
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -133,6 +164,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     data_dir: str
     ports: PortSettings = PortSettings()
     api: ApiSettings = ApiSettings()
+    access: AccessSettings = AccessSettings()
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
     audit: AuditSettings = AuditSettings()

@@ -34,6 +34,7 @@ from ops.bench.report import (
     memory_of,
     recoveries_of,
 )
+from ops.cli.client import credentials
 from ops.cli.exits import FAILED, ExitError
 from ops.rundir import RunFile
 from supervisors.on_ray.directory import RayDirectory
@@ -167,7 +168,9 @@ class Bench:
         _say(f"stopping every pump {self._stop_count} times by each way")
         rows = await asyncio.to_thread(program.get, "/api/v1/tags")
         try:
-            self._stops = await stops.measure(program.run_file(), rows, count=self._stop_count)
+            self._stops = await stops.measure(
+                program.run_file(), rows, count=self._stop_count, headers=credentials(program.data_dir)
+            )
         except DeviceError as error:
             raise program.failed(str(error)) from error
 

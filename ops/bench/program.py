@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any, Final, TypeVar
 
 from ops.bench.processes import Family
-from ops.cli.client import call
+from ops.cli.client import call, credentials
 from ops.cli.exits import FAILED, ExitError
 from ops.ports import free_ports
 from ops.rundir import RunFile, find_run
@@ -62,7 +62,7 @@ class Program:
             ExitError: it answered with an error.
 
         """
-        return call(self._base, "GET", path)
+        return call(self._base, "GET", path, headers=credentials(self.data_dir))
 
     def run_file(self) -> RunFile:
         """Return what it says of itself.

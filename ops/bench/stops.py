@@ -11,7 +11,7 @@ import asyncio
 import http.client
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -80,8 +80,10 @@ class Watch:
 class Rest:
     """One open connection to the API; requests run in a thread, as they block."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, headers: Mapping[str, str]) -> None:
+        """Take where it listens, and what says who asks."""
         self._base = base
+        self._headers = {"Content-Type": "application/json", **headers}
         where = urlsplit(base)
         self._connection = http.client.HTTPConnection(where.hostname or "", where.port, timeout=_ANSWER_S)
 
@@ -96,9 +98,7 @@ class Rest:
         try:
             self._connection.connect()
             began_ns = time.monotonic_ns()
-            self._connection.request(
-                "POST", "/api/v1/emergency-stops", json.dumps(body), {"Content-Type": "application/json"}
-            )
+            self._connection.request("POST", "/api/v1/emergency-stops", json.dumps(body), self._headers)
             response = self._connection.getresponse()
             answer = response.read()
             ended_ns = time.monotonic_ns()
@@ -112,15 +112,26 @@ class Rest:
 
     def clear(self) -> None:
         """Clear every emergency stop that holds."""
-        held: list[dict[str, Any]] = call(self._base, "GET", "/api/v1/emergency-stops", timeout_s=_ANSWER_S)
+        held: list[dict[str, Any]] = call(
+            self._base, "GET", "/api/v1/emergency-stops", timeout_s=_ANSWER_S, headers=self._headers
+        )
         ids = [each["stop_id"] for each in held if each["kind"] == "emergency_stop"]
         if ids:
             body = {"stop_ids": ids, "reason": "bench", "by": "bench"}
-            call(self._base, "POST", "/api/v1/emergency-stops/clear", body=body, timeout_s=_ANSWER_S)
+            call(
+                self._base,
+                "POST",
+                "/api/v1/emergency-stops/clear",
+                body=body,
+                timeout_s=_ANSWER_S,
+                headers=self._headers,
+            )
 
 
-async def measure(run: RunFile, rows: Sequence[dict[str, Any]], *, count: int) -> tuple[StopTime, ...]:
-    """Stop a whole site `count` times by each way; `rows` are those of `/api/v1/tags`.
+async def measure(
+    run: RunFile, rows: Sequence[dict[str, Any]], *, count: int, headers: Mapping[str, str]
+) -> tuple[StopTime, ...]:
+    """Stop a whole site `count` times by each way; `rows` are those of `/api/v1/tags`. `headers`: who asks.
 
     Raises:
         DeviceError: an endpoint or the API does not answer, or a stop was not on a wire in time.
@@ -132,7 +143,7 @@ async def measure(run: RunFile, rows: Sequence[dict[str, Any]], *, count: int) -
     host, _, port = run.modbus.rpartition(":")
     took: dict[tuple[str, str], list[int]] = {}
     async with _watching(run, host.strip("[]"), int(port), inhibits) as watches:
-        rest = Rest(run.rest)
+        rest = Rest(run.rest, headers)
         writer = AsyncModbusTcpClient(host.strip("[]"), port=int(port), timeout=_ANSWER_S)
         try:
             if not await writer.connect():

@@ -1,14 +1,21 @@
-"""Talks to a running Calejo over its REST API with the standard library only, so that a command starts in a moment."""
+"""Talks to a running Calejo over its REST API with the standard library only, so that a command starts in a moment.
+
+A command shows one of three credentials: `CALEJO_TOKEN` from the environment (a service account's key), the login of
+`--user`, or, on the machine of the run and as its owner, the credential that the run keeps in its data directory.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from ops.cli.exits import FAILED, NOT_RUNNING, REFUSED, USAGE, ExitError
+from ops.cli.identity import bearer, login_name
 
 if TYPE_CHECKING:
     from ops.rundir import RunFile
@@ -16,6 +23,8 @@ if TYPE_CHECKING:
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _BAD_REQUEST: Final = 400
 _SERVER_ERROR: Final = 500
+_NOT_ALLOWED: Final = frozenset({401, 403})
+_TOKEN: Final = "CALEJO_TOKEN"  # noqa: S105  (the variable's name)
 
 
 def running(data_dir: Path) -> RunFile:
@@ -33,25 +42,33 @@ def running(data_dir: Path) -> RunFile:
     return run
 
 
-def call(base: str, method: str, path: str, *, body: Any = None, timeout_s: float = 5.0) -> Any:
-    """Send one request and return the decoded answer.
+class NotAllowedError(ExitError):
+    """REST does not know who asks, or they may not."""
+
+
+def call(
+    base: str,
+    method: str,
+    path: str,
+    *,
+    body: Any = None,
+    timeout_s: float = 5.0,
+    headers: Mapping[str, str] | None = None,
+    certificate: str = "",
+) -> Any:
+    """Send one request and return the decoded answer. `certificate`: the file whose certificate an https server has.
 
     Raises:
         ConnectionError: nobody answered in time, or `base` is no URL.
         ExitError: (4) refused or not known, (2) not understood, (1) the server failed; the line is the detail.
+        NotAllowedError: (4) it is not known who asks, or they may not.
 
     """
+    connection = _connection(base, timeout_s, certificate)
     try:
-        where = urlsplit(base)
-        host, port = where.hostname or "127.0.0.1", where.port
-    except ValueError as error:
-        text = f"{base}: no URL to call ({error})"
-        raise ConnectionError(text) from error
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
-    try:
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        sent = {"Accept": "application/json", "Content-Type": "application/json", **(headers or {})}
         content = None if body is None else json.dumps(body, allow_nan=False)
-        connection.request(method, path, body=content, headers=headers)
+        connection.request(method, path, body=content, headers=sent)
         response = connection.getresponse()
         raw = response.read(_ANSWER_BYTES_MAX + 1)
     except (OSError, http.client.HTTPException) as error:
@@ -70,6 +87,8 @@ def call(base: str, method: str, path: str, *, body: Any = None, timeout_s: floa
     if response.status < _BAD_REQUEST:
         return answer
     detail = answer.get("detail", "") if isinstance(answer, dict) else str(answer)
+    if response.status in _NOT_ALLOWED:
+        raise NotAllowedError(REFUSED, f"{detail or response.reason} ({response.status})")
     if response.status >= _SERVER_ERROR:
         raise ExitError(FAILED, f"{path}: {detail or response.reason} ({response.status})")
     code = USAGE if response.status == _BAD_REQUEST else REFUSED
@@ -77,14 +96,72 @@ def call(base: str, method: str, path: str, *, body: Any = None, timeout_s: floa
 
 
 def ask(data_dir: Path, method: str, path: str, *, body: Any = None, timeout_s: float = 5.0) -> Any:
-    """Call the REST API of the run in `data_dir`.
+    """Call the REST API of the run in `data_dir`, as whoever this command is.
 
     Raises:
         ExitError: as `running` and `call`; (1) when the run is there but its API does not answer.
 
     """
     run = running(data_dir)
+    headers = credentials(data_dir)
+    if isinstance(body, dict) and "by" in body and headers.get("Authorization", "").startswith("Bearer"):
+        # Who is logged in is who does it.
+        body = {name: value for name, value in body.items() if name != "by"}
     try:
-        return call(run.rest, method, path, body=body, timeout_s=timeout_s)
+        return call(
+            run.rest, method, path,
+            body=body, timeout_s=timeout_s, headers=headers, certificate=run.rest_certificate,
+        )  # fmt: skip
+    except NotAllowedError as error:
+        if headers:
+            raise
+        raise NotAllowedError(REFUSED, f"{error.line} Who may not read {data_dir}: --user NAME") from error
     except ConnectionError as error:
         raise ExitError(FAILED, f"{error}; the API may be restarting: try again") from error
+
+
+def credentials(data_dir: Path) -> dict[str, str]:
+    """Return the headers that say who asks; none when there is nothing to show.
+
+    Raises:
+        ExitError: as `ops.cli.identity.bearer`.
+
+    """
+    if token := os.environ.get(_TOKEN):
+        return {"Authorization": f"Bearer {token}"}
+    if token := bearer(lambda path, body: _sign_in(data_dir, path, body)):
+        return {"Authorization": f"Bearer {token}"}
+    from storage.local_credential import LocalCredential
+
+    secret = LocalCredential(data_dir).read()
+    if not secret:
+        return {}
+    return {"Authorization": f"Calejo-Local {secret}", "Calejo-By": quote(login_name())}
+
+
+def _sign_in(data_dir: Path, path: str, body: dict[str, str]) -> Any:
+    run = running(data_dir)
+    try:
+        return call(run.rest, "POST", path, body=body, timeout_s=15.0, certificate=run.rest_certificate)
+    except ConnectionError as error:
+        raise ExitError(FAILED, f"{error}; the API may be restarting: try again") from error
+
+
+def _connection(base: str, timeout_s: float, certificate: str) -> http.client.HTTPConnection:
+    """Return a connection, not yet open.
+
+    Raises:
+        ConnectionError: `base` is no URL, or the certificate cannot be read.
+
+    """
+    try:
+        where = urlsplit(base)
+        host, port = where.hostname or "127.0.0.1", where.port
+    except ValueError as error:
+        text = f"{base}: no URL to call ({error})"
+        raise ConnectionError(text) from error
+    if where.scheme != "https":
+        return http.client.HTTPConnection(host, port, timeout=timeout_s)
+    from ops.cli.pinned import PinnedConnection
+
+    return PinnedConnection(host, port, timeout_s=timeout_s, certificate=Path(certificate))

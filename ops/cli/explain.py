@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from ops.cli import views
-from ops.cli.client import call
+from ops.cli.client import call, credentials
 from ops.cli.exits import DONE, FAILED, REFUSED, USAGE, ExitError
 from ops.cli.output import show
 from ops.cli.settings_of import data_dir_of, settings_of
@@ -106,11 +106,19 @@ def _ask(
     """
     from ops.rundir import find_run
 
-    run = find_run(data_dir_of(arguments))
+    data_dir = data_dir_of(arguments)
+    run = find_run(data_dir)
     if run is not None:
         path = f"/api/v1/decisions/{quote(arguments.pump, safe='')}?{urlencode(parameters)}"
         try:
-            answer: dict[str, Any] = call(run.rest, "GET", path, timeout_s=_TIMEOUT_S)
+            answer: dict[str, Any] = call(
+                run.rest,
+                "GET",
+                path,
+                timeout_s=_TIMEOUT_S,
+                headers=credentials(data_dir),
+                certificate=run.rest_certificate,
+            )
         except ConnectionError as error:
             print(f"calejo: {error}; reading the database", file=sys.stderr)
         else:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
+from ops.cli.access_parser import add_access
 from ops.cli.audit_parser import add_audit, add_incident
 from ops.cli.duties import add_clean_out
 from ops.cli.exits import FAILED, ExitError
+from ops.cli.identity import login_name, speak_as, token_in_use
 from ops.cli.kit_parser import add_kit
 
 if TYPE_CHECKING:
@@ -82,26 +85,30 @@ def build_parser() -> argparse.ArgumentParser:
         "--data-dir", type=Path, default=None, help="where Calejo keeps its data (default ./.calejo)"
     )
     common.add_argument("--config", type=Path, default=None, help="configuration file (YAML, TOML or JSON)")
+    common.add_argument(
+        "--user",
+        default=None,
+        metavar="NAME",
+        help="log in as this user (default: as this machine's own command)",
+    )
+    common.add_argument("--code", default=None, help="with --user: the code of the second factor")
     data = argparse.ArgumentParser(add_help=False)
     data.add_argument("--format", choices=("table", "json"), default="table")
 
     _add_run(commands, common)
     _add_estop(commands, common, data)
     _add_mode(commands, common, data)
-    add_clean_out(commands, common, data, user=_user(), duration_s=duration_s)
+    add_clean_out(commands, common, data, user=login_name(), duration_s=duration_s)
     _add_limits(commands, common, data)
     _add_explain(commands, common, data)
     _add_views(commands, common, data)
-    add_audit(commands, common, data, user=_user())
-    add_incident(commands, common, data, user=_user())
+    add_audit(commands, common, data, user=login_name())
+    add_incident(commands, common, data, user=login_name())
     add_kit(commands, common, duration_s)
     _add_config(commands, common, data)
     _add_node(commands, common, data)
+    add_access(commands, common, data)
     return parser
-
-
-def _user() -> str:
-    return os.environ.get("SUDO_USER") or os.environ.get("USER") or "operator"
 
 
 def _add_run(
@@ -168,7 +175,7 @@ def _add_estop(
     estop = commands.add_parser("estop", help="set, list and clear emergency stops").add_subparsers(
         required=True
     )
-    by = _user()
+    by = login_name()
 
     setting = estop.add_parser("set", parents=[common, data], help="stop pumps now")
     setting.set_defaults(command="ops.cli.estop:set_stop")
@@ -221,7 +228,7 @@ def _add_mode(
         help="MANUAL: the speed, through the safety layer (default: the present one)",
     )
     setting.add_argument("--for", dest="expires_after_s", type=duration_s, default=None, metavar="DURATION")
-    setting.add_argument("--by", default=_user(), help="who commands (default: the user's name)")
+    setting.add_argument("--by", default=login_name(), help="who commands (default: the user's name)")
     setting.add_argument("--reason", default="")
 
 
@@ -243,7 +250,7 @@ def _add_limits(
     proposing.add_argument("pump")
     proposing.add_argument("changes", nargs="+", metavar="KEY=VALUE")
     proposing.add_argument("--reason", required=True)
-    proposing.add_argument("--by", default=_user(), help="who proposes (default: the user's name)")
+    proposing.add_argument("--by", default=login_name(), help="who proposes (default: the user's name)")
     proposing.add_argument(
         "--base", type=int, default=None, metavar="VERSION", help="what it rests on (default: in force)"
     )
@@ -259,7 +266,7 @@ def _add_limits(
         closing.add_argument("pump")
         closing.add_argument("proposal", metavar="PROPOSAL")
         closing.add_argument("--reason", required=True)
-        closing.add_argument("--by", default=_user(), help="who does it (default: the user's name)")
+        closing.add_argument("--by", default=login_name(), help="who does it (default: the user's name)")
     listing = verb("list", "listing", "proposals, open ones unless told otherwise")
     listing.add_argument("pump", nargs="?", default=None)
     listing.add_argument("--all", action="store_true", help="closed ones too")
@@ -373,13 +380,38 @@ def _add_node(
         verb.set_defaults(command=f"ops.cli.node:{name}")
 
 
+def _log_out(arguments: argparse.Namespace) -> None:
+    """End the session that `--user` opened; one that cannot be ended expires by itself."""
+    if not (token := token_in_use()):
+        return
+    from ops.cli.client import call, running
+    from ops.cli.settings_of import data_dir_of
+
+    speak_as(None, None)
+    headers = {"Authorization": f"Bearer {token}"}
+    with contextlib.suppress(ExitError, ConnectionError):
+        run = running(data_dir_of(arguments))
+        call(
+            run.rest,
+            "POST",
+            "/api/v1/auth/logout",
+            body={},
+            headers=headers,
+            certificate=run.rest_certificate,
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     arguments = build_parser().parse_args(argv)
     module, _, function = arguments.command.partition(":")
     try:
         run = cast("Callable[[argparse.Namespace], int]", getattr(importlib.import_module(module), function))
-        return run(arguments)
+        speak_as(getattr(arguments, "user", None), getattr(arguments, "code", None))
+        try:
+            return run(arguments)
+        finally:
+            _log_out(arguments)
     except ExitError as error:
         print(f"calejo: {error.line}", file=sys.stderr)
         return error.code

@@ -24,6 +24,7 @@ from storage.models.history import (
     wire_records,
 )
 from storage.models.limits import pump_limit_proposals, pump_safety_limits_history
+from storage.models.users import service_keys, user_sessions, users
 
 __all__ = [
     "alarms",
@@ -44,8 +45,11 @@ __all__ = [
     "pump_stations",
     "pumps",
     "safety_limit_violations",
+    "service_keys",
     "sites",
     "station_duties",
     "station_profiles",
+    "user_sessions",
+    "users",
     "wire_records",
 ]

@@ -27,15 +27,14 @@ def proposed(demo: Program, pump_id: str, hz: float) -> str:
         "changes": {"hard_max_speed_hz": hz},
         "base_version": limits["version"],
         "reason": "seen on the running program",
-        "by": "anna",
     }
-    answer = demo.request("POST", f"/api/v1/limits/{pump_id}/proposals", body)
+    answer = demo.request("POST", f"/api/v1/limits/{pump_id}/proposals", body, user="anna")
     return str(answer["proposal"]["proposal_id"])
 
 
 def approved(demo: Program, pump_id: str, proposal_id: str, *, by: str = "bert") -> Any:
     path = f"/api/v1/limits/{pump_id}/proposals/{proposal_id}/approve"
-    return demo.request("POST", path, {"by": by, "reason": "seen"})
+    return demo.request("POST", path, {"reason": "seen"}, user=by)
 
 
 def refused(error: urllib.error.HTTPError) -> str:
@@ -66,7 +65,7 @@ def test_a_tightened_maximum_holds_on_both_wires_within_a_second(
     )
     proposal_id = proposed(demo, pump_id, TIGHT_HZ)
     with pytest.raises(urllib.error.HTTPError) as own:
-        approved(demo, pump_id, proposal_id, by=" Anna")
+        approved(demo, pump_id, proposal_id, by="anna")
     assert own.value.code == 409
     assert "second person" in refused(own.value)
     began = time.monotonic()

@@ -77,12 +77,17 @@ from actors.vocabulary import (
     Topology,
     UnavailableError,
 )
+from actors.vocabulary.access import UserRole
 from actors.vocabulary.ids import API, ROOT
 from actors.vocabulary.records import PlanRow, StopEventRecord
 from actors.vocabulary.settings import ApiSettings
+from actors.vocabulary.users import USER_ID_PATTERN
+from api.access.desk import AccessDesk
 from api.actor import ApiActor
 from ops.ports import free_ports
+from storage.local_credential import LocalCredential
 from tests.unit.actors.limits.books import Store
+from tests.unit.api.people import Users, logged_in
 from tests.unit.protocols.plants import north
 
 R = TypeVar("R")
@@ -512,7 +517,18 @@ class Served:
         self.settings = Settings(data_dir=str(tmp_path), api=ApiSettings(rest=self.rest, health=self.health))
         self.ports = Ports(tree)
         self.limits = Store()
-        self.actor = ApiActor(self.ports, self.start_arguments(), latches, memory, self.limits, decisions)
+        self.users = Users()
+        self.actor = ApiActor(
+            self.ports,
+            self.start_arguments(),
+            latches,
+            memory,
+            limits=self.limits,
+            decisions=decisions,
+            users=self.users,
+        )
+        LocalCredential(tmp_path).renew()
+        self._tokens: dict[tuple[str, UserRole], str] = {}
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -531,6 +547,20 @@ class Served:
 
         self.on_loop(self.actor.handle(Tick(what=what)))
 
+    @property
+    def desk(self) -> AccessDesk:
+        return self.actor._desk
+
+    def token(self, user_id: str = "anna", role: UserRole = UserRole.ADMINISTRATOR) -> str:
+        """Return an access token of a user, who is made when first asked for."""
+        if (
+            self.desk._ring is None
+        ):  # a loaded disk refused at the start: then the beat of every second reads it
+            self.on_loop(self.desk.look())
+        if (user_id, role) not in self._tokens:
+            self._tokens[user_id, role] = logged_in(self.users, self.desk, user_id, role)
+        return self._tokens[user_id, role]
+
     def call(
         self,
         method: str,
@@ -540,7 +570,15 @@ class Served:
         raw: bytes | Iterable[bytes] | None = None,
         headers: dict[str, str] | None = None,
         port: int | None = None,
+        token: str | None = None,
     ) -> Answer:
+        """Send a request as whom its body names in `by`, else as anna; with `token` as somebody else, '' as nobody."""
+        if token is None:
+            named = body.get("by") if isinstance(body, dict) else None
+            is_user = isinstance(named, str) and USER_ID_PATTERN.match(named) is not None
+            token = self.token(str(named) if is_user else "anna")
+        if token:
+            headers = {"Authorization": f"Bearer {token}"} | (headers or {})
         connection = http.client.HTTPConnection("127.0.0.1", port or self.rest, timeout=30)
         began = time.monotonic()
         content = raw if raw is not None else (None if body is None else json.dumps(body).encode())

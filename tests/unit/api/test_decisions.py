@@ -22,7 +22,7 @@ from storage.decisions import Decisions
 from storage.engine import Access, Database
 from supervisors.process import SystemClock
 from tests.unit.api.served import Served, served
-from tests.unit.ops.cli.runs import announce, run, silent_server
+from tests.unit.ops.cli.runs import announce, run, silent_server, trust
 from tests.unit.storage.contract import stop
 from tests.unit.storage.decisions_contract import decision, wire
 from tests.unit.storage.test_sqlite import SqlitePlace
@@ -346,6 +346,7 @@ def test_every_reason_has_its_own_words() -> None:
 def test_the_command_asks_what_runs(api: Served, data: Path, capsys: Capsys) -> None:
     """BYD-1: sentences for an operator, everything with --json; refusals keep their exit codes."""
     folder: DataDirectory = announce(data, rest=api.rest)
+    trust(data, Path(api.settings.data_dir))
     try:
         when = (THEN + timedelta(seconds=5)).isoformat()
         shown = run(capsys, "explain", "p1", "--at", when, "--data-dir", data)

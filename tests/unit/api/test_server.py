@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
 import socket
 import time
 from collections.abc import Iterator
@@ -17,8 +18,9 @@ from actors.vocabulary import DeviceError, RefusedError
 from actors.vocabulary.ids import ROOT
 from api import server
 from api.actor import ApiActor
-from api.guard import BODY_BYTES_MAX, Guard, is_loopback_name
-from api.server import bind_loopback
+from api.guard import BODY_BYTES_MAX, Guard
+from api.senders import is_loopback_name
+from api.server import bind_loopback, is_trusted
 from tests.unit.api.served import Latches, Memory, Ports, Served, Tree, served, until
 
 STOPS = "/api/v1/emergency-stops"
@@ -221,6 +223,7 @@ def test_stop_frees_the_ports_while_a_client_waits(tmp_path: Path) -> None:
         client = socket.create_connection(("127.0.0.1", api.rest), timeout=10)
         client.sendall(
             b"POST /api/v1/discovery HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Authorization: Bearer " + api.token().encode() + b"\r\n"
             b"Content-Length: 2\r\n\r\n{}"
         )
         until(lambda: any(type(message).__name__ == "DiscoverNow" for _, message in tree.asked))
@@ -260,3 +263,36 @@ def _closed(client: socket.socket) -> bool:
     except ConnectionResetError:
         pass
     return True
+
+
+def test_one_address_does_not_take_every_connection(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EST-4: whoever opens many connections and sends nothing leaves room for a stop by somebody else."""
+    monkeypatch.setattr("api.server.is_trusted", lambda address, proxy: False)
+    monkeypatch.setattr("api.server.CONNECTIONS_PER_ADDRESS_MAX", 5)
+    idle = [socket.create_connection(("127.0.0.1", api.rest), timeout=10) for _ in range(5)]
+    try:
+        until(lambda: len(api.actor._servers[0][1].server_state.connections) == 5)
+        with pytest.raises((ConnectionError, http.client.HTTPException)):
+            api.get("/api/v1/alive", token="")
+        monkeypatch.undo()
+        assert api.get("/api/v1/alive", token="").status == 200, "another address is served"
+    finally:
+        for client in idle:
+            client.close()
+
+
+def test_only_this_machine_and_the_proxy_are_not_counted() -> None:
+    """EST-4, SEC-4: everybody behind the proxy has its address."""
+    assert is_trusted("127.0.0.1", "")
+    assert is_trusted("::1", "")
+    assert is_trusted("192.0.2.1", "192.0.2.1")
+    assert not is_trusted("192.0.2.2", "192.0.2.1")
+
+
+def test_what_is_no_method_of_a_route_is_405_and_options_are_told(api: Served) -> None:
+    """API-1: OPTIONS and other methods ask nobody for anything, and change nothing."""
+    assert api.call("OPTIONS", "/api/v1/pumps", token="").status == 204
+    assert (
+        api.call("DELETE", "/api/v1/users/anna", headers={"Content-Type": "application/json"}).status == 405
+    )
+    assert api.get("/api/v1/nothing", token="").problem(404)

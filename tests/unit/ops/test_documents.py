@@ -47,3 +47,12 @@ def test_every_claim_about_safety_has_a_proof() -> None:
     assert len(claims) > 15
     for claim in claims:
         assert _TEST.search(claim), claim
+
+
+def test_every_claim_about_security_has_a_proof() -> None:
+    """SEC-1: as above, for users, access and certificates."""
+    text = (ROOT / "ops" / "docs" / "security.md").read_text(encoding="utf-8")
+    claims = [line for line in text.split("## Claims")[1].splitlines() if line.startswith("| ")][1:]
+    assert len(claims) > 8
+    for claim in claims:
+        assert _TEST.search(claim), claim

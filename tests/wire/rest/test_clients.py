@@ -26,9 +26,13 @@ def api(tmp_path: Path) -> Iterator[Served]:
         yield running
 
 
+def bearer(api: Served) -> dict[str, str]:
+    return {"Authorization": f"Bearer {api.token()}"}
+
+
 def test_httpx_keeps_its_connection(api: Served) -> None:
     """API-1: one connection, many requests, answers and problems alike."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{api.rest}") as client:
+    with httpx.Client(base_url=f"http://127.0.0.1:{api.rest}", headers=bearer(api)) as client:
         assert client.get("/api/v1/pumps").json()[0]["pump_id"] == "p1"
         assert client.get("/api/v1/pumps/nobody").headers["content-type"] == "application/problem+json"
         body = {"scope": "PUMP", "scope_id": "p1", "reason": "httpx", "by": "anna"}
@@ -49,8 +53,8 @@ def test_fifty_clients(api: Served) -> None:
 
     async def everybody() -> None:
         limits = httpx.Limits(max_connections=CLIENTS)
-        where = f"http://127.0.0.1:{api.rest}"
-        async with httpx.AsyncClient(base_url=where, limits=limits, timeout=20) as client:
+        where, own = f"http://127.0.0.1:{api.rest}", bearer(api)
+        async with httpx.AsyncClient(base_url=where, limits=limits, timeout=20, headers=own) as client:
             await asyncio.gather(*(one(client) for _ in range(CLIENTS)))
 
     asyncio.run(everybody())
@@ -75,6 +79,8 @@ def test_curl_stops_a_pump(api: Served) -> None:
         "%{http_code}",
         "-H",
         "Content-Type: application/json",
+        "-H",
+        f"Authorization: Bearer {api.token()}",
     ]
     ran = subprocess.run(
         [*command, "-d", body, where], capture_output=True, text=True, timeout=20, check=True

@@ -68,7 +68,7 @@ def test_a_stop_counts_when_the_last_pump_shows_it() -> None:
 def test_a_stop_by_rest_is_one_request_and_its_clear_names_it(tmp_path: Path) -> None:
     """EST-1, EST-2: what the bench sets it clears, and a refused stop is no figure."""
     with served(tmp_path, memory=Memory(TOPOLOGY)) as api:
-        rest = Rest(f"http://127.0.0.1:{api.rest}")
+        rest = Rest(f"http://127.0.0.1:{api.rest}", {"Authorization": f"Bearer {api.token('bench')}"})
         began_ns, ended_ns = rest.stop("north")
         assert 0 < ended_ns - began_ns < 10e9
         assert [(stop.scope, stop.scope_id) for stop in api.latches.held.active()] == [(Scope.SITE, "north")]

@@ -20,6 +20,7 @@ from actors.vocabulary.settings import ApiSettings, PortSettings
 from ops.cli.main import main
 from ops.rundir import DataDirectory
 from storage.latches import LatchFolder
+from storage.local_credential import LocalCredential
 from storage.topology_file import TopologyFile
 from tests.unit.protocols.plants import north
 
@@ -32,6 +33,13 @@ def announce(data_dir: Path, *, rest: int, modbus: int = 1) -> DataDirectory:
     settings = Settings(data_dir=str(data_dir), api=ApiSettings(rest=rest), ports=PortSettings(modbus=modbus))
     folder.announce(settings, started_at="2026-11-21T00:00:00+00:00", ray_address="", namespace="calejo")
     return folder
+
+
+def trust(data_dir: Path, served_from: Path) -> None:
+    """Give commands on `data_dir` the credential of the API that serves from another folder."""
+    credential = LocalCredential(data_dir)
+    credential.path.parent.mkdir(parents=True, exist_ok=True)
+    credential.path.write_text(LocalCredential(served_from).read())
 
 
 def save_plant(data_dir: Path) -> None:

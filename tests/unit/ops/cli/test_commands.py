@@ -13,7 +13,7 @@ import pytest
 from actors.vocabulary import RefusedError
 from actors.vocabulary.ids import ALARM, ROOT
 from tests.unit.api.served import PUMP_1, SAFETY_1, Served, served
-from tests.unit.ops.cli.runs import announce, run, run_process, silent_server
+from tests.unit.ops.cli.runs import announce, run, run_process, silent_server, trust
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -27,6 +27,7 @@ def data(tmp_path: Path) -> Path:
 def api(data: Path, tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path) as running:
         folder = announce(data, rest=running.rest)
+        trust(data, tmp_path)
         yield running
         folder.release()
 

@@ -32,6 +32,7 @@ from tests.unit.ops.cli.runs import (
     save_plant,
     silent_server,
     spoil_latches,
+    trust,
 )
 from tests.unit.protocols.plants import north, station
 
@@ -50,6 +51,7 @@ def data(tmp_path: Path) -> Path:
 def api(data: Path, tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path) as running:
         folder = announce(data, rest=running.rest)
+        trust(data, tmp_path)
         save_plant(data)
         yield running
         folder.release()
@@ -107,7 +109,7 @@ def test_list_and_clear_by_id_and_by_scope(api: Served, data: Path, capsys: Caps
     assert "no stop" in run(capsys, *by_scope).line(4)
     assert run(capsys, "estop", "list", "--format", "json", "--data-dir", data).json() == []
     rows = run(capsys, "estop", "list", "--all", "--format", "json", "--data-dir", data).json()
-    assert {row["cleared_by"] for row in rows} >= {"bert"}
+    assert {row["cleared_by"] for row in rows} >= {"local:bert"}
     unknown = ("estop", "clear", "--stop", "nope", "--reason", "x", "--data-dir", data)
     assert "nope" in run(capsys, *unknown).line(4)
 
@@ -163,7 +165,7 @@ def test_a_silent_api_costs_300_ms_then_the_file_stops(data: Path, capsys: Capsy
         answer["stop_id"],
         Scope.PUMP,
         "p1",
-        "anna",
+        "local:anna",
     )
     assert stop.set_stamp > 0
     assert ran.seconds < 3.0

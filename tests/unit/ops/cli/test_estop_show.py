@@ -11,7 +11,7 @@ import pytest
 
 from ops.cli.estop_show import is_carried_out
 from tests.unit.api.served import TOPOLOGY, Memory, Served, served
-from tests.unit.ops.cli.runs import announce, run, save_plant
+from tests.unit.ops.cli.runs import announce, run, save_plant, trust
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -25,6 +25,7 @@ def data(tmp_path: Path) -> Path:
 def api(data: Path, tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path, memory=Memory(TOPOLOGY)) as running:
         folder = announce(data, rest=running.rest)
+        trust(data, tmp_path)
         save_plant(data)
         yield running
         folder.release()

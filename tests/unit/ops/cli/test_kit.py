@@ -17,7 +17,7 @@ from ops.cli.kit_parser import FORMATS
 from ops.cli.wire import endpoints
 from ops.rundir import DataDirectory
 from tests.unit.api.served import Served, served
-from tests.unit.ops.cli.runs import announce, run, run_process
+from tests.unit.ops.cli.runs import announce, run, run_process, trust
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -31,6 +31,7 @@ def data(tmp_path: Path) -> Path:
 def api(data: Path, tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path) as running:
         folder = announce(data, rest=running.rest)
+        trust(data, tmp_path)
         yield running
         folder.release()
 

@@ -13,7 +13,7 @@ import pytest
 from storage import schema
 from storage.urls import sqlite_url
 from tests.unit.api.served import Served, served
-from tests.unit.ops.cli.runs import Ran, announce, run
+from tests.unit.ops.cli.runs import Ran, announce, run, trust
 
 Capsys = pytest.CaptureFixture[str]
 
@@ -27,12 +27,48 @@ def data(tmp_path: Path) -> Path:
 def api(data: Path, tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path) as running:
         folder = announce(data, rest=running.rest)
+        trust(data, tmp_path)
+        PEOPLE["api"] = running
         yield running
         folder.release()
+        PEOPLE.clear()
+
+
+PEOPLE: dict[str, Served] = {}
 
 
 def limits(capsys: Capsys, data: Path, *words: object) -> Ran:
-    return run(capsys, "limits", *words, "--data-dir", data)
+    """Run a command as whoever `--by` names, logged in; without it as a command of this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "--by" in words and "api" in PEOPLE:
+            named = str(words[words.index("--by") + 1]).lower()
+            patch.setenv("CALEJO_TOKEN", PEOPLE["api"].token(named))
+        return run(capsys, "limits", *words, "--data-dir", data)
+
+
+def test_a_command_of_this_machine_proposes_and_never_approves(
+    api: Served, data: Path, capsys: Capsys
+) -> None:
+    """SAF-6: nobody knows who sits at a shell: that is no second person, and no other person than anna either."""
+    words = (
+        "limits",
+        "propose",
+        "p1",
+        "hard_max_speed_hz=45",
+        "--reason",
+        "r",
+        "--by",
+        "anna",
+        "--data-dir",
+        data,
+    )
+    assert run(capsys, *words).code == 0
+    (proposal,) = api.limits.all.values()
+    assert proposal.proposed_by == "local:anna"
+    close = ("p1", proposal.proposal_id, "--reason", "r")
+    assert "403" in limits(capsys, data, "approve", *close).line(4)
+    assert "second person" in limits(capsys, data, "approve", *close, "--by", "anna").line(4)
+    assert limits(capsys, data, "approve", *close, "--by", "bert").code == 0
 
 
 def proposed(capsys: Capsys, data: Path, *words: object, by: str = "anna") -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""The port to users, sessions and keys; `storage.users` holds the real one (SEC-1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from actors.vocabulary.users import Account, ServiceKey, Session
+
+
+class UserStore(Protocol):
+    """Every method may raise DeviceError (the database is away or slow); a change is committed when it returns."""
+
+    async def accounts(self) -> tuple[Account, ...]:
+        """Return every account, by name."""
+        ...
+
+    async def account(self, user_id: str) -> Account | None:
+        """Return one account, None: there is none."""
+        ...
+
+    async def add(self, account: Account) -> None:
+        """Add an account.
+
+        Raises:
+            RefusedError: the name is taken, now or ever before.
+
+        """
+        ...
+
+    async def change(
+        self, user_id: str, decide: Callable[[Account, tuple[Account, ...]], Account]
+    ) -> Account:
+        """Have `decide` (pure: it may be asked again) return the account as it shall be; it also sees all others.
+
+        Raises:
+            UnknownSubjectError: there is no such account.
+            CallerError: as `decide` raises; nothing is written then.
+
+        """
+        ...
+
+    async def begin(self, session: Session, *, live_max: int) -> tuple[str, ...]:
+        """Store a new session; of one user at most `live_max` live on. Return the ids of those that ended for it."""
+        ...
+
+    async def session(self, session_id: str) -> tuple[Session, Account] | None:
+        """Return a session with its account, None: there is none."""
+        ...
+
+    async def sessions(self, *, user_id: str | None, live_at: datetime | None) -> tuple[Session, ...]:
+        """Return sessions, the newest first, at most 1,000; of one user, and only those that live at a moment."""
+        ...
+
+    async def turn(
+        self, session_id: str, decide: Callable[[Session, Account], Session]
+    ) -> tuple[Session, Account] | None:
+        """Have `decide` (pure) return the session as it shall be, in one transaction; None: there is none."""
+        ...
+
+    async def end(
+        self, *, user_id: str | None, session_id: str | None, by: str, reason: str, at: datetime
+    ) -> tuple[Session, ...]:
+        """End the live sessions of a user, or one session; return those that were ended now."""
+        ...
+
+    async def prune(self, *, before: datetime) -> int:
+        """Forget sessions that ended or expired before a moment; return how many."""
+        ...
+
+    async def add_key(self, key: ServiceKey) -> None:
+        """Store a key of a service account."""
+        ...
+
+    async def key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
+        """Return a key with its account, None: there is none."""
+        ...
+
+    async def keys(self, user_id: str) -> tuple[ServiceKey, ...]:
+        """Return the keys of an account, the newest first, revoked ones too."""
+        ...
+
+    async def revoke_key(self, key_id: str, *, by: str, at: datetime) -> ServiceKey | None:
+        """Revoke a key; return it, None: there is none. Revoked twice it keeps the first time."""
+        ...

@@ -1,0 +1,374 @@
+"""Accounts as an administrator, and as their owner, changes them; each change is audited and counts at once (SEC-1)."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+import pyotp
+
+from actors.access import accounts as law
+from actors.access.passwords import check_form, words_around
+from actors.vocabulary import InvalidValueError, RefusedError, Severity, UnknownSubjectError
+from actors.vocabulary.access import Operation, UserRole, may
+from actors.vocabulary.users import (
+    Account,
+    AccountKind,
+    Principal,
+    ServiceKey,
+    Session,
+    checked_user_id,
+)
+from api.access.desk import SERVICE_KEY_PREFIX, AccessDesk, secret_hash
+from api.access.hashing import generated
+from api.access.logins import Logins
+
+ACCOUNTS_MAX: Final = 1_000
+KEYS_MAX: Final = 20
+_LABEL_MAX: Final = 100
+_DAYS_MAX: Final = 3_650
+
+
+class Accounts:
+    """What can be done to accounts. `by` is whoever does it; the desk has checked that they may."""
+
+    def __init__(self, desk: AccessDesk, logins: Logins) -> None:
+        self._desk = desk
+        self._logins = logins
+
+    # ------------------------------------------------------------------ an administrator's
+
+    async def listed(self) -> tuple[Account, ...]:
+        """Return every account.
+
+        Raises:
+            DeviceError: the database is away. So everywhere below.
+
+        """
+        return await self._desk.store.accounts()
+
+    async def one(self, user_id: str) -> Account:
+        """Return one account.
+
+        Raises:
+            UnknownSubjectError: there is none of that name.
+
+        """
+        found = await self._desk.store.account(user_id.strip().lower())
+        if found is None:
+            raise UnknownSubjectError(f"user {user_id[:60]!r} is not known")
+        return found
+
+    async def add(
+        self, user: str, role: UserRole, kind: AccountKind, *, by: Principal, peer: str
+    ) -> tuple[Account, str]:
+        """Add an account; return it with its generated password, '' for a service account.
+
+        Raises:
+            InvalidValueError: this cannot be a name.
+            RefusedError: the name is taken, or there are too many accounts.
+
+        """
+        user_id = checked_user_id(user)
+        if len(await self._desk.store.accounts()) >= ACCOUNTS_MAX:
+            raise RefusedError(f"there are {ACCOUNTS_MAX} accounts already")
+        now, password, hashed = self._now(), "", ""
+        if kind is AccountKind.PERSON:
+            password = generated()
+            hashed = await self._desk.hashing.hashed(password)
+        account = Account(
+            user_id=user_id,
+            kind=kind,
+            role=role,
+            created_at=now,
+            created_by=by.user_id,
+            password_hash=hashed,
+            password_at=now if hashed else None,
+            must_change=bool(hashed),
+        )
+        await self._desk.store.add(account)
+        self._tell("USER_ADDED", account, by, peer, after={"role": role.value, "kind": kind.value})
+        return account, password
+
+    async def set_enabled(self, user_id: str, *, enabled: bool, by: Principal, peer: str) -> Account:
+        """Enable or disable an account; disabled, its sessions end at once.
+
+        Raises:
+            UnknownSubjectError: there is none of that name.
+            RefusedError: it is the last administrator.
+
+        """
+        account = await self._changed(
+            user_id, lambda one, others: law.set_enabled(one, others, enabled=enabled)
+        )
+        if not enabled:
+            await self._end_all(account, by=by, reason="the account was disabled")
+        self._tell("USER_ENABLED" if enabled else "USER_DISABLED", account, by, peer)
+        return account
+
+    async def set_role(self, user_id: str, role: UserRole, *, by: Principal, peer: str) -> Account:
+        """Give an account another role; it counts from its next request on.
+
+        Raises:
+            UnknownSubjectError: there is none of that name.
+            RefusedError: it is the last administrator.
+
+        """
+        before = await self.one(user_id)
+        account = await self._changed(user_id, lambda one, others: law.set_role(one, others, role=role))
+        self._tell(
+            "USER_ROLE_SET",
+            account,
+            by,
+            peer,
+            before={"role": before.role.value},
+            after={"role": role.value},
+        )
+        return account
+
+    async def reset(self, user_id: str, *, by: Principal, peer: str) -> tuple[Account, str]:
+        """Generate a new password and take the second factor away; all sessions end.
+
+        Raises:
+            UnknownSubjectError: there is none of that name.
+            InvalidValueError: it is a service account.
+
+        """
+        password = generated()
+        hashed, now = await self._desk.hashing.hashed(password), self._now()
+        account = await self._changed(
+            user_id,
+            lambda one, _: law.without_factor(
+                law.set_password(one, password_hash=hashed, at=now, must_change=True)
+            ),
+        )
+        await self._end_all(account, by=by, reason="the password was reset")
+        self._tell("USER_PASSWORD_RESET", account, by, peer)
+        return account, password
+
+    async def sessions(self, user_id: str | None) -> tuple[Session, ...]:
+        """Return the sessions that live, of one user or of all."""
+        return await self._desk.store.sessions(user_id=user_id, live_at=self._now())
+
+    async def end_sessions(self, user_id: str, *, by: Principal, peer: str) -> int:
+        """End all sessions of a user; return how many.
+
+        Raises:
+            UnknownSubjectError: there is none of that name.
+
+        """
+        account = await self.one(user_id)
+        count = await self._end_all(account, by=by, reason="ended by an administrator")
+        self._tell("USER_SESSIONS_ENDED", account, by, peer, after={"count": count})
+        return count
+
+    # ------------------------------------------------------------------ keys of service accounts
+
+    async def keys(self, user_id: str) -> tuple[ServiceKey, ...]:
+        """Return the keys of a service account, revoked ones too.
+
+        Raises:
+            UnknownSubjectError: there is none of that name.
+
+        """
+        return await self._desk.store.keys((await self.one(user_id)).user_id)
+
+    async def add_key(
+        self,
+        user_id: str,
+        *,
+        label: str,
+        operations: Sequence[Operation],
+        days: float | None,
+        by: Principal,
+        peer: str,
+    ) -> tuple[ServiceKey, str]:
+        """Make a key; return it with what its program sends, which nobody can read again.
+
+        Raises:
+            UnknownSubjectError: there is no such account.
+            InvalidValueError: it is a person's, or the scope holds what its role may not do.
+            RefusedError: it has too many keys.
+
+        """
+        account = await self.one(user_id)
+        if account.kind is not AccountKind.SERVICE:
+            raise InvalidValueError(
+                f"user {account.user_id}: a person logs in; keys are for service accounts"
+            )
+        wide = [each.value for each in operations if not may(account.role, each)]
+        if wide:
+            raise InvalidValueError(f"operations: {account.role.value} may not {', '.join(wide)}")
+        if Operation.APPROVE_LIMITS in operations:
+            raise InvalidValueError(
+                "operations: APPROVE_LIMITS is for a second person, which a program is not"
+            )
+        if len(label) > _LABEL_MAX or not label.isprintable():
+            raise InvalidValueError(f"label: expected at most {_LABEL_MAX} printable characters")
+        if days is not None and not 0.0 < days <= _DAYS_MAX:
+            raise InvalidValueError(f"days: {days:g}, expected above 0, at most {_DAYS_MAX}")
+        held = await self._desk.store.keys(account.user_id)
+        if sum(each.revoked_at is None for each in held) >= KEYS_MAX:
+            raise RefusedError(f"user {account.user_id}: has {KEYS_MAX} keys, revoke one first")
+        now, secret = self._now(), secrets.token_hex(32)
+        key = ServiceKey(
+            key_id=secrets.token_hex(8),
+            user_id=account.user_id,
+            secret_hash=secret_hash(secret),
+            created_at=now,
+            created_by=by.user_id,
+            label=label,
+            operations=tuple(dict.fromkeys(operations)),
+            expires_at=None if days is None else now + timedelta(days=days),
+        )
+        await self._desk.store.add_key(key)
+        scope = [each.value for each in key.operations]
+        self._tell("SERVICE_KEY_ADDED", account, by, peer, after={"key_id": key.key_id, "operations": scope})
+        return key, f"{SERVICE_KEY_PREFIX}{key.key_id}_{secret}"
+
+    async def revoke_key(self, key_id: str, *, by: Principal, peer: str) -> ServiceKey:
+        """Revoke a key; it is worth nothing from the next request on.
+
+        Raises:
+            UnknownSubjectError: there is no such key.
+
+        """
+        key = await self._desk.store.revoke_key(key_id, by=by.user_id, at=self._now())
+        self._desk.changed()
+        if key is None:
+            raise UnknownSubjectError(f"key {key_id[:60]!r} is not known")
+        self._tell("SERVICE_KEY_REVOKED", await self.one(key.user_id), by, peer, after={"key_id": key_id})
+        return key
+
+    # ------------------------------------------------------------------ one's own
+
+    async def change_password(self, *, by: Principal, current: str, new: str, peer: str) -> None:
+        """Change one's own password; all other sessions end.
+
+        Raises:
+            ForbiddenError: `current` is wrong.
+            InvalidValueError: the new one is not taken, and why.
+            TooManyError: too many tries.
+
+        """
+        account = await self.one(by.user_id)
+        await self._logins.check_password(account, current, peer=peer)
+        if new == current:
+            raise InvalidValueError("password: the same as before, expected another one")
+        check_form(new)
+        # Beside the loop: it is a long look into long lists.
+        why = await self._desk.hashing.judged(new, words_around(account.user_id))
+        if why:
+            raise InvalidValueError(f"password: {why}; expected one that is not among the first guesses")
+        hashed, now = await self._desk.hashing.hashed(new), self._now()
+        account = await self._changed(
+            account.user_id,
+            lambda one, _: law.set_password(one, password_hash=hashed, at=now, must_change=False),
+        )
+        for each in await self.sessions(account.user_id):
+            if each.session_id != by.session_id:
+                await self._desk.end_session(
+                    each.session_id, by=by, peer=peer, reason="the password was changed"
+                )
+        self._tell("PASSWORD_CHANGED", account, by, peer)
+
+    async def begin_factor(self, *, by: Principal, password: str, peer: str) -> tuple[str, str]:
+        """Make the secret of a second factor; it counts once its first code was given. Return it, and as an URI.
+
+        Raises:
+            ForbiddenError: the password is wrong.
+            RefusedError: there is one already.
+
+        """
+        account = await self.one(by.user_id)
+        await self._logins.check_password(account, password, peer=peer)
+        secret = pyotp.random_base32()
+        sealed = self._desk.ring.seal(secret)
+
+        def want(one: Account, _: tuple[Account, ...]) -> Account:
+            if one.totp:
+                raise RefusedError("there is a second factor already: remove it first")
+            return msgspec.structs.replace(one, totp_wanted=sealed)
+
+        await self._changed(account.user_id, want)
+        self._tell("SECOND_FACTOR_BEGUN", account, by, peer)
+        return secret, pyotp.TOTP(secret).provisioning_uri(name=account.user_id, issuer_name="Calejo")
+
+    async def confirm_factor(self, *, by: Principal, code: str, peer: str) -> None:
+        """Let a second factor count, by its first code.
+
+        Raises:
+            InvalidValueError: the code is not one of now.
+            RefusedError: none was begun.
+
+        """
+        account = await self.one(by.user_id)
+        if not account.totp_wanted:
+            raise RefusedError("no second factor was begun")
+        step = self._logins.step_of(self._desk.ring.unseal(account.totp_wanted), code)
+        if not step:
+            raise InvalidValueError("code: not the one of now; is the clock of the other device right?")
+
+        def take(one: Account, _: tuple[Account, ...]) -> Account:
+            if one.totp_wanted != account.totp_wanted or step <= one.totp_step:
+                raise RefusedError("this code, or this secret, was used before: begin again")
+            return msgspec.structs.replace(one, totp=one.totp_wanted, totp_wanted="", totp_step=step)
+
+        account = await self._changed(account.user_id, take)
+        self._tell("SECOND_FACTOR_SET", account, by, peer)
+
+    async def remove_factor(self, *, by: Principal, password: str, peer: str) -> None:
+        """Take one's own second factor away.
+
+        Raises:
+            ForbiddenError: the password is wrong.
+
+        """
+        account = await self.one(by.user_id)
+        await self._logins.check_password(account, password, peer=peer)
+        account = await self._changed(account.user_id, lambda one, _: law.without_factor(one))
+        self._tell("SECOND_FACTOR_REMOVED", account, by, peer)
+
+    # ------------------------------------------------------------------ inside
+
+    async def _changed(
+        self, user_id: str, decide: Callable[[Account, tuple[Account, ...]], Account]
+    ) -> Account:
+        try:
+            return await self._desk.store.change(user_id.strip().lower(), decide)
+        finally:
+            # Also if the answer was lost: then nobody knows whether it was written.
+            self._desk.changed()
+
+    async def _end_all(self, account: Account, *, by: Principal, reason: str) -> int:
+        gone = await self._desk.store.end(
+            user_id=account.user_id, session_id=None, by=by.user_id, reason=reason, at=self._now()
+        )
+        self._desk.changed()
+        return len(gone)
+
+    def _tell(
+        self,
+        event: str,
+        account: Account,
+        by: Principal,
+        peer: str,
+        *,
+        before: dict[str, object] | None = None,
+        after: dict[str, object] | None = None,
+    ) -> None:
+        self._desk.log.done(
+            event,
+            actor=by.user_id,
+            peer=peer,
+            subject=f"USER:{account.user_id}",
+            severity=Severity.HIGH,
+            before=before,
+            after=after,
+        )
+
+    def _now(self) -> datetime:
+        return self._desk.clock.now().utc

@@ -1,0 +1,315 @@
+"""The desk where everybody shows what they have: a token, a key, or the run's own credential (SEC-1)."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Final, assert_never
+from urllib.parse import unquote
+
+from actors.access.sessions import SessionState, state_of
+from actors.access.store import UserStore
+from actors.runtime import Clock
+from actors.vocabulary import DeviceError, Severity, UnavailableError
+from actors.vocabulary.access import Operation, UserRole
+from actors.vocabulary.settings import AccessSettings
+from actors.vocabulary.users import LOCAL_PREFIX, Account, AccountKind, Principal, ServiceKey, Session
+from api.access import tokens
+from api.access.errors import ForbiddenError, UnauthenticatedError
+from api.access.hashing import Hashing
+from api.access.known import Known
+from api.access.security_log import SecurityLog
+from api.access.tokens import Claims, Use
+from api.disk import Disk
+from storage.keyring import KeyFile, KeyRing
+from storage.local_credential import LocalCredential
+
+SERVICE_KEY_PREFIX: Final = "calejo_"
+LOCAL_SCHEME: Final = "calejo-local"
+CHALLENGE: Final = "Bearer"
+_LOOKUP_DEADLINE_S: Final = 3.0
+# A stop waits for nobody: who cannot be looked up in time is taken at the token's word (EST-3, EST-4).
+_STOP_LOOKUP_DEADLINE_S: Final = 0.2
+_DISK_DEADLINE_S: Final = 5.0
+_CREDENTIAL_MAX: Final = 4_096
+_NAME_MAX: Final = 60
+# What a password that somebody else set, or a second factor that must still be given, is good for.
+_BEFORE_CHANGE: Final = frozenset({Operation.OWN_ACCOUNT, Operation.SET_STOP})
+# Nobody knows which person sits at the shell, and a program is none: neither is a second person (SAF-6).
+_NO_PERSON: Final = frozenset(Operation) - {Operation.APPROVE_LIMITS}
+
+
+class AccessDesk:
+    """Knows who asks. `store` None: this API has no database; then only the local credential is good for anything."""
+
+    def __init__(
+        self,
+        store: UserStore | None,
+        *,
+        data_dir: Path,
+        settings: AccessSettings,
+        log: SecurityLog,
+        clock: Clock,
+        hashing: Hashing | None = None,
+    ) -> None:
+        self._given = store
+        self.settings = settings
+        self.log = log
+        self.clock = clock
+        self.hashing = hashing or Hashing()
+        self._keys = KeyFile(data_dir, configured=settings.signing_keys)
+        self._local = LocalCredential(data_dir)
+        self._local_secret = ""
+        self._disk = Disk("access", calls_max=4)
+        self._ring: KeyRing | None = None
+        self._sessions: Known[Session] = Known(self._ask_session, clock)
+        self._service_keys: Known[ServiceKey] = Known(self._ask_key, clock)
+
+    # ------------------------------------------------------------------ its own upkeep
+
+    async def look(self, *, deadline_s: float = _DISK_DEADLINE_S) -> None:
+        """Read keys and local credential, which may be replaced while we run; make a key if there is none.
+
+        Raises:
+            DeviceError: the disk refused, or did not answer; what was read before goes on to count.
+
+        """
+        now = self.clock.now().utc
+
+        def read() -> tuple[str, KeyRing]:
+            self._keys.ensure(now=now)
+            return self._local.read(), self._keys.ring()
+
+        self._local_secret, self._ring = await self._disk.call(read, deadline_s=deadline_s)
+
+    async def prune(self, *, before: datetime) -> int:
+        """Forget sessions that ended long ago.
+
+        Raises:
+            DeviceError: the database is away.
+
+        """
+        return 0 if self._given is None else await self._given.prune(before=before)
+
+    def stop(self) -> None:
+        """End what runs beside the loop."""
+        self.hashing.close()
+
+    @property
+    def store(self) -> UserStore:
+        """The users.
+
+        Raises:
+            UnavailableError: this API has no database.
+
+        """
+        if self._given is None:
+            raise UnavailableError("users: this API has no database")
+        return self._given
+
+    @property
+    def ring(self) -> KeyRing:
+        """The keys that sign and seal.
+
+        Raises:
+            UnavailableError: they could not be read yet.
+
+        """
+        if self._ring is None:
+            raise UnavailableError("access: the signing keys could not be read")
+        return self._ring
+
+    def changed(self) -> None:
+        """Somebody's account, session or key was changed here: it counts from the next request on."""
+        self._sessions.forget()
+        self._service_keys.forget()
+
+    # ------------------------------------------------------------------ who asks
+
+    async def authenticate(
+        self, credentials: Sequence[str], operation: Operation, *, peer: str, named: str
+    ) -> Principal:
+        """Return who asks for `operation`, and only if they may.
+
+        `credentials`: every Authorization header of the request. `named`: who they say they are on this machine.
+
+        Raises:
+            UnauthenticatedError: nobody knows who asks.
+            ForbiddenError: it is known, and they may not.
+            DeviceError: it cannot be found out now.
+
+        """
+        try:
+            principal = await self._principal(credentials, operation, peer, named)
+        except UnauthenticatedError as error:
+            self.log.refused("ACCESS_REFUSED", str(error), actor="", peer=peer, subject=operation.value)
+            raise
+        except ForbiddenError as error:
+            self.log.refused("ACCESS_DENIED", str(error), actor="", peer=peer, subject=operation.value)
+            raise
+        if not principal.may(operation):
+            why = f"{principal.role.value} may not {operation.value}"
+            if principal.operations is not None:
+                why = f"this credential may not {operation.value}"
+            self.log.refused(
+                "ACCESS_DENIED",
+                why,
+                actor=principal.user_id,
+                peer=peer,
+                subject=operation.value,
+                severity=Severity.MEDIUM,
+            )
+            raise ForbiddenError(why)
+        if principal.is_expired:
+            self.log.done(
+                "STOP_BY_EXPIRED_SESSION",
+                actor=principal.user_id,
+                peer=peer,
+                subject=f"SESSION:{principal.session_id}",
+                severity=Severity.HIGH,
+            )
+        return principal
+
+    async def _principal(
+        self, credentials: Sequence[str], operation: Operation, peer: str, named: str
+    ) -> Principal:
+        if not credentials:
+            raise UnauthenticatedError(
+                "log in first (POST /api/v1/auth/login), then send the token as Bearer"
+            )
+        if len(credentials) > 1 or len(credentials[0]) > _CREDENTIAL_MAX:
+            raise UnauthenticatedError("Authorization: expected one header of ordinary length")
+        scheme, _, credential = credentials[0].strip().partition(" ")
+        credential = credential.strip()
+        match scheme.lower():
+            case "bearer" if credential.startswith(SERVICE_KEY_PREFIX):
+                return await self._of_key(credential, operation)
+            case "bearer" if credential:
+                return await self._of_token(credential, operation)
+            case _ if scheme.lower() == LOCAL_SCHEME:
+                return self._of_this_machine(credential, peer, named)
+            case _:
+                raise UnauthenticatedError("Authorization: expected Bearer and a token")
+
+    def _of_this_machine(self, credential: str, peer: str, named: str) -> Principal:
+        known = self._local_secret
+        good = bool(known) and hmac.compare_digest(known.encode(), credential.encode("utf-8", "replace"))
+        if not good or not _is_loopback(peer):
+            raise UnauthenticatedError("the local credential is not the one of this run")
+        name = unquote(named).strip()[:_NAME_MAX] or "operator"
+        if not name.isprintable():
+            raise UnauthenticatedError("the local credential names nobody")
+        return Principal(
+            user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=_NO_PERSON, is_local=True
+        )
+
+    async def _of_token(self, token: str, operation: Operation) -> Principal:
+        claims = tokens.read(self.ring, token, Use.ACCESS, now=self.clock.now().utc)
+        stops = operation is Operation.SET_STOP
+        if claims.is_expired and not stops:
+            raise UnauthenticatedError("the token has expired: refresh it, or log in again")
+        deadline_s = _STOP_LOOKUP_DEADLINE_S if stops else _LOOKUP_DEADLINE_S
+        try:
+            found = await self._sessions.get(claims.session_id, deadline_s=deadline_s)
+        except DeviceError:
+            if not stops:
+                raise
+            return _at_its_word(claims)
+        if found is None or found[1].user_id != claims.user_id:
+            raise UnauthenticatedError("the session is not known: log in again")
+        session, account = found
+        expired = claims.is_expired
+        now = self.clock.now().utc
+        match state := state_of(session, account, now=now, idle_s=self.settings.idle_s):
+            case SessionState.LIVE:
+                pass
+            case SessionState.IDLE | SessionState.EXPIRED:
+                if not stops:
+                    raise UnauthenticatedError("the session has expired: log in again")
+                expired = True
+            case SessionState.ENDED | SessionState.DISABLED:
+                raise UnauthenticatedError(f"the session is over ({state.value.lower()}): log in again")
+            case _:
+                assert_never(state)
+        return Principal(
+            user_id=account.user_id,
+            role=account.role,
+            session_id=session.session_id,
+            operations=_BEFORE_CHANGE if account.must_change else None,
+            is_expired=expired,
+        )
+
+    async def _of_key(self, credential: str, operation: Operation) -> Principal:
+        key_id, _, secret = credential.removeprefix(SERVICE_KEY_PREFIX).partition("_")
+        deadline_s = _STOP_LOOKUP_DEADLINE_S if operation is Operation.SET_STOP else _LOOKUP_DEADLINE_S
+        found = await self._service_keys.get(key_id, deadline_s=deadline_s)
+        own = "" if found is None else found[0].secret_hash
+        if not hmac.compare_digest(own, secret_hash(secret)) or found is None:
+            raise UnauthenticatedError("the key is not known")
+        key, account = found
+        if key.revoked_at is not None or not account.enabled or account.kind is not AccountKind.SERVICE:
+            raise UnauthenticatedError("the key is revoked, or its account is disabled")
+        if key.expires_at is not None and self.clock.now().utc >= key.expires_at:
+            raise UnauthenticatedError("the key has expired")
+        return Principal(
+            user_id=account.user_id,
+            role=account.role,
+            key_id=key.key_id,
+            operations=(frozenset(key.operations) or _NO_PERSON) & _NO_PERSON,
+        )
+
+    async def _ask_session(self, session_id: str) -> tuple[Session, Account] | None:
+        return await self.store.session(session_id)
+
+    async def _ask_key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
+        return await self.store.key(key_id)
+
+    # ------------------------------------------------------------------ ending sessions
+
+    async def end_session(self, session_id: str, *, by: Principal, peer: str, reason: str) -> bool:
+        """End a session; return whether it lived.
+
+        Raises:
+            DeviceError: the database is away: nothing was ended.
+
+        """
+        gone = await self.store.end(
+            user_id=None, session_id=session_id, by=by.user_id, reason=reason, at=self.clock.now().utc
+        )
+        self.changed()
+        for each in gone:
+            self.log.done(
+                "SESSION_ENDED",
+                actor=by.user_id,
+                peer=peer,
+                subject=f"SESSION:{each.session_id}",
+                after={"user": each.user_id, "reason": reason},
+            )
+        return bool(gone)
+
+
+def secret_hash(secret: str) -> str:
+    """Return what is kept of a service key's secret: 256 random bits need no slow hash."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _at_its_word(claims: Claims) -> Principal:
+    return Principal(
+        user_id=claims.user_id, role=claims.role, session_id=claims.session_id, is_expired=claims.is_expired
+    )
+
+
+def host_of(peer: str) -> str:
+    """Return the address of a peer without its port."""
+    return peer.rpartition(":")[0] or peer
+
+
+def _is_loopback(peer: str) -> bool:
+    try:
+        return ipaddress.ip_address(host_of(peer).strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,25 @@
+"""What access refuses, each with its HTTP status."""
+
+from __future__ import annotations
+
+from actors.vocabulary import CallerError
+
+
+class UnauthenticatedError(CallerError):
+    """401: nobody knows who asks. The text says what to do, never which part of a credential was wrong."""
+
+
+class ForbiddenError(CallerError):
+    """403: it is known who asks, and they may not."""
+
+
+class TooManyError(CallerError):
+    """429: try again later."""
+
+    def __init__(self, text: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(text, retry_after_s)
+        self.text = text
+        self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.text

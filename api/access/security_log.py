@@ -1,0 +1,120 @@
+"""Security events: each counted, each audited, and a flood of them told as one with its count (SEC-5)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from actors.runtime import Clock
+from actors.vocabulary import Instant, Severity
+from actors.vocabulary.records import AuditRecord, Record
+
+# Of one kind, from one address: what is more is counted and told with the next one.
+TOLD_PER_PERIOD: Final = 10
+PERIOD_S: Final = 60.0
+SOURCES_MAX: Final = 2_000
+_TEXT_MAX: Final = 300
+
+
+class _Told(msgspec.Struct):
+    since: Instant
+    count: int = 0
+    suppressed: int = 0
+
+
+class SecurityLog:
+    """Hands records to storage and never waits for them."""
+
+    def __init__(self, record: Callable[[Iterable[Record]], None], clock: Clock) -> None:
+        self._record = record
+        self._clock = clock
+        self._counts: dict[tuple[str, str], int] = {}
+        self._told: dict[tuple[str, str], _Told] = {}
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """How often each event came since the start, by (event, 'success' or 'refused')."""
+        return MappingProxyType(self._counts)
+
+    def done(
+        self,
+        event: str,
+        *,
+        actor: str,
+        peer: str,
+        subject: str = "",
+        severity: Severity = Severity.MEDIUM,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> None:
+        """Something was done: always audited."""
+        self._count(event, "success")
+        record_id = str(uuid.uuid4())
+        self._put(
+            AuditRecord(
+                record_id=record_id,
+                at=self._clock.now().utc,
+                event_type=event,
+                actor=actor,
+                source_address=peer,
+                object_id=subject,
+                outcome="success",
+                severity=severity,
+                before=before,
+                after=after,
+                correlation_id=record_id,
+            )
+        )
+
+    def refused(
+        self,
+        event: str,
+        why: str,
+        *,
+        actor: str,
+        peer: str,
+        subject: str = "",
+        severity: Severity = Severity.LOW,
+    ) -> None:
+        """Something was refused: audited, of a flood the first ten a minute with the count of the rest."""
+        self._count(event, "refused")
+        now, key = self._clock.now(), (event, peer.rpartition(":")[0])
+        told = self._told.get(key)
+        suppressed = 0
+        if told is None or not 0.0 <= now.seconds_since(told.since) < PERIOD_S:
+            suppressed = 0 if told is None else told.suppressed
+            self._told.pop(key, None)
+            while len(self._told) >= SOURCES_MAX:
+                del self._told[next(iter(self._told))]
+            told = self._told[key] = _Told(now)
+        if told.count >= TOLD_PER_PERIOD:
+            told.suppressed += 1
+            return
+        told.count += 1
+        record_id = str(uuid.uuid4())
+        self._put(
+            AuditRecord(
+                record_id=record_id,
+                at=now.utc,
+                event_type=event,
+                actor=actor,
+                source_address=peer,
+                object_id=subject,
+                outcome=f"refused: {why}",
+                severity=severity,
+                after={"suppressed_before": suppressed} if suppressed else None,
+                correlation_id=record_id,
+            )
+        )
+
+    def _count(self, event: str, outcome: str) -> None:
+        self._counts[event, outcome] = self._counts.get((event, outcome), 0) + 1
+
+    def _put(self, record: AuditRecord) -> None:
+        # What a stranger sent may be long.
+        texts = {name: getattr(record, name)[:_TEXT_MAX] for name in ("actor", "object_id", "outcome")}
+        self._record((msgspec.structs.replace(record, **texts),))

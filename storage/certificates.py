@@ -1,0 +1,152 @@
+"""The folder of certificates and private keys: where each stands, who may read it, when it expires (SEC-4)."""
+
+from __future__ import annotations
+
+import stat
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum, unique
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from actors.vocabulary import DeviceError, Settings, Severity
+
+FOLDER: Final = "certs"
+CA: Final = "ca"
+WARN_BEFORE: Final = timedelta(days=30)
+URGENT_BEFORE: Final = timedelta(days=7)
+_BYTES_MAX: Final = 1_048_576
+_SHOWN_MAX: Final = 1_000
+
+
+@unique
+class Server(StrEnum):
+    """Whose certificate it is; the file is named after it."""
+
+    REST = "rest"
+    OPCUA = "opcua"
+    MODBUS = "modbus"
+
+
+class CertificateFiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a certificate and its private key stand, both PEM."""
+
+    certificate: Path
+    private_key: Path
+
+
+class CertificateView(msgspec.Struct, frozen=True, kw_only=True):
+    """One certificate as people ask about it; times are UTC, `days_left` is negative once it has expired."""
+
+    name: str
+    file: str
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    days_left: float
+    sha256: str
+    key_file_mode: str
+
+
+def files_of(folder: Path, name: str) -> CertificateFiles:
+    """Return where the certificate `name` ('rest', 'opcua', 'modbus', 'ca') stands in `folder`."""
+    return CertificateFiles(certificate=folder / f"{name}.pem", private_key=folder / f"{name}-key.pem")
+
+
+def rest_files(settings: Settings) -> tuple[Path, Path]:
+    """Return the files of REST's certificate and its private key: as configured, else those of the data directory."""
+    api = settings.api
+    if api.certificate and api.private_key:
+        return Path(api.certificate), Path(api.private_key)
+    files = files_of(Path(settings.data_dir) / FOLDER, Server.REST)
+    return files.certificate, files.private_key
+
+
+def shown(
+    folder: Path, *, now: datetime, also: Path | None = None
+) -> tuple[list[CertificateView], dict[str, str]]:
+    """Return every certificate of `folder`, the one that expires first at its head, and why others are unreadable.
+
+    `also`: a file that stands elsewhere.
+
+    Raises:
+        DeviceError: the folder is there and cannot be read.
+
+    """
+    views, broken = [], {}
+    try:
+        paths = sorted(folder.glob("*.pem"))[:_SHOWN_MAX] if folder.is_dir() else []
+    except OSError as error:
+        raise DeviceError(f"{folder}: {error.strerror}") from error
+    for path in (*paths, *([] if also is None else [also])):
+        if path.stem.endswith("-key"):
+            continue
+        try:
+            views.append(view(path, now=now))
+        except DeviceError as error:
+            broken[path.stem] = str(error)
+    return sorted(views, key=lambda each: each.not_after), broken
+
+
+def view(path: Path, *, now: datetime) -> CertificateView:
+    """Return what a certificate's file says of its first certificate.
+
+    Raises:
+        DeviceError: it cannot be read, or is none.
+
+    """
+    certificate = read(path)
+    left = certificate.not_valid_after_utc - now
+    return CertificateView(
+        name=path.stem,
+        file=str(path),
+        subject=certificate.subject.rfc4514_string(),
+        issuer=certificate.issuer.rfc4514_string(),
+        not_before=certificate.not_valid_before_utc.astimezone(UTC),
+        not_after=certificate.not_valid_after_utc.astimezone(UTC),
+        days_left=round(left / timedelta(days=1), 1),
+        sha256=certificate.fingerprint(hashes.SHA256()).hex(),
+        key_file_mode=_mode(path.with_name(f"{path.stem}-key.pem")),
+    )
+
+
+def read(path: Path) -> x509.Certificate:
+    """Return the first certificate of a PEM file.
+
+    Raises:
+        DeviceError: it cannot be read, or is none.
+
+    """
+    try:
+        with path.open("rb") as file:
+            return x509.load_pem_x509_certificates(file.read(_BYTES_MAX))[0]
+    except OSError as error:
+        raise DeviceError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise DeviceError(f"{path}: holds no certificate in PEM form") from error
+
+
+def judged(certificate: CertificateView) -> tuple[Severity, str] | None:
+    """Return how urgent a certificate's expiry is and what to say of it; None: there is time."""
+    left = timedelta(days=certificate.days_left)
+    if left > WARN_BEFORE:
+        return None
+    when = f"{certificate.not_after:%Y-%m-%d %H:%M} UTC"
+    if left <= timedelta(0):
+        return Severity.CRITICAL, f"the certificate {certificate.file} has expired at {when}"
+    severity = Severity.HIGH if left <= URGENT_BEFORE else Severity.MEDIUM
+    return (
+        severity,
+        f"the certificate {certificate.file} expires in {certificate.days_left:.0f} days, at {when}",
+    )
+
+
+def _mode(key: Path) -> str:
+    try:
+        return f"{stat.S_IMODE(key.stat().st_mode):04o}"
+    except OSError:
+        return ""

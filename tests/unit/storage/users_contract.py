@@ -1,0 +1,253 @@
+"""Users, sessions and keys in a database: the same tests run on SQLite and on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+import pytest
+
+from actors.access.sessions import Turn, ended, refreshed
+from actors.access.store import UserStore
+from actors.vocabulary import RefusedError, UnknownSubjectError
+from actors.vocabulary.access import Operation, UserRole
+from actors.vocabulary.settings import DatabaseSettings
+from actors.vocabulary.users import Account, AccountKind, ServiceKey, Session
+from storage.engine import Access, Database
+from storage.users import DatabaseUsers
+from tests.unit.api.people import Users
+from tests.unit.storage.contract import NOON, Place, moment
+
+T = TypeVar("T")
+
+
+def account(user_id: str = "anna", **changed: object) -> Account:
+    made = Account(
+        user_id=user_id,
+        kind=AccountKind.PERSON,
+        role=UserRole.OPERATOR,
+        created_at=NOON,
+        created_by="local:root",
+        password_hash="$argon2id$x",
+    )
+    return msgspec.structs.replace(made, **changed)
+
+
+def session(number: int = 1, user_id: str = "anna", **changed: object) -> Session:
+    made = Session(
+        session_id=f"s{number}",
+        user_id=user_id,
+        started_at=moment(number),
+        seen_at=moment(number),
+        expires_at=moment(43_200 + number),
+        source_address="127.0.0.1:1",
+    )
+    return msgspec.structs.replace(made, **changed)
+
+
+def on_users(place: Place | Users, work: Callable[[UserStore], Awaitable[T]]) -> T:
+    """Open the store as the API does, do `work`, close; the one in memory is open."""
+    if isinstance(place, Users):
+
+        async def with_memory() -> T:
+            return await work(place)
+
+        return asyncio.run(with_memory())
+
+    async def with_both(writer: Database) -> T:
+        reader = Database(place.writer_url, Access.READ, settings=DatabaseSettings(), chance=writer.chance)
+        try:
+            return await work(DatabaseUsers(reader, writer))
+        finally:
+            await reader.close()
+
+    return place.run(Access.WRITE, with_both)
+
+
+class UsersContract:
+    """What every store must do, the one in memory too."""
+
+    def test_an_account_comes_back_as_it_was_and_its_name_is_given_once(self, place: Place | Users) -> None:
+        """SEC-1: added, found, listed; a second of that name is refused, also once the first is disabled."""
+
+        async def work(users: UserStore) -> None:
+            anna = account(password_at=moment(5), must_change=True, totp_step=7)
+            await users.add(anna)
+            await users.add(account("bert", kind=AccountKind.SERVICE, password_hash=""))
+            assert await users.account("anna") == anna
+            assert await users.account("nobody") is None
+            assert [each.user_id for each in await users.accounts()] == ["anna", "bert"]
+            await users.change("anna", lambda one, _: msgspec.structs.replace(one, enabled=False))
+            with pytest.raises(RefusedError, match="exists already"):
+                await users.add(anna)
+            assert (await users.accounts())[0].enabled is False
+
+        on_users(place, work)
+
+    def test_a_change_sees_the_others_and_writes_nothing_when_it_refuses(self, place: Place | Users) -> None:
+        """SEC-1: decided on what is there, in one transaction."""
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            await users.add(account("bert", role=UserRole.ADMINISTRATOR))
+            seen: list[str] = []
+
+            def refuse(one: Account, others: tuple[Account, ...]) -> Account:
+                seen.extend(each.user_id for each in others)
+                raise RefusedError("no")
+
+            with pytest.raises(RefusedError, match="no"):
+                await users.change("anna", refuse)
+            assert seen == ["bert"]
+            changed = await users.change(
+                "anna", lambda one, _: msgspec.structs.replace(one, role=UserRole.ENGINEER, totp="sealed")
+            )
+            assert await users.account("anna") == changed
+            with pytest.raises(UnknownSubjectError):
+                await users.change("carl", lambda one, _: one)
+
+        on_users(place, work)
+
+    def test_one_session_too_many_ends_the_oldest(self, place: Place | Users) -> None:
+        """SEC-1: a mass of sessions is bounded per user; other users' sessions are left alone."""
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            await users.add(account("bert"))
+            await users.begin(session(99, "bert"), live_max=3)
+            dropped = [await users.begin(session(number), live_max=3) for number in range(1, 6)]
+            assert dropped == [(), (), (), ("s1",), ("s2",)]
+            live = await users.sessions(user_id="anna", live_at=moment(10))
+            assert [each.session_id for each in live] == ["s5", "s4", "s3"]
+            assert len(await users.sessions(user_id="anna", live_at=None)) == 5
+            found = await users.session("s1")
+            assert found is not None
+            assert (found[0].ended_by, found[0].end_reason) == ("anna", "too many sessions")
+            assert len(await users.sessions(user_id=None, live_at=moment(10))) == 4
+
+        on_users(place, work)
+
+    def test_of_two_refreshes_at_once_one_is_a_reuse(self, place: Place | Users) -> None:
+        """SEC-1: a refresh token counts once, also when it comes twice at the same moment."""
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            await users.begin(session(), live_max=3)
+            turns: list[Turn] = []
+
+            def decide(one: Session, owner: Account) -> Session:
+                turn = refreshed(one, owner, generation=0, now=moment(60), idle_s=1800)
+                turns.append(turn)
+                return turn.session
+
+            await asyncio.gather(users.turn("s1", decide), users.turn("s1", decide))
+            assert sorted(bool(turn.refusal) for turn in turns) == [False, True]
+            found = await users.session("s1")
+            assert found is not None
+            assert found[0].ended_at == moment(60)
+            assert found[0].generation == 1
+            assert await users.turn("nobody", decide) is None
+
+        on_users(place, work)
+
+    def test_sessions_end_once_by_user_or_one_by_one(self, place: Place | Users) -> None:
+        """SEC-1: disabling ends all of a user's sessions; an end that is written keeps its reason."""
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            for number in (1, 2, 3):
+                await users.begin(session(number), live_max=9)
+            one = await users.end(user_id=None, session_id="s2", by="anna", reason="logout", at=moment(9))
+            assert [each.session_id for each in one] == ["s2"]
+            rest = await users.end(
+                user_id="anna", session_id=None, by="root", reason="disabled", at=moment(10)
+            )
+            assert sorted(each.session_id for each in rest) == ["s1", "s3"]
+            assert await users.end(user_id="anna", session_id=None, by="x", reason="y", at=moment(11)) == ()
+            found = await users.session("s2")
+            assert found is not None
+            assert found[0].end_reason == "logout"
+            assert await users.prune(before=moment(9.5)) == 1
+            assert await users.session("s2") is None
+
+        on_users(place, work)
+
+    def test_an_end_by_law_is_what_is_stored(self, place: Place | Users) -> None:
+        """SEC-1: what `turn` decides comes back."""
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            await users.begin(session(), live_max=3)
+            turned = await users.turn("s1", lambda one, _: ended(one, by="anna", reason="r", at=moment(2)))
+            assert turned is not None
+            assert await users.session("s1") == turned
+
+        on_users(place, work)
+
+    def test_a_key_is_kept_by_its_hash_and_revoked_once(self, place: Place | Users) -> None:
+        """SEC-1: service accounts with scoped keys."""
+        key = ServiceKey(
+            key_id="k1",
+            user_id="scada",
+            secret_hash="0" * 64,
+            created_at=NOON,
+            created_by="root",
+            operations=(Operation.READ_POINTS, Operation.SET_STOP),
+        )
+
+        async def work(users: UserStore) -> None:
+            owner = account("scada", kind=AccountKind.SERVICE, password_hash="")
+            await users.add(owner)
+            await users.add_key(key)
+            assert await users.key("k1") == (key, owner)
+            assert await users.keys("scada") == (key,)
+            assert await users.key("k2") is None
+            revoked = await users.revoke_key("k1", by="root", at=moment(1))
+            assert revoked is not None
+            assert revoked.revoked_at == moment(1)
+            assert await users.revoke_key("k1", by="other", at=moment(2)) == revoked
+            assert await users.revoke_key("k2", by="other", at=moment(2)) is None
+
+        on_users(place, work)
+
+
+class DatabaseUsersContract(UsersContract):
+    """And what every database must do besides."""
+
+    @pytest.mark.parametrize(
+        "statement",
+        [
+            "DELETE FROM users",
+            "UPDATE users SET user_id = 'other'",
+            "UPDATE users SET kind = 'SERVICE', password_hash = ''",
+            "UPDATE users SET role = 'GOD'",
+            "UPDATE users SET password_hash = 'plain text'",
+            (
+                "INSERT INTO users (user_id, kind, role, created_at, created_by)"
+                " VALUES ('Anna', 'PERSON', 'OPERATOR', '2026-06-01T12:00:00+00:00', 'x')"
+            ),
+        ],
+    )
+    def test_the_database_itself_keeps_names_and_words(self, place: Place, statement: str) -> None:
+        """SEC-1: nobody is deleted or renamed, no other role exists, no password stands in the clear."""
+        on_users(place, lambda users: users.add(account()))
+        with pytest.raises(place.refusal):
+            place.execute(statement)
+
+    def test_a_text_is_a_value_never_a_statement(self, place: Place) -> None:
+        """SEC-1: what looks like SQL is a name that nobody has."""
+        hostile = "x' OR '1'='1"
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            assert await users.account(hostile) is None
+            assert await users.session(hostile) is None
+            assert await users.key(hostile) is None
+            await users.begin(session(client=hostile + "\0\ud800"), live_max=3)
+            found = await users.session("s1")
+            assert found is not None
+            assert found[0].client.startswith(hostile)
+
+        on_users(place, work)
