@@ -97,7 +97,7 @@ def _sparkplug(sparkplug: SparkplugSettings, check: _Checker) -> None:
         sparkplug.tls or not sparkplug.host or _is_loopback(sparkplug.host),
         "sparkplug.tls",
         sparkplug.tls,
-        "expected true: a broker on another machine is reached by TLS only",
+        "expected true: a broker on another machine (sparkplug.host) is reached by TLS only",
     )
     check.require(
         0 <= sparkplug.port <= _PORT_MAX, "sparkplug.port", sparkplug.port, f"expected 0 to {_PORT_MAX}"
@@ -123,7 +123,7 @@ def _sparkplug(sparkplug: SparkplugSettings, check: _Checker) -> None:
         bool(sparkplug.user) or not (sparkplug.password or sparkplug.password_file),
         "sparkplug.user",
         sparkplug.user,
-        "expected one: there is a password",
+        "expected one: there is a sparkplug.password or sparkplug.password_file",
     )
     check.require(
         sparkplug.mqtt_version in (3, 5), "sparkplug.mqtt_version", sparkplug.mqtt_version, "expected 5 or 3"

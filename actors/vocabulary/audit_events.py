@@ -89,6 +89,14 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     # ---- operation
     "MODE_SET": EventType("A person commanded a pump's mode", Category.OPERATION, _MEDIUM, _MODE),
     "MODE_REFUSED": EventType("A command of a mode was refused", Category.OPERATION, _MEDIUM, _MODE),
+    "CLEAN_OUT_STARTED": EventType(
+        "A person ordered a clean-out: one pump may run below its dry-run level",
+        Category.OPERATION,
+        _MEDIUM,
+        _MODE,
+    ),
+    "CLEAN_OUT_REFUSED": EventType("An order to clean out was refused", Category.OPERATION, _MEDIUM, _MODE),
+    "CLEAN_OUT_ENDED": EventType("A clean-out ended, with what ended it", Category.OPERATION, _MEDIUM, _MODE),
     "MODE_EXPIRED": EventType("A mode given for a time ended", Category.OPERATION, _MEDIUM, _MODE),
     "WRITE_REFUSED": EventType(
         "A client's write on the wire was refused", Category.ACCESS, _MEDIUM, _REFUSED

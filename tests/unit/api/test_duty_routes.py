@@ -46,7 +46,6 @@ def test_an_order_goes_to_the_stations_safety_with_its_person_and_source(api: Se
 @pytest.mark.parametrize(
     ("body", "named"),
     [
-        ({"reason": "grit"}, "by"),
         ({"by": " ", "reason": "grit"}, "by"),
         ({"by": "ann", "reason": ""}, "reason"),
         ({"by": "ann", "reason": "grit", "lasts_s": 0.0}, "lasts_s"),

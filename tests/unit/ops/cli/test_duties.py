@@ -21,8 +21,8 @@ def data(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def api(data: Path, tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path) as running:
+def api(data: Path) -> Iterator[Served]:
+    with served(data) as running:
         folder = announce(data, rest=running.rest)
         yield running
         folder.release()
@@ -35,11 +35,11 @@ def test_a_clean_out_is_ordered_and_ended_by_name(api: Served, data: Path, capsy
     assert told.code == 0, told.err
     assert "taken" in told.out
     [order] = [message for _, message in api.tree.asked if isinstance(message, StartCleanOut)]
-    assert (order.pump_id, order.by, order.reason, order.lasts_s) == ("p1", "ann", "grit", 120.0)
+    assert (order.pump_id, order.by, order.reason, order.lasts_s) == ("p1", "local:ann", "grit", 120.0)
     told = run(capsys, "clean-out", "stop", "p1", "--reason", "done", "--by", "bob", "--data-dir", data)
     assert told.code == 0, told.err
     [end] = [message for _, message in api.tree.asked if isinstance(message, StopCleanOut)]
-    assert (end.by, end.reason) == ("bob", "done")
+    assert (end.by, end.reason) == ("local:bob", "done")
 
 
 def test_a_refusal_is_one_line_and_no_success(api: Served, data: Path, capsys: Capsys) -> None:
