@@ -104,7 +104,7 @@ CONTROLS: Final = (
         "CR 3.9",
         "Protection of audit information",
         "Append-only by triggers and rights, hash chain, signed checkpoints kept elsewhere",
-        ("storage/audit.py", "storage/checkpoints.py", "storage/migrations/versions/0009_audit_trail.py"),
+        ("storage/audit.py", "storage/checkpoints.py", "storage/migrations/versions/0008_audit_trail.py"),
         (*_ATTACKS, "tests/unit/storage/test_checkpoints.py"),
     ),
     Control(

@@ -209,7 +209,7 @@ alarms: Final = Table(
 Index("ix_alarms_hot", moment(alarms.c.raised_at))
 
 # `before` and `after` are canonical JSON as text: the chain's hash is over exactly these characters. `format` says how
-# a record is hashed; those of before 0009 have format 1 and no clauses.
+# a record is hashed; those of before 0008 have format 1 and no clauses.
 audit_log: Final = Table(
     "audit_log",
     metadata,

@@ -1222,7 +1222,7 @@ class RepositoryContract:
             assert connection.exec_driver_sql(close).rowcount == 1
         engine.dispose()
 
-    def test_a_trail_of_before_0009_goes_on_in_one_chain(self, place: Place) -> None:
+    def test_a_trail_of_before_0008_goes_on_in_one_chain(self, place: Place) -> None:
         """AUD-1: what was written in format 1 stays as it is and verifies; what follows has format 2."""
         engine = create_engine(parsed(place.empty_url(), "sync"), poolclass=NullPool)
         url = engine.url.render_as_string(hide_password=False)

@@ -38,7 +38,7 @@ def wire(entry: AuditRecord, *, form: int = 2) -> dict[str, Any]:
 
 
 def chain(count: int, *, old: int = 0) -> list[dict[str, Any]]:
-    """`count` records, the first `old` of them in the format of before 0009."""
+    """`count` records, the first `old` of them in the format of before 0008."""
     previous, rows = GENESIS, []
     for number in range(1, count + 1):
         row = wire(record(number, {"n": number}), form=1 if number <= old else 2)
@@ -81,7 +81,7 @@ def test_any_change_is_found_where_it_is(place: int, column: str, value: object,
 
 
 def test_the_format_never_goes_back() -> None:
-    """AUD-1: records of before 0009 stay valid; behind a newer one nobody writes in the weaker format again."""
+    """AUD-1: records of before 0008 stay valid; behind a newer one nobody writes in the weaker format again."""
     assert audit.verify_rows(chain(5, old=3)).broken_at is None
     head, count = chain(4, old=2)[-1]["hash"], 4
     row = wire(record(5), form=1)

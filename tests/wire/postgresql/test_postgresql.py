@@ -86,6 +86,8 @@ _CONFIGURATION = (
     "pump_commissioning_envelopes",
     "pump_plans",
     "optimiser_status",
+    "station_duties",
+    "station_profiles",
 )
 
 

@@ -1,4 +1,4 @@
-"""Users, their sessions, and the keys of service accounts (SEC-1)."""
+"""What each endpoint took and what came back, beside the decisions; both are forgotten after a time (SAF-4)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,14 @@ from typing import Final
 
 from alembic import op
 
-revision: Final = "0008"
-down_revision: Final = "0006"
+revision: Final = "0005"
+down_revision: Final = "0004"
 branch_labels: Final = None
 depends_on: Final = None
 
 _STATEMENTS: Final = {
-    "sqlite": ("0008_tables.sqlite.sql", "0008_triggers.sqlite.sql"),
-    "postgresql": (
-        "0008_tables.postgresql.sql",
-        "0008_triggers.postgresql.sql",
-        "0008_roles.postgresql.sql",
-    ),
+    "sqlite": ("0005_tables.sqlite.sql",),
+    "postgresql": ("0005_tables.postgresql.sql",),
 }
 
 

@@ -1,4 +1,4 @@
-"""What each endpoint took and what came back, beside the decisions; both are forgotten after a time (SAF-4)."""
+"""Users, their sessions, and the keys of service accounts (SEC-1)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import Final
 from alembic import op
 
 revision: Final = "0007"
-down_revision: Final = "0004"
+down_revision: Final = "0006"
 branch_labels: Final = None
 depends_on: Final = None
 
 _STATEMENTS: Final = {
-    "sqlite": ("0007_tables.sqlite.sql",),
-    "postgresql": ("0007_tables.postgresql.sql",),
+    "sqlite": ("0007_tables.sqlite.sql", "0007_triggers.sqlite.sql"),
+    "postgresql": (
+        "0007_tables.postgresql.sql",
+        "0007_triggers.postgresql.sql",
+        "0007_roles.postgresql.sql",
+    ),
 }
 
 
