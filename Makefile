@@ -15,6 +15,8 @@ unexport PYTHONHOME
 unexport PYTHONPATH
 
 COMPILE := $(BIN)/python -m compileall -q $(PACKAGES)
+# One of them has the trees of real processes, see tests/conftest.py.
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
@@ -29,9 +31,10 @@ run: $(VENV)/runtime.stamp ## install what is missing, then run the demo in the 
 	@$(COMPILE)
 	@exec $(BIN)/calejo run --demo $(ARGS)
 
-test: lint pytest ## lint, then every test but the long searches
+test: lint ## lint, then every test but the long searches, by WORKERS=2 processes
+	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
-pytest: $(VENV)/dev.stamp ## the tests alone; ARGS='tests/unit -k kernel'
+pytest: $(VENV)/dev.stamp ## tests one after the other; ARGS='tests/unit -k kernel'
 	@exec $(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/dev.stamp ## ruff, mypy and the direction of imports

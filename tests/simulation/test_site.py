@@ -32,7 +32,7 @@ from tests.simulation.site import SETTINGS
 from tests.simulation.stories import drawn, tell
 
 KEPT: Final = Path(__file__).with_name("kept_seeds.txt")
-FIRST_SEEDS: Final = 200
+FIRST_SEEDS: Final = 100
 PROVED_SEEDS: Final = 600
 LONG_SEEDS: Final = 6_000
 # So often at least must each fault strike in the first seeds.

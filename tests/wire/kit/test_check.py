@@ -17,7 +17,7 @@ from ops.kit.tags import Tag
 from ops.kit.watch import Endpoint
 from protocols.modbus.connection import ModbusLimits
 from tests.unit.api.served import served
-from tests.unit.ops.cli.runs import run
+from tests.unit.ops.cli.runs import run, trust
 from tests.wire.kit.both import PUMPS, SETTLED, TAGS, Both, announce, both, both_in_a_thread, tag
 from tests.wire.modbus import served as modbus
 
@@ -255,6 +255,7 @@ def test_the_command(pair: Both, tmp_path: Path, capsys: pytest.CaptureFixture[s
     data = tmp_path / "data"
     with served(tmp_path) as api:
         folder = announce(data, rest=api.rest, endpoint=pair.endpoint)
+        trust(data, tmp_path)
         try:
             table = run(capsys, "wire", "check", "--data-dir", data)
             assert table.code == 0, table.out

@@ -20,7 +20,7 @@ from ops.kit.looking import Look
 from ops.kit.watch import SiteWatch, detailed
 from protocols.points import site_points
 from tests.unit.api.served import served
-from tests.unit.ops.cli.runs import CALEJO, run
+from tests.unit.ops.cli.runs import CALEJO, run, trust
 from tests.unit.protocols.plants import north
 from tests.wire.kit.both import PUMPS, TAGS, Both, announce, both, both_in_a_thread
 
@@ -112,6 +112,7 @@ def running(tmp_path: Path) -> Iterator[tuple[Path, Both]]:
     data = tmp_path / "data"
     with served(tmp_path) as api, both_in_a_thread() as pair:
         folder = announce(data, rest=api.rest, endpoint=pair.endpoint)
+        trust(data, tmp_path)
         try:
             yield data, pair
         finally:
