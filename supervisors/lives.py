@@ -139,8 +139,7 @@ class Lives:
                 await asyncio.wait({answer}, timeout=look * look_s - waited_s)
                 waited_s = self._ports.clock.now().seconds_since(began)
                 if answer.done():
-                    # A failed call is a death: the watch reports it, with its reason.
-                    return None if answer.exception() is not None else answer.result()
+                    return _unless_dead(answer)
                 if waited_s > look * look_s + _OWN_DELAY_S:
                     return None  # we were held up ourselves
                 after_s = self._runtime.processor_wait_s(life) if look + 1 >= _LOOKS_IN_A_DEADLINE else None
@@ -260,3 +259,10 @@ class Lives:
         prefix = address.rstrip("/") + "/"
         below = [each for each in await self._runtime.living() if each.startswith(prefix) and each != address]
         await asyncio.gather(*(self._runtime.kill_address(each) for each in below))
+
+
+def _unless_dead(answer: asyncio.Future[HostStats]) -> HostStats | None:
+    """Return the answer; None when the call failed: that is a death, and the watch reports it with its reason."""
+    if answer.cancelled() or isinstance(answer.exception(), CalejoError):
+        return None
+    return answer.result()
