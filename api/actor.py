@@ -16,7 +16,7 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore
+from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore, TrendReader
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
@@ -57,7 +57,7 @@ class ApiActor:
     """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
 
     `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked;
-    `audit` None: nothing of the trail be read; `users` None: nobody can log in.
+    `audit` None: nothing of the trail be read; `users` None: nobody can log in; `trends` None: none can be drawn.
     """
 
     def __init__(
@@ -71,6 +71,7 @@ class ApiActor:
         decisions: DecisionReader | None = None,
         audit: AuditReader | None = None,
         users: UserStore | None = None,
+        trends: TrendReader | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
@@ -106,6 +107,7 @@ class ApiActor:
             record=self._record,
             data_dir=start.settings.data_dir,
             audit=audit,
+            trends=trends,
         )
         self._servers: list[tuple[str, HttpServer]] = []
         self._tls: Tls | None = None

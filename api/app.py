@@ -24,12 +24,15 @@ from actors.vocabulary import (
     UnknownSubjectError,
 )
 from actors.vocabulary.settings import ApiSettings
+from api.access.cookies import COOKIES, Cookies
 from api.access.desk import CHALLENGE
 from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
 from api.audit_routes import AUDIT_HANDLERS
+from api.dashboard.app import dashboard_router
+from api.dashboard.desktop import DASHBOARD, Dashboard
 from api.decision_routes import DECISION_HANDLERS
 from api.duty_routes import DUTY_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
@@ -71,7 +74,10 @@ ROUTES: Final = [
 def rest_application(service: Service, *, version: str, log: Log, api: ApiSettings) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=ROUTES, guards=[guard])],
+        route_handlers=[
+            Router(path="/api/v1", route_handlers=ROUTES, guards=[guard]),
+            dashboard_router(),
+        ],
         openapi_config=OpenAPIConfig(
             title="Calejo",
             version=version,
@@ -90,7 +96,7 @@ def rest_application(service: Service, *, version: str, log: Log, api: ApiSettin
             ),
             security=[{"bearer": []}],
         ),
-        **_common(service, log),
+        **_common(service, log, {COOKIES: Cookies.of(api), DASHBOARD: Dashboard(service)}),
     )
     return Guard(application, log=log, deadlines_s=_DEADLINES_S, senders=Senders.of(api))
 
@@ -98,13 +104,13 @@ def rest_application(service: Service, *, version: str, log: Log, api: ApiSettin
 def health_application(service: Service, *, log: Log) -> Guard:
     """Return the health application of `service` (API-3)."""
     return Guard(
-        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log)), log=log
+        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log, {})), log=log
     )
 
 
-def _common(service: Service, log: Log) -> dict[str, Any]:
+def _common(service: Service, log: Log, shared: dict[str, Any]) -> dict[str, Any]:
     return {
-        "state": State({"service": service}),
+        "state": State({"service": service, **shared}),
         "exception_handlers": _exception_handlers(log),
         "request_max_body_size": BODY_BYTES_MAX,
         "debug": False,

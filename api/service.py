@@ -9,7 +9,7 @@ import msgspec
 
 from actors.messages import SetMode
 from actors.runtime import Clock
-from actors.stores import AuditReader
+from actors.stores import AuditReader, TrendReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.access.accounts import Accounts
@@ -48,6 +48,7 @@ class Service:
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
         audit: AuditReader | None = None,
+        trends: TrendReader | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.sources = sources
@@ -57,6 +58,7 @@ class Service:
         self.decisions = decisions
         self.clock = clock
         self.audit = audit
+        self.trends = trends
         self.noting = Noting(record, clock)
         self._record = record
         self._done: dict[str, None] = {}

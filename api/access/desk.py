@@ -6,12 +6,12 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, assert_never
 from urllib.parse import unquote
 
-from actors.access.sessions import SessionState, state_of
+from actors.access.sessions import SessionState, seen, state_of
 from actors.access.store import UserStore
 from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Severity, UnavailableError
@@ -19,6 +19,7 @@ from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.settings import AccessSettings
 from actors.vocabulary.users import LOCAL_PREFIX, Account, AccountKind, Principal, ServiceKey, Session
 from api.access import tokens
+from api.access.cookies import Shown
 from api.access.errors import ForbiddenError, UnauthenticatedError
 from api.access.hashing import Hashing
 from api.access.known import Known
@@ -31,6 +32,8 @@ from storage.local_credential import LocalCredential
 SERVICE_KEY_PREFIX: Final = "calejo_"
 LOCAL_SCHEME: Final = "calejo-local"
 CHALLENGE: Final = "Bearer"
+SEEN_S: Final = 60.0
+"""How often a browser's session is written down as seen."""
 _LOOKUP_DEADLINE_S: Final = 3.0
 # A stop waits for nobody: who cannot be looked up in time is taken at the token's word (EST-3, EST-4).
 _STOP_LOOKUP_DEADLINE_S: Final = 0.2
@@ -131,11 +134,18 @@ class AccessDesk:
     # ------------------------------------------------------------------ who asks
 
     async def authenticate(
-        self, credentials: Sequence[str], operation: Operation, *, peer: str, named: str
+        self,
+        credentials: Sequence[str],
+        operation: Operation,
+        *,
+        peer: str,
+        named: str,
+        cookie: Shown | None = None,
     ) -> Principal:
         """Return who asks for `operation`, and only if they may.
 
         `credentials`: every Authorization header of the request. `named`: who they say they are on this machine.
+        `cookie`: a browser's, which counts where there is no such header.
 
         Raises:
             UnauthenticatedError: nobody knows who asks.
@@ -144,7 +154,7 @@ class AccessDesk:
 
         """
         try:
-            principal = await self._principal(credentials, operation, peer, named)
+            principal = await self._principal(credentials, operation, peer, named, cookie)
         except UnauthenticatedError as error:
             self.log.refused("ACCESS_REFUSED", str(error), actor="", peer=peer, subject=operation.value)
             raise
@@ -175,8 +185,19 @@ class AccessDesk:
         return principal
 
     async def _principal(
-        self, credentials: Sequence[str], operation: Operation, peer: str, named: str
+        self,
+        credentials: Sequence[str],
+        operation: Operation,
+        peer: str,
+        named: str,
+        cookie: Shown | None,
     ) -> Principal:
+        if cookie is not None and not credentials:
+            if not cookie.proved:
+                raise ForbiddenError(
+                    "this was not sent by a page of ours (its proof is missing or old): reload"
+                )
+            return await self._of_token(cookie.token, operation, Use.BROWSER)
         if not credentials:
             raise UnauthenticatedError(
                 "log in first (POST /api/v1/auth/login), then send the token as Bearer"
@@ -207,8 +228,8 @@ class AccessDesk:
             user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=_NO_PERSON, is_local=True
         )
 
-    async def _of_token(self, token: str, operation: Operation) -> Principal:
-        claims = tokens.read(self.ring, token, Use.ACCESS, now=self.clock.now().utc)
+    async def _of_token(self, token: str, operation: Operation, use: Use = Use.ACCESS) -> Principal:
+        claims = tokens.read(self.ring, token, use, now=self.clock.now().utc)
         stops = operation is Operation.SET_STOP
         if claims.is_expired and not stops:
             raise UnauthenticatedError("the token has expired: refresh it, or log in again")
@@ -268,7 +289,26 @@ class AccessDesk:
     async def _ask_key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
         return await self.store.key(key_id)
 
-    # ------------------------------------------------------------------ ending sessions
+    # ------------------------------------------------------------------ sessions that go on, and that end
+
+    async def seen(self, principal: Principal) -> None:
+        """Note that somebody sits at a browser: its session, which nothing refreshes, would be idle otherwise.
+
+        At most once in `SEEN_S`: this is a write.
+
+        Raises:
+            DeviceError: the database is away: the session is as idle as it was.
+
+        """
+        found = await self._sessions.get(principal.session_id, deadline_s=_LOOKUP_DEADLINE_S)
+        now = self.clock.now().utc
+        if found is None or now - found[0].seen_at < timedelta(seconds=SEEN_S):
+            return
+        idle_s = self.settings.idle_s
+        await self.store.turn(
+            principal.session_id, lambda session, account: seen(session, account, now=now, idle_s=idle_s)
+        )
+        self.changed()
 
     async def end_session(self, session_id: str, *, by: Principal, peer: str, reason: str) -> bool:
         """End a session; return whether it lived.
