@@ -74,7 +74,7 @@ def opened(browser: Browser, watched: Watched) -> Iterator[Opener]:
                 ),
             )
             page.goto(path)
-            page.wait_for_function("document.documentElement.dataset.ready === 'yes'")
+            page.locator("html[data-ready=yes]").wait_for(state="attached")
             return page
 
         yield open_page

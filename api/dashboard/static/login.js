@@ -22,3 +22,5 @@ form.addEventListener("submit", async (event) => {
     button.disabled = false;
   }
 });
+
+document.documentElement.dataset.ready = "yes";
