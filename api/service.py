@@ -20,6 +20,7 @@ from api.limits import Limits
 from api.noting import Noting
 from api.sources import Sources
 from api.stops import Stops
+from api.stream.watching import Watching
 
 _COMMANDS_REMEMBERED: Final = 1_000
 
@@ -33,6 +34,13 @@ class Access(NamedTuple):
     days_left: Callable[[], Mapping[str, float]]
 
 
+class Past(NamedTuple):
+    """What is read back for people: the audit trail, and what displays draw; None: not here."""
+
+    audit: AuditReader | None = None
+    trends: TrendReader | None = None
+
+
 class Service:
     """Handed to every handler through the application's state."""
 
@@ -44,11 +52,11 @@ class Service:
         limits: Limits,
         access: Access,
         decisions: Decisions,
+        watching: Watching,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
-        audit: AuditReader | None = None,
-        trends: TrendReader | None = None,
+        past: Past = Past(),  # noqa: B008  (a tuple, which nobody changes)
     ) -> None:
         self.data_dir = data_dir
         self.sources = sources
@@ -56,9 +64,10 @@ class Service:
         self.limits = limits
         self.access = access
         self.decisions = decisions
+        self.watching = watching
         self.clock = clock
-        self.audit = audit
-        self.trends = trends
+        self.audit = past.audit
+        self.trends = past.trends
         self.noting = Noting(record, clock)
         self._record = record
         self._done: dict[str, None] = {}

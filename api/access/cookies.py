@@ -12,14 +12,11 @@ from typing import Any, Final
 
 import msgspec
 from litestar.connection import ASGIConnection
-from litestar.datastructures import Cookie, State
+from litestar.datastructures import Cookie
 
 from actors.vocabulary.settings import ApiSettings
 
 PROOF_HEADER: Final = "calejo-proof"
-COOKIES: Final = "cookies"
-"""Where the application's state holds its `Cookies`."""
-
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _FROM_OURSELVES: Final = frozenset({"same-origin", "none"})
 _CONTEXT: Final = b"calejo-proof:"
@@ -70,13 +67,6 @@ class Cookies(msgspec.Struct, frozen=True, kw_only=True):
         return Cookie(
             key=self.name, value="", path="/", httponly=True, secure=self.secure, samesite="strict", max_age=0
         )
-
-
-def cookies_of(state: State) -> Cookies:
-    """Return the application's cookies."""
-    cookies = state[COOKIES]
-    assert isinstance(cookies, Cookies)
-    return cookies
 
 
 def proof_of(token: str) -> str:

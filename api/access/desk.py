@@ -16,10 +16,10 @@ from actors.access.store import UserStore
 from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Severity, UnavailableError
 from actors.vocabulary.access import Operation, UserRole
-from actors.vocabulary.settings import AccessSettings
+from actors.vocabulary.settings import AccessSettings, ApiSettings
 from actors.vocabulary.users import LOCAL_PREFIX, Account, AccountKind, Principal, ServiceKey, Session
 from api.access import tokens
-from api.access.cookies import Shown
+from api.access.cookies import Cookies, Shown
 from api.access.errors import ForbiddenError, UnauthenticatedError
 from api.access.hashing import Hashing
 from api.access.known import Known
@@ -58,12 +58,14 @@ class AccessDesk:
         log: SecurityLog,
         clock: Clock,
         hashing: Hashing | None = None,
+        cookies: Cookies | None = None,
     ) -> None:
         self._given = store
         self.settings = settings
         self.log = log
         self.clock = clock
         self.hashing = hashing or Hashing()
+        self.cookies = cookies or Cookies.of(ApiSettings())
         self._keys = KeyFile(data_dir, configured=settings.signing_keys)
         self._local = LocalCredential(data_dir)
         self._local_secret = ""

@@ -8,7 +8,6 @@ from litestar.connection import ASGIConnection
 
 from actors.vocabulary.access import Operation
 from actors.vocabulary.users import Principal
-from api.access.cookies import cookies_of
 from api.access.desk import AccessDesk
 
 NAMED_HEADER: Final = "calejo-by"
@@ -30,5 +29,5 @@ async def identified(
         peer=peer,
         named=connection.headers.get(NAMED_HEADER, ""),
         # Whoever names a credential means that one, whatever a browser adds.
-        cookie=None if credentials else cookies_of(connection.app.state).shown(connection),
+        cookie=None if credentials else desk.cookies.shown(connection),
     )

@@ -11,18 +11,17 @@ from litestar import Response, Router, get, post
 from litestar.datastructures import State
 from litestar.params import FromPath, FromQuery, JSONBody
 
-from actors.vocabulary import CalejoError, DeviceError, InvalidValueError, UnknownSubjectError
+from actors.vocabulary import CalejoError, CallerError, DeviceError, UnknownSubjectError
 from actors.vocabulary.access import Operation
-from api.access.cookies import cookies_of
-from api.access.errors import ForbiddenError, UnauthenticatedError
+from api.access.errors import UnauthenticatedError
 from api.access.guarding import guard, needs, principal_of, public
 from api.access.routes import Login
 from api.dashboard.desktop import Dashboard, dashboard_of
 from api.dashboard.files import KEPT, Files
 from api.dashboard.page import LIVE_HEADER, AnyRequest, answered
 from api.dashboard.pages import PAGES
-from api.guard import PROBLEM, problem
 from api.handling import peer_of, service_of, strictly
+from api.problems import PROBLEM, problem, refusal_of
 
 if TYPE_CHECKING:
     from litestar.types import ExceptionHandlersMap
@@ -61,7 +60,7 @@ async def login(request: AnyRequest, state: State, data: JSONBody[Login]) -> Res
         client=request.headers.get("user-agent", ""),
     )
     answer = Response(LoggedIn(user=account.user_id, must_change_password=account.must_change))
-    answer.set_cookie(cookies_of(state).given(token))
+    answer.set_cookie(service_of(state).access.desk.cookies.given(token))
     return answer
 
 
@@ -73,7 +72,7 @@ async def logout(request: AnyRequest, state: State) -> Response[dict[str, bool]]
         principal.session_id, by=principal, peer=peer_of(request), reason="logged out"
     )
     answer = Response({"ended": ended})
-    answer.set_cookie(cookies_of(state).taken())
+    answer.set_cookie(service_of(state).access.desk.cookies.taken())
     return answer
 
 
@@ -117,32 +116,7 @@ def _unauthenticated(request: AnyRequest, error: UnauthenticatedError) -> Respon
             status_code=HTTPStatus.SEE_OTHER,
             headers={"Location": f"{LOGIN}?following={quote(following, safe='')}"},
         )
-    return _told(request, HTTPStatus.UNAUTHORIZED, error)
-
-
-def _forbidden(request: AnyRequest, error: ForbiddenError) -> Response[Any]:
-    return _told(request, HTTPStatus.FORBIDDEN, error)
-
-
-def _unknown(request: AnyRequest, error: UnknownSubjectError) -> Response[Any]:
-    return _told(request, HTTPStatus.NOT_FOUND, error)
-
-
-def _invalid(request: AnyRequest, error: InvalidValueError) -> Response[Any]:
-    return _told(request, HTTPStatus.BAD_REQUEST, error)
-
-
-def _unavailable(request: AnyRequest, error: DeviceError) -> Response[Any]:
-    return _told(request, HTTPStatus.SERVICE_UNAVAILABLE, error)
-
-
-_HANDLERS: Final[ExceptionHandlersMap] = {
-    UnauthenticatedError: _unauthenticated,
-    ForbiddenError: _forbidden,
-    UnknownSubjectError: _unknown,
-    InvalidValueError: _invalid,
-    DeviceError: _unavailable,
-}
+    return _told(request, error)
 
 
 def _wants_page(request: AnyRequest) -> bool:
@@ -154,18 +128,32 @@ def _wants_page(request: AnyRequest) -> bool:
     )
 
 
-def _told(request: AnyRequest, status: HTTPStatus, error: CalejoError) -> Response[Any]:
-    if not _wants_page(request):
-        content = problem(status, str(error), instance=request.url.path)
-        return Response(content, status_code=status, media_type=PROBLEM)
-    return _bare(
-        request, dashboard_of(request.app.state), "refused.html", status=int(status), detail=str(error)
-    )
+def _told(request: AnyRequest, error: CalejoError) -> Response[Any]:
+    """Tell of a refusal as REST does, or on a page."""
+    refusal = refusal_of(error)
+    if _wants_page(request):
+        status = int(refusal.status)
+        return _bare(
+            request,
+            dashboard_of(request.app.state),
+            "refused.html",
+            code=status,
+            status=status,
+            detail=refusal.detail,
+        )
+    content = problem(refusal.status, refusal.detail, instance=request.url.path, title=refusal.title)
+    return Response(content, status_code=refusal.status, media_type=PROBLEM, headers=refusal.headers)
+
+
+_HANDLERS: Final[ExceptionHandlersMap] = {
+    UnauthenticatedError: _unauthenticated,
+    CallerError: _told,
+    DeviceError: _told,
+}
 
 
 def _bare(
-    request: AnyRequest, dashboard: Dashboard, template: str, *, status: int = 200, **values: Any
+    request: AnyRequest, dashboard: Dashboard, template: str, *, code: int = 200, **values: Any
 ) -> Response[bytes]:
     texts = dashboard.texts.wanted(request.headers.get("accept-language", ""))
-    content = dashboard.renderer.page(template, texts, status=status, **values)
-    return answered(content, status=status)
+    return answered(dashboard.renderer.page(template, texts, **values), status=code)

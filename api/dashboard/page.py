@@ -10,7 +10,7 @@ from litestar.datastructures import State
 from actors.vocabulary import DeviceError, Scope
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.users import Principal
-from api.access.cookies import cookies_of, proof_of
+from api.access.cookies import proof_of
 from api.access.guarding import principal_of
 from api.dashboard.desktop import Dashboard, dashboard_of
 from api.dashboard.picture import Picture
@@ -37,7 +37,7 @@ async def page(
     dashboard, principal = dashboard_of(request.app.state), principal_of(request)
     live = request.headers.get(LIVE_HEADER) == "true"
     await _note_presence(request, dashboard, principal, whole=not live)
-    shown = cookies_of(request.app.state).shown(request)
+    shown = dashboard.service.access.desk.cookies.shown(request)
     content = dashboard.renderer.page(
         template,
         dashboard.texts.wanted(request.headers.get("accept-language", "")),
