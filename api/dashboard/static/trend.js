@@ -3,7 +3,6 @@
 import { text } from "./base.js";
 
 const EVERY_MS = 60_000;
-const DASHES = [[], [8, 3], [2, 3], [10, 3, 2, 3]];
 let drawn = [];
 
 function colour(name) {
@@ -38,7 +37,21 @@ function now(at) {
   };
 }
 
-function chart(place, title, unit, series, data, trend) {
+/** Return the range of an axis: never so narrow that noise looks like news. */
+function range(unit) {
+  if (unit === "Hz") return (_, low, high) => [0, Math.max(50, high ?? 50)];
+  return (_, low, high) => {
+    const middle = ((low ?? 0) + (high ?? 0)) / 2;
+    const half = Math.max(0.5, ((high ?? 0) - (low ?? 0)) * 0.6);
+    return [middle - half, middle + half];
+  };
+}
+
+function chart(all, title, unit, series, data, trend) {
+  const place = document.createElement("div");
+  all.append(place);
+  // A few measurements are points: a line needs neighbours.
+  const few = data[0].filter((each) => each != null).length < 24;
   const shown = (_, value) => (value == null ? "–" : `${value.toFixed(2)} ${unit}`);
   const stamp = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "short", timeZone: trend.zone });
   const plot = new window.uPlot(
@@ -48,10 +61,12 @@ function chart(place, title, unit, series, data, trend) {
       height: 220,
       // Nothing here is dragged: a touch scrolls the page.
       cursor: { drag: { x: false, y: false } },
-      scales: { x: { time: true } },
+      scales: { x: { time: true }, y: { range: range(unit) } },
       series: [
         { label: text("time"), value: (_, at) => (at == null ? "–" : stamp.format(new Date(at * 1000))) },
-        ...series.map((each) => ({ spanGaps: false, points: { show: false }, value: shown, ...each })),
+        ...series.map((each, at) => ({
+          spanGaps: false, points: { show: few && at === 0, size: 5 }, value: shown, ...each,
+        })),
       ],
       axes: axes(unit, trend.zone),
       plugins: [now(trend.now)],
@@ -74,17 +89,17 @@ function draw(place, trend) {
     ],
     [trend.level, trend.target], trend,
   );
-  trend.pumps.forEach((pump, at) => {
+  const only = place.dataset.pump;
+  for (const pump of trend.pumps.filter((each) => !only || each.pump_id === only)) {
     chart(
       place, pump.name, "Hz",
       [
-        { label: text("measured"), stroke: colour("--trend-1"), width: 2, dash: DASHES[0] },
+        { label: text("measured"), stroke: colour("--trend-1"), width: 2 },
         { label: text("plan"), stroke: colour("--ink"), width: 1, dash: [4, 4] },
       ],
       [pump.actual, pump.plan], trend,
     );
-    place.lastElementChild.dataset.pump = String(at);
-  });
+  }
 }
 
 async function read(place, why) {
