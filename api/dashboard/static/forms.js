@@ -57,7 +57,7 @@ async function send(form) {
     }
     say(form.dataset.said || "");
     if (form.dataset.go) location.assign(form.dataset.go);
-    look();
+    look(true);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (wrong) wrong.textContent = error.message;

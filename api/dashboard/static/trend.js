@@ -47,9 +47,7 @@ function range(unit) {
   };
 }
 
-function chart(all, title, unit, series, data, trend) {
-  const place = document.createElement("div");
-  all.append(place);
+function chart(place, title, unit, series, data, trend) {
   // A few measurements are points: a line needs neighbours.
   const few = data[0].filter((each) => each != null).length < 24;
   const shown = (_, value) => (value == null ? "–" : `${value.toFixed(2)} ${unit}`);
@@ -80,19 +78,22 @@ function chart(all, title, unit, series, data, trend) {
 function draw(place, trend) {
   for (const plot of drawn) plot.destroy();
   drawn = [];
-  place.textContent = "";
+  const only = place.dataset.pump;
+  const pumps = trend.pumps.filter((each) => !only || each.pump_id === only);
+  // All frames first: each drawing is as wide as its frame, which depends on how many there are.
+  const frames = [null, ...pumps].map(() => document.createElement("div"));
+  place.replaceChildren(...frames);
   chart(
-    place, text("level"), "m",
+    frames[0], text("level"), "m",
     [
       { label: text("measured"), stroke: colour("--trend-1"), width: 2 },
       { label: text("target"), stroke: colour("--ink"), width: 1, dash: [4, 4] },
     ],
     [trend.level, trend.target], trend,
   );
-  const only = place.dataset.pump;
-  for (const pump of trend.pumps.filter((each) => !only || each.pump_id === only)) {
+  for (const [at, pump] of pumps.entries()) {
     chart(
-      place, pump.name, "Hz",
+      frames[at + 1], pump.name, "Hz",
       [
         { label: text("measured"), stroke: colour("--trend-1"), width: 2 },
         { label: text("plan"), stroke: colour("--ink"), width: 1, dash: [4, 4] },
