@@ -55,9 +55,7 @@ class OpcUaEndpoint:
     Lives in its caller's event loop and is not thread-safe.
     """
 
-    def __init__(
-        self, host: str, port: int, *, anonymous_roles: frozenset[UserRole] = WITHOUT_USERS
-    ) -> None:
+    def __init__(self, host: str, port: int, *, anonymous_roles: frozenset[UserRole] = WITHOUT_USERS) -> None:
         """Say where to listen; port 0 takes a free one. `anonymous_roles`: what clients may that show nothing.
 
         Raises:
