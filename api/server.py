@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -38,6 +38,8 @@ class PatientProtocol(H11Protocol):
     """HTTP/1.1 connection that closes when no whole request head has come in time: uvicorn waits for ever."""
 
     exempt: str = ""
+    cut_off: Callable[[str], None] = staticmethod(lambda _peer: None)
+    """Told of each connection that is cut off because its address has too many."""
     _patience: asyncio.TimerHandle | None = None
     _served: object = None
 
@@ -49,6 +51,7 @@ class PatientProtocol(H11Protocol):
             of_address = sum(peer is not None and peer[0] == self.client[0] for peer in peers)
             if of_address > CONNECTIONS_PER_ADDRESS_MAX:
                 transport.abort()
+                self.cut_off(f"{self.client[0]}:{self.client[1]}")
                 return
         self._wait()
 
@@ -90,11 +93,14 @@ class HttpServer(uvicorn.Server):
         tls: ssl.SSLContext | None = None,
         *,
         proxy: str = "",
+        cut_off: Callable[[str], None] = lambda _peer: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=type("Protocol", (PatientProtocol,), {"exempt": proxy}),
+                http=type(
+                    "Protocol", (PatientProtocol,), {"exempt": proxy, "cut_off": staticmethod(cut_off)}
+                ),
                 ws="none",
                 # Our applications have no lifespan, and uvicorn would end the process over one that fails.
                 lifespan="off",

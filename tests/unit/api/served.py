@@ -523,6 +523,7 @@ class Served:
         self.ports = Ports(tree)
         self.limits = Store()
         self.users = Users()
+        self.users.audits = tree.records
         self.actor = ApiActor(
             self.ports,
             self.start_arguments(),
