@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -320,3 +321,14 @@ def test_files_of_others_are_as_released() -> None:
     assert found == listed
     for name in found:
         assert (vendor / f"{name.split('-')[0]}-LICENSE.txt").is_file()
+
+
+def test_the_installed_package_holds_every_file() -> None:
+    """HMI-1: a template or script that no pattern of pyproject.toml names would be missing after an installation."""
+    package = rendering.FOLDER.parent
+    project = tomllib.loads((package.parents[1] / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["api.dashboard"]
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    there = {path for path in package.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert there
+    assert there - packed == set()
