@@ -144,13 +144,12 @@ class Ledger:
         with self._alone:
             raw, keys = read_raw(self._path), self._keys.keys()
             held = self._held
-            has_grown = (
-                not held.wrong
-                and keys == held.keys
-                and hashlib.sha256(memoryview(raw)[: self._length]).digest() == self._digest
+            is_kept = (
+                keys == held.keys and hashlib.sha256(memoryview(raw)[: self._length]).digest() == self._digest
             )
-            if has_grown and len(raw) == self._length:
+            if is_kept and len(raw) == self._length:
                 return held
+            has_grown = is_kept and not held.wrong
             if has_grown:
                 signed, good = list(held.signed), list(held.known)
             else:
