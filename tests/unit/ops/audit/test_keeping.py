@@ -116,6 +116,10 @@ def test_a_segment_that_was_only_noted_hides_nothing(trail: Trail) -> None:
     assert done.returncode == 1
     assert "NOT SEEN: segment 'audit-1-4.tar.gz'" in done.stdout
     assert "records 1 to 4 are archived, not all of them were seen" in done.stdout
+    out = trail.folder / "report.html"
+    assert trail.calejo("audit", "report", "changes", "--out", str(out)).returncode == 0
+    assert "2 records hold" in out.read_text()
+    assert "records 1 to 4 are archived and not in this report" in out.read_text()
 
 
 @pytest.mark.parametrize(
