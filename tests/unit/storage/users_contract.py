@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -354,6 +355,37 @@ class DatabaseUsersContract(UsersContract):
         for odd in ('["NEVER"]', "5"):
             place.execute("UPDATE service_keys SET operations = ? WHERE key_id = 'odd'", odd)
             on_users(place, read)
+
+    @pytest.mark.parametrize("how", ["begin", "change"])
+    def test_nobody_changes_an_account_while_it_is_judged(self, place: Place, how: str) -> None:
+        """SEC-1: between what is read and what is written no other client gets in, also with SQL of its own."""
+        changed = threading.Event()
+
+        def other() -> None:
+            place.execute("UPDATE users SET password_hash = '$argon2id$other' WHERE user_id = 'anna'")
+            changed.set()
+
+        thread = threading.Thread(target=other)
+
+        def decide(one: Account, _: tuple[Account, ...] = ()) -> Account:
+            if not thread.is_alive():
+                thread.start()
+            assert not changed.wait(0.5), "it waits until what was judged is written"
+            return msgspec.structs.replace(one, password_hash="$argon2id$better", totp_step=3)
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            if how == "begin":
+                await users.begin(session(), live_max=3, decide=decide)
+            else:
+                await users.change("anna", decide)
+            assert await asyncio.to_thread(changed.wait, 10.0)
+            found = await users.account("anna")
+            assert found is not None
+            assert (found.password_hash, found.totp_step) == ("$argon2id$other", 3)
+
+        on_users(place, work)
+        thread.join(10.0)
 
     def test_what_a_change_tells_stands_in_the_audit_log(self, place: Place) -> None:
         """SEC-5, AUD-1: in the same transaction, behind what stood there."""

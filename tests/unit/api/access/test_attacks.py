@@ -196,6 +196,17 @@ def test_a_name_that_would_break_a_line_is_refused(api: Served) -> None:
     assert api.get("/api/v1/account", token="", headers=headers).problem(401)
 
 
+def test_a_name_typed_at_a_shell_has_one_prefix_however_often_it_is_typed(api: Served) -> None:
+    """SAF-6, SEC-5: `local:` says where somebody sat; written twice it must not make another person of them."""
+    from storage.local_credential import LocalCredential
+
+    headers = {"Authorization": f"Calejo-Local {LocalCredential(Path(api.settings.data_dir)).read()}"}
+    stop = {"scope": "PUMP", "scope_id": "p1", "reason": "leak", "by": "local: LOCAL:carl"}
+    answer = api.post(STOPS, stop, token="", headers=headers)
+    assert api.latches.held.by_id[answer.json()["stop_id"]].set_by == "local:carl"
+    clear_all(api)
+
+
 def test_a_disabled_users_token_is_worth_nothing_at_once(api: Served) -> None:
     """SEC-1: disabling an account ends its sessions; also a stop is refused, for that is no expiry."""
     token = logged_in(api.users, api.desk, "leaver", UserRole.OPERATOR)
