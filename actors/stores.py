@@ -32,6 +32,7 @@ from actors.vocabulary.records import (
     Record,
     StopEventRecord,
 )
+from actors.vocabulary.trends import Piece
 
 
 class TopologyReader(Protocol):
@@ -250,6 +251,20 @@ class DecisionReader(Protocol):
         self, pump_id: str, *, start: datetime, end: datetime, following: str, count_max: int
     ) -> DecisionPage:
         """Return decisions made in [start, end), the newest first; `following` as the page before said, or ''."""
+        ...
+
+
+class TrendReader(Protocol):
+    """Reads what displays draw, with the read-only role (HMI-2). No control actor has one."""
+
+    async def measured(
+        self, pump_id: str, *, start: datetime, end: datetime, piece_s: float
+    ) -> Sequence[Piece]:
+        """Return the means of what was measured in [start, end), oldest first; pieces without rows are left out."""
+        ...
+
+    async def plans(self, station_id: str, *, start: datetime, end: datetime) -> Sequence[PlanRow]:
+        """Return the plan rows that touch [start, end)."""
         ...
 
 

@@ -27,6 +27,7 @@ from actors.stores import (
     RecordWriter,
     TimerStore,
     TopologyReader,
+    TrendReader,
 )
 from actors.vocabulary import Role, SiteConfig
 from protocols.endpoint import EndpointServer
@@ -189,6 +190,14 @@ def decisions(ports: Ports, start: WorkerStart) -> DecisionReader:
     from storage.engine import Access
 
     return Decisions(_database(ports, start, Access.READ, as_writer=True))
+
+
+def trends(ports: Ports, start: WorkerStart) -> TrendReader:
+    """Return what displays draw, by the reader's role."""
+    from storage.engine import Access
+    from storage.trends import Trends
+
+    return Trends(_database(ports, start, Access.READ))
 
 
 def retention(ports: Ports, start: WorkerStart) -> DecisionKeeper:

@@ -17,8 +17,16 @@ class Epoch(msgspec.Struct, frozen=True, order=True):
     counter: int
 
 
+class CarriedOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of a mode that a pump has taken, and when; `content` is a digest of what it ordered."""
+
+    command_id: str
+    content: str
+    at: datetime
+
+
 class StoredMode(msgspec.Struct, frozen=True, kw_only=True):
-    """A pump's operator mode as it survives restarts."""
+    """A pump's operator mode as it survives restarts, with the commands that were taken last."""
 
     pump_id: str
     mode: Mode
@@ -27,6 +35,7 @@ class StoredMode(msgspec.Struct, frozen=True, kw_only=True):
     set_at: datetime
     expires_at: datetime | None
     held_stopped: bool = False
+    commands: tuple[CarriedOut, ...] = ()
 
 
 class MotorTimers(msgspec.Struct, frozen=True, kw_only=True):
