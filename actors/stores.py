@@ -193,7 +193,7 @@ class HistoryReader(Protocol):
         ...
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
-        """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
+        """Return the alarms whose record has no end, then those that returned unseen: newest first, bounded."""
         ...
 
 
