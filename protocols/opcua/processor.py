@@ -14,6 +14,7 @@ from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_
 
 from protocols.opcua import limits
 from protocols.opcua.decoding import tcp_message
+from protocols.opcua.identity import answering
 from protocols.opcua.ids import status
 
 if TYPE_CHECKING:
@@ -158,7 +159,9 @@ class Processor(UaProcessor):
             params = None if service.decode is None else struct_from_binary(service.decode, body)
         except Exception as error:  # the decoder raises whatever the client's bytes make it
             raise ServiceError(ua.StatusCodes.BadDecodingError) from error
-        return await service.answer(self, Request(params, header, seqhdr))
+        session = self.session
+        with answering(session.caller if session is not None and self.active else None):
+            return await service.answer(self, Request(params, header, seqhdr))
 
     def current_session(self, header: ua.RequestHeader) -> Session:
         """Return the activated session that this connection carries, if the request names it.

@@ -14,6 +14,7 @@ from asyncua import Server, ua
 
 import protocols.opcua.decoding  # noqa: F401 - bounds the decoder and silences asyncua's logger
 from actors.vocabulary import DeviceError, RefusedError
+from actors.vocabulary.access import UserRole
 from protocols.endpoint import ClientNews, Refresh, WriteGuard
 from protocols.opcua import limits
 from protocols.opcua.address_space import AddressSpace
@@ -23,6 +24,8 @@ from protocols.opcua.writes import NAME_SHOWN, Writes
 from protocols.points import OPCUA_NAMESPACE_INDEX, Point, PointValue
 
 _APPLICATION_URI: Final = "urn:calejo:opcua:server"
+WITHOUT_USERS: Final = frozenset({UserRole.FIELD, UserRole.OPERATOR})
+"""What a controller and an operator's screen need; on loopback only, as long as nobody shows who they are."""
 _UNKNOWN_DATE: Final = datetime(1601, 1, 1, tzinfo=UTC)  # OPC 10000-6, 5.2.2.5: the wire's zero
 
 
@@ -52,8 +55,10 @@ class OpcUaEndpoint:
     Lives in its caller's event loop and is not thread-safe.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        """Say where to listen; port 0 takes a free one.
+    def __init__(
+        self, host: str, port: int, *, anonymous_roles: frozenset[UserRole] = WITHOUT_USERS
+    ) -> None:
+        """Say where to listen; port 0 takes a free one. `anonymous_roles`: what clients may that show nothing.
 
         Raises:
             RefusedError: `host` is not loopback.
@@ -61,6 +66,7 @@ class OpcUaEndpoint:
         """
         self._host: Final = check_loopback(host)
         self._port: Final = port
+        self._anonymous_roles: Final = anonymous_roles
         self._writes: Final = Writes()
         self._space: AddressSpace | None = None
         self._sessions: Sessions | None = None
@@ -152,7 +158,9 @@ class OpcUaEndpoint:
         return 0 if self._listener is None else len(self._listener.connections)
 
     async def _build(self) -> AddressSpace:
-        sessions = Sessions(before_read=self._before_read, write_items=self._write)
+        sessions = Sessions(
+            before_read=self._before_read, write_items=self._write, anonymous_roles=self._anonymous_roles
+        )
         server = Server(iserver=sessions)
         server.name = "Calejo"
         server.manufacturer_name = "Calejo"

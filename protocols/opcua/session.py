@@ -10,13 +10,17 @@ from typing import Any, Final
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
-from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.crypto.permission_rules import User
+from asyncua.crypto.permission_rules import UserRole as StockRole
 from asyncua.server.address_space import ViewService
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.user_managers import UserManager
 
+from actors.vocabulary.access import UserRole
+from actors.vocabulary.callers import Caller
 from protocols.opcua import limits
+from protocols.opcua.identity import anonymous
 from protocols.opcua.ids import random, status
 from protocols.opcua.subscriptions import BoundedSubscriptions, cancel
 from protocols.opcua.values import wire_time
@@ -46,7 +50,7 @@ class AnonymousOnly(UserManager):
         """
         if username is not None or password is not None:
             return None
-        return User(role=UserRole.User, name="anonymous")
+        return User(role=StockRole.User, name="anonymous")
 
 
 class Session(InternalSession):
@@ -62,6 +66,8 @@ class Session(InternalSession):
         self.server: Final = server
         # The processor whose connection carries this session now; None between two connections.
         self.channel: object | None = None
+        # Who it is, once it is activated.
+        self.caller: Caller | None = None
         server.register_external_session(self)
 
     async def create_session(
@@ -72,6 +78,14 @@ class Session(InternalSession):
             params.RequestedSessionTimeout = ua.Duration(limits.SESSION_TIMEOUT_S_MIN * 1000)
         result = await super().create_session(params, sockname)
         result.MaxRequestMessageSize = ua.UInt32(limits.REQUEST_BYTES_MAX)
+        return result
+
+    def activate_session(
+        self, params: ua.ActivateSessionParameters, peer_certificate: bytes | None
+    ) -> ua.ActivateSessionResult:
+        """Activate the session; from then on it is known who asks."""
+        result = super().activate_session(params, peer_certificate)
+        self.caller = anonymous(self.server.anonymous_roles)
         return result
 
     async def close_session(self, delete_subs: bool = True) -> None:
@@ -172,8 +186,11 @@ class CachedViews(ViewService):
 class Sessions(InternalServer):
     """asyncua's inner server with our sessions, subscriptions and bounds."""
 
-    def __init__(self, *, before_read: BeforeRead, write_items: WriteItems) -> None:
+    def __init__(
+        self, *, before_read: BeforeRead, write_items: WriteItems, anonymous_roles: frozenset[UserRole]
+    ) -> None:
         super().__init__(user_manager=AnonymousOnly())
+        self.anonymous_roles: Final = anonymous_roles
         self.before_read: Final = before_read
         self.write_items: Final = write_items
         self.view_service = CachedViews(self.aspace)
@@ -202,7 +219,7 @@ class Sessions(InternalServer):
             if not detached:
                 raise ServiceError(ua.StatusCodes.BadTooManySessions)
             await min(detached, key=lambda session: session._last_activity).close_session()
-        return Session(self, name, User(role=UserRole.Anonymous))
+        return Session(self, name, User(role=StockRole.Anonymous))
 
     async def begin(self) -> None:
         """Show the server as running and start its clock."""

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from asyncua import ua
 
+from actors.vocabulary.access import UserRole
+from actors.vocabulary.callers import Caller
 from protocols.opcua import limits
+from protocols.opcua.identity import anonymous, current_caller
 from protocols.opcua.ids import standard
 from tests.wire.opcua.served import (
     PUMP,
@@ -226,5 +229,21 @@ def test_an_idle_session_ends_with_its_connection(monkeypatch: pytest.MonkeyPatc
             assert sessions.bounded_subscriptions.subscriptions == {}
             assert await one.ended() is not None
             await until(lambda: publisher.endpoint.clients == 0, what="the connection is closed")
+
+    asyncio.run(story())
+
+
+def test_a_request_knows_who_is_behind_it() -> None:
+    """SEC-2: what serves a request sees its session's caller, and what comes after it sees nobody."""
+
+    async def story() -> None:
+        async with served() as publisher:
+            seen: list[Caller] = []
+            publisher.on_refresh = lambda: seen.append(current_caller())
+            one = await Raw.session_to(publisher)
+            await one.read("/north/failsafe")
+            assert seen == [anonymous({UserRole.FIELD, UserRole.OPERATOR})]
+            with pytest.raises(LookupError):
+                current_caller()
 
     asyncio.run(story())
