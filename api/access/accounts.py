@@ -22,9 +22,10 @@ from actors.vocabulary.users import (
     Session,
     checked_user_id,
 )
-from api.access.desk import SERVICE_KEY_PREFIX, AccessDesk, secret_hash
+from api.access.desk import AccessDesk
 from api.access.hashing import generated
 from api.access.logins import Logins
+from api.access.service_keys import SERVICE_KEY_PREFIX, secret_hash
 
 ACCOUNTS_MAX: Final = 1_000
 KEYS_MAX: Final = 20

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
 from collections.abc import Sequence
@@ -17,18 +16,24 @@ from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Severity, UnavailableError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.settings import AccessSettings
-from actors.vocabulary.users import LOCAL_PREFIX, Account, AccountKind, Principal, ServiceKey, Session
+from actors.vocabulary.users import LOCAL_PREFIX, Account, Principal, ServiceKey, Session
 from api.access import tokens
 from api.access.errors import ForbiddenError, UnauthenticatedError
 from api.access.hashing import Hashing
 from api.access.known import Known
 from api.access.security_log import SecurityLog
+from api.access.service_keys import (
+    NO_PERSON,
+    SERVICE_KEY_PREFIX,
+    operations_of_key,
+    parts_of,
+    refusal_of,
+)
 from api.access.tokens import Claims, Use
 from api.disk import Disk
 from storage.keyring import KeyFile, KeyRing
 from storage.local_credential import LocalCredential
 
-SERVICE_KEY_PREFIX: Final = "calejo_"
 LOCAL_SCHEME: Final = "calejo-local"
 CHALLENGE: Final = "Bearer"
 _LOOKUP_DEADLINE_S: Final = 3.0
@@ -39,8 +44,6 @@ _CREDENTIAL_MAX: Final = 4_096
 _NAME_MAX: Final = 60
 # What a password that somebody else set, or a second factor that must still be given, is good for.
 _BEFORE_CHANGE: Final = frozenset({Operation.OWN_ACCOUNT, Operation.SET_STOP})
-# Nobody knows which person sits at the shell, and a program is none: neither is a second person (SAF-6).
-_NO_PERSON: Final = frozenset(Operation) - {Operation.APPROVE_LIMITS}
 
 
 class AccessDesk:
@@ -204,7 +207,7 @@ class AccessDesk:
         if not name.isprintable():
             raise UnauthenticatedError("the local credential names nobody")
         return Principal(
-            user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=_NO_PERSON, is_local=True
+            user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=NO_PERSON, is_local=True
         )
 
     async def _of_token(self, token: str, operation: Operation) -> Principal:
@@ -244,22 +247,18 @@ class AccessDesk:
         )
 
     async def _of_key(self, credential: str, operation: Operation) -> Principal:
-        key_id, _, secret = credential.removeprefix(SERVICE_KEY_PREFIX).partition("_")
+        key_id, secret = parts_of(credential)
         deadline_s = _STOP_LOOKUP_DEADLINE_S if operation is Operation.SET_STOP else _LOOKUP_DEADLINE_S
         found = await self._service_keys.get(key_id, deadline_s=deadline_s)
-        own = "" if found is None else found[0].secret_hash
-        if not hmac.compare_digest(own, secret_hash(secret)) or found is None:
-            raise UnauthenticatedError("the key is not known")
+        why = refusal_of(found, secret, now=self.clock.now().utc)
+        if why or found is None:
+            raise UnauthenticatedError(why)
         key, account = found
-        if key.revoked_at is not None or not account.enabled or account.kind is not AccountKind.SERVICE:
-            raise UnauthenticatedError("the key is revoked, or its account is disabled")
-        if key.expires_at is not None and self.clock.now().utc >= key.expires_at:
-            raise UnauthenticatedError("the key has expired")
         return Principal(
             user_id=account.user_id,
             role=account.role,
             key_id=key.key_id,
-            operations=(frozenset(key.operations) or _NO_PERSON) & _NO_PERSON,
+            operations=operations_of_key(key),
         )
 
     async def _ask_session(self, session_id: str) -> tuple[Session, Account] | None:
@@ -290,11 +289,6 @@ class AccessDesk:
                 after={"user": each.user_id, "reason": reason},
             )
         return bool(gone)
-
-
-def secret_hash(secret: str) -> str:
-    """Return what is kept of a service key's secret: 256 random bits need no slow hash."""
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 def _at_its_word(claims: Claims) -> Principal:

@@ -70,6 +70,10 @@ class SecurityLog:
             )
         )
 
+    def counted(self, event: str) -> None:
+        """Something was done as often before: counted, and told by whoever keeps count of how often."""
+        self._count(event, "success")
+
     def refused(
         self,
         event: str,

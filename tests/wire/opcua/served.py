@@ -21,8 +21,12 @@ from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
 
 from actors.vocabulary import Quality, WriteRefusal
+from actors.vocabulary.access import UserRole
+from actors.vocabulary.pki import Pki
 from protocols.endpoint import ClientWrite
 from protocols.opcua import OpcUaEndpoint
+from protocols.opcua.admission import Rules
+from protocols.opcua.doorkeeper import Doorkeeper
 from protocols.opcua.ids import own
 from protocols.points import PointValue, site_points
 from tests.unit.protocols.plants import north
@@ -84,9 +88,14 @@ class Publisher:
         return int(self.endpoint.bound.rpartition(":")[2])
 
 
+OPEN = Rules(allow_none=True, anonymous_roles=frozenset({UserRole.FIELD, UserRole.OPERATOR}))
+
+
 @asynccontextmanager
-async def served(*, port: int = 0) -> AsyncIterator[Publisher]:
-    endpoint = OpcUaEndpoint("127.0.0.1", port)
+async def served(
+    *, port: int = 0, rules: Rules = OPEN, pki: Pki | None = None, doorkeeper: Doorkeeper | None = None
+) -> AsyncIterator[Publisher]:
+    endpoint = OpcUaEndpoint("127.0.0.1", port, rules=rules, pki=pki, doorkeeper=doorkeeper)
     publisher = Publisher(endpoint)
     await endpoint.configure(site_points(north()))
     await endpoint.open(guard=publisher.guard, refresh=publisher.refresh, news=publisher.tell)

@@ -30,7 +30,7 @@ def test_two_requests_at_once_are_not_mistaken() -> None:
                 await both.wait()
                 return current_caller().name
 
-        assert await asyncio.gather(request("anna"), request("bert")) == ["anna", "bert"]
+        assert list(await asyncio.gather(request("anna"), request("bert"))) == ["anna", "bert"]
 
     asyncio.run(story())
 
@@ -46,7 +46,7 @@ def test_a_caller_may_what_its_roles_may_within_its_scope() -> None:
         name="scada",
         roles=frozenset({UserRole.OPERATOR}),
         how=Shown.KEY,
-        key_id="k1",
+        proof="k1",
         operations=frozenset({Operation.READ_POINTS, Operation.WRITE_FEEDBACK}),
     )
     assert {each for each in Operation if scoped.may(each)} == {Operation.READ_POINTS}
