@@ -131,9 +131,9 @@ class Admission:
             self._turn_away(error, peer)
             raise ServiceError(error.code) from error
         name = f"certificate:{user.name}"
-        # The algorithm is the channel's, no weaker one of the client's choice.
+        # By the channel's algorithm, no weaker one of the client's choice.
         verifier = VERIFIERS[policy.AsymmetricSignatureURI](certificate)
-        if not is_signed(verifier, (policy.host_certificate or b"") + nonce, signature, policy):
+        if not is_signed(verifier, (policy.host_certificate or b"") + nonce, signature):
             self.doorkeeper.tell("LOGIN", actor=name, peer=peer, refused="the signature is not its own")
             raise ServiceError(ua.StatusCodes.BadUserSignatureInvalid)
         self.doorkeeper.tell("LOGIN", actor=name, peer=peer)
@@ -191,10 +191,12 @@ def check_client(params: ua.CreateSessionParameters, policy: Any) -> None:
         raise ServiceError(error.code) from error
 
 
-def is_signed(verifier: Any, data: bytes, signature: Any, policy: Any) -> bool:
-    """Say whether a signature is over these bytes, by this key and by the policy's own algorithm."""
-    if signature.Algorithm != policy.AsymmetricSignatureURI:
-        return False
+def is_signed(verifier: Any, data: bytes, signature: Any) -> bool:
+    """Say whether a signature is over these bytes, by this key and by the verifier's own algorithm.
+
+    What the client calls its algorithm is not looked at: node-opcua has another name for PSS, and no name of a weaker
+    one would change how it is verified.
+    """
     try:
         verifier.verify(data, signature.Signature or b"")
     except (InvalidSignature, ValueError):
@@ -208,7 +210,8 @@ def _password(token: Any, policy: Any, nonce: bytes) -> str | None:
     The nonce at its end is the one that this session was given: a token that was copied is worth nothing elsewhere.
     """
     sealed = token.Password or b""
-    if token.EncryptionAlgorithm != policy.AsymmetricEncryptionURI or len(sealed) > _SECRET_BYTES_MAX:
+    # No algorithm means: not encrypted. Which one is named does not matter, only the policy's own is tried.
+    if not token.EncryptionAlgorithm or len(sealed) > _SECRET_BYTES_MAX:
         return None
     try:
         plain = policy.asymmetric_cryptography.Decryptor.decrypt(sealed)

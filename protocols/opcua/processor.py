@@ -299,7 +299,7 @@ class Processor(UaProcessor):
         if self._connection.is_secure:
             keys: Any = policy.asymmetric_cryptography
             signed = (policy.host_certificate or b"") + nonce
-            if not is_signed(keys.Verifier, signed, request.params.ClientSignature, policy):
+            if not is_signed(keys.Verifier, signed, request.params.ClientSignature):
                 raise ServiceError(ua.StatusCodes.BadApplicationSignatureInvalid)
         try:
             caller = await self.iserver.admission.identify(request.params, policy, nonce, self.peer)

@@ -10,12 +10,12 @@ const {
   ClientSubscription,
   DataType,
   MessageSecurityMode,
-  OPCUACertificateManager,
   OPCUAClient,
   SecurityPolicy,
   TimestampsToReturn,
   UserTokenType,
 } = require("node-opcua-client");
+const { OPCUACertificateManager } = require("node-opcua-certificate-manager"); // of node-opcua-client
 
 function identity(order) {
   if (order.user) return { type: UserTokenType.UserName, userName: order.user, password: order.password };
