@@ -529,6 +529,14 @@ class AlarmReturned(Message, frozen=True, kw_only=True):
     at: Instant
 
 
+class AcknowledgeAlarm(Message, frozen=True, kw_only=True):
+    """A person has seen an alarm; answered with `Done`, refused when it waits for nobody (any longer)."""
+
+    alarm_id: str
+    by: str
+    comment: str = ""
+
+
 class GetAlarms(Message, frozen=True, kw_only=True):
     """Ask for `Alarms`."""
 
@@ -545,21 +553,28 @@ class AlarmView(msgspec.Struct, frozen=True, kw_only=True):
     raised_at: Instant
     returned_at: Instant | None
     occurrences: int
+    acknowledged_at: Instant | None = None
+    acknowledged_by: str = ""
+    comment: str = ""
 
 
 class Alarms(Message, frozen=True, kw_only=True):
-    """Raised alarms and the latest returned ones."""
+    """Raised alarms and the latest returned ones.
+
+    Without `whole` the alarm actor has not heard yet what its former life left open: an absence means nothing.
+    """
 
     alarms: tuple[AlarmView, ...]
+    whole: bool = True
 
 
 class OpenAlarmsRead(Message, frozen=True, kw_only=True):
-    """Storage to the alarm actor: the alarms whose records had no end when the alarm actor asked."""
+    """Storage to the alarm actor: alarms that had no end, or that nobody had seen, when the alarm actor asked."""
 
     records: tuple[AlarmRecord, ...]
 
 
-AlarmInbox: TypeAlias = Tick | AlarmAsserted | AlarmReturned | OpenAlarmsRead | GetAlarms
+AlarmInbox: TypeAlias = Tick | AlarmAsserted | AlarmReturned | AcknowledgeAlarm | OpenAlarmsRead | GetAlarms
 
 
 # --------------------------------------------------------------------------- storage, discovery

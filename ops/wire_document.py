@@ -19,7 +19,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
 )
-from protocols.points import site_points
+from protocols.points import operator_points, site_points
 from protocols.sparkplug.names import definitions, sparkplug_points
 from protocols.sparkplug.schema import by_key
 
@@ -131,6 +131,15 @@ def _lines() -> Iterator[str]:
             place.count, place.raw, f"{place.scale:g}", point.description,
         )  # fmt: skip
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"
+    yield ""
+    yield "## Points on OPC UA alone\n"
+    yield "Methods, alarms and history are in [opcua.md](opcua.md).\n"
+    yield "| path | type | unit | access | meaning |"
+    yield "|---|---|---|---|---|"
+    for point in operator_points(_EXAMPLE):
+        yield (
+            f"| `{point.path}` | {point.type.value} | {point.unit} | {point.access.value} | {point.description} |"
+        )
     yield ""
     yield _SPARKPLUG
     yield "| device | metric | type | unit | command | meaning |"

@@ -8,6 +8,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 from actors.vocabulary import WriteRefusal
+from actors.vocabulary.callers import Caller
+from actors.vocabulary.client_calls import CallAnswer, ClientCall, PastPage, PastQuestion, ShownAlarms
 from actors.vocabulary.links import LinkStatus
 from protocols.points import Point, PointValue
 
@@ -20,6 +22,8 @@ class ClientWrite(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
     # Refused by the protocol already: to be counted and audited like the publisher's own refusals, not carried out.
     refusal: WriteRefusal | None = None
+    # Who writes; None: the wire knows no users.
+    caller: Caller | None = None
 
 
 # All writes of one request. One answer each, None: accepted. Modbus refuses the whole request when any is refused
@@ -31,6 +35,13 @@ Refresh: TypeAlias = Callable[[], None]
 
 # A client connected, left, or was refused: (event, peer, detail); for the log, the metrics and the audit trail.
 ClientNews: TypeAlias = Callable[[str, str, str], None]
+
+
+# A client's command, judged by the table of permissions and carried out, or not; a client's fault is answered.
+CallDesk: TypeAlias = Callable[[ClientCall], Awaitable[CallAnswer]]
+
+# The past of a point from our own storage; raises DeviceError when that is away, within a bound.
+PastReader: TypeAlias = Callable[[PastQuestion], Awaitable[PastPage]]
 
 
 class EndpointServer(Protocol):
@@ -65,6 +76,19 @@ class EndpointServer(Protocol):
     @property
     def clients(self) -> int:
         """How many clients are connected."""
+        ...
+
+
+@runtime_checkable
+class Operated(Protocol):
+    """What an endpoint adds whose clients command, acknowledge alarms and look back (OPC-3)."""
+
+    def operate(self, *, call: CallDesk, past: PastReader) -> None:
+        """Take what answers; before `open`."""
+        ...
+
+    def show_alarms(self, alarms: ShownAlarms) -> None:
+        """Show the site's alarms as they are now, whole."""
         ...
 
 

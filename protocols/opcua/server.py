@@ -14,15 +14,19 @@ from asyncua import Server, ua
 
 import protocols.opcua.decoding  # noqa: F401 - bounds the decoder and silences asyncua's logger
 from actors.vocabulary import DeviceError, RefusedError
+from actors.vocabulary.client_calls import ShownAlarms
 from actors.vocabulary.pki import OwnCertificate, Pki
-from protocols.endpoint import ClientNews, Refresh, WriteGuard
+from protocols.endpoint import CallDesk, ClientNews, PastReader, Refresh, WriteGuard
 from protocols.opcua import limits
 from protocols.opcua.address_space import AddressSpace
 from protocols.opcua.admission import Admission, Rules
 from protocols.opcua.certificates import application_uri
 from protocols.opcua.doorkeeper import Doorkeeper, NoUsers
 from protocols.opcua.health import Health
+from protocols.opcua.operations import EndpointOperations
 from protocols.opcua.policies import descriptions, factories
+from protocols.opcua.requests_shown import RequestsShown
+from protocols.opcua.rights import Rights
 from protocols.opcua.session import Sessions
 from protocols.opcua.transport import Listener
 from protocols.opcua.upkeep import Upkeep
@@ -79,6 +83,9 @@ class OpcUaEndpoint:
         self._admission: Final = Admission(rules, doorkeeper or NoUsers())
         self._upkeep: Final = Upkeep(self._admission, pki, renewed=self._offer, fault=self._fault)
         self._space: AddressSpace | None = None
+        self._operations: EndpointOperations | None = None
+        self._desks: tuple[CallDesk, PastReader] | None = None
+        self._requests: Final = RequestsShown()
         self._sessions: Sessions | None = None
         self._server: Server | None = None
         self._health: Health | None = None
@@ -101,6 +108,7 @@ class OpcUaEndpoint:
             space = self._space if self._space is not None else await self._build()
             await space.configure(points)
             known = {path: value for path, value in self._early.items() if path in space.slots}
+            self._requests.keep(space.slots)
             space.publish(known)
         finally:
             self._configuring = False
@@ -115,6 +123,7 @@ class OpcUaEndpoint:
 
         """
         space = self._space
+        values = {**values, **self._requests.outdated(values)}
         if self._configuring:
             slots = {} if space is None else space.slots
             self._early.update({path: value for path, value in values.items() if path not in slots})
@@ -123,6 +132,17 @@ class OpcUaEndpoint:
             space.publish(values)
         elif values:
             raise KeyError(f"{next(iter(values))}: nothing is configured yet")
+
+    def operate(self, *, call: CallDesk, past: PastReader) -> None:
+        """Take what answers methods and looks back; without it both are refused."""
+        self._desks = (call, past)
+        if self._operations is not None:
+            self._operations.operate(call=call, past=past)
+
+    def show_alarms(self, alarms: ShownAlarms) -> None:
+        """Show the site's alarms as conditions; before the first `configure` there is nowhere to show them."""
+        if self._operations is not None and not self._configuring:
+            self._operations.show_alarms(alarms)
 
     async def open(self, *, guard: WriteGuard, refresh: Refresh, news: ClientNews) -> None:
         """Bind the port and serve.
@@ -139,6 +159,8 @@ class OpcUaEndpoint:
         assert self._health is not None
         self._refresh, self._news = refresh, news
         self._writes.open(guard, news)
+        assert self._operations is not None
+        self._operations.open(news)
         await self._upkeep.load()
         if self._admission.own is None and not self._admission.rules.allow_none:
             raise DeviceError(
@@ -242,6 +264,10 @@ class OpcUaEndpoint:
         await server.set_build_info(
             server.product_uri, server.manufacturer_name, server.name, release, release, _UNKNOWN_DATE
         )
+        sessions.rights = Rights(space)
+        sessions.operations = self._operations = EndpointOperations(sessions, space)
+        if self._desks is not None:
+            self._operations.operate(call=self._desks[0], past=self._desks[1])
         self._server, self._sessions, self._space = server, sessions, space
         self._health = Health(sessions)
         return space
@@ -271,4 +297,6 @@ class OpcUaEndpoint:
     async def _write(self, items: Sequence[ua.WriteValue], peer: str) -> list[ua.StatusCode]:
         space = self._space
         assert space is not None
-        return await self._writes.write(items, peer, space)
+        codes = await self._writes.write(items, peer, space)
+        space.publish(self._requests.taken(items, codes, space))
+        return codes

@@ -18,7 +18,7 @@ import pytest
 
 from ops.kit.looking import Look
 from ops.kit.watch import SiteWatch, detailed
-from protocols.points import site_points
+from protocols.points import opcua_points
 from tests.unit.api.served import served
 from tests.unit.ops.cli.runs import CALEJO, run, trust
 from tests.unit.protocols.plants import north
@@ -70,8 +70,8 @@ def test_a_pump_that_has_gone_hides_no_other() -> None:
             gone = "/north/s1/p2"
             watching = SiteWatch(pair.endpoint, TAGS)
             await watching.look()
-            points = [point for point in site_points(north()) if not point.path.startswith(f"{gone}/")]
-            await pair.modbus.endpoint.configure(points)
+            points = [point for point in opcua_points(north()) if not point.path.startswith(f"{gone}/")]
+            await pair.modbus.endpoint.configure([point for point in points if point.places])
             await pair.opcua.endpoint.configure(points)
             pair.beating = False
             looks = await watching.look()

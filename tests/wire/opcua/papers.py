@@ -125,11 +125,11 @@ class Cabinet:
 
 
 class Users:
-    """Anna is an operator, and whoever is not in `passwords` is nobody; `away`: the database is."""
+    """Anna is an operator, the PLC is FIELD, and whoever is not in `passwords` is nobody; `away`: the database is."""
 
     def __init__(self) -> None:
-        self.passwords = {"anna": "correct horse", "reader": "battery staple"}
-        self.roles = {"anna": UserRole.OPERATOR, "reader": UserRole.READ_ONLY}
+        self.passwords = {"anna": "correct horse", "reader": "battery staple", "plc": "level sensor"}
+        self.roles = {"anna": UserRole.OPERATOR, "reader": UserRole.READ_ONLY, "plc": UserRole.FIELD}
         self.away = False
         self.told: list[tuple[str, str, str]] = []
         self._counts: Counter[tuple[str, str]] = Counter()

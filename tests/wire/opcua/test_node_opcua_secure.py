@@ -73,8 +73,8 @@ def test_node_opcua_comes_in_by_name_and_by_certificate(node_opcua: Path, tmp_pa
                     **own,
                     policy=policy,
                     mode=mode,
-                    user="anna",
-                    password="correct horse",
+                    user="plc",
+                    password="level sensor",
                 )
                 assert answer == {"read": 31.5, "written": "Good", "change": 12.5}, (policy, mode)
             certified = {

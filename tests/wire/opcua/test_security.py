@@ -36,6 +36,7 @@ from tests.wire.opcua.served import Fault, Raw, node_id, until
 from tests.wire.opcua.served import item as written
 
 POINT = "/north/s1/p1/actual_speed"
+BEAT = "/north/s1/scada_heartbeat"
 WITH_NONE = Rules(allow_none=True, anonymous_roles=frozenset({UserRole.READ_ONLY}), has_users=True)
 ANNA: Any = {"user": "anna", "password": "correct horse"}
 
@@ -79,9 +80,15 @@ def test_a_trusted_program_with_a_name_and_a_password_reads_and_writes(policy: A
                 one.publisher.show({POINT: 31.5})
                 assert await client.get_node(node_id(POINT)).read_value() == 31.5
                 write = ua.WriteParameters()
-                write.NodesToWrite = [written(POINT, 12.5, ua.VariantType.Double)]
-                assert [code.name for code in await client.uaclient.write(write)] == ["Good"]
-                assert await client.get_node(node_id(POINT)).read_value() == 12.5
+                write.NodesToWrite = [
+                    written(BEAT, 7, ua.VariantType.UInt16),
+                    written(POINT, 12.5, ua.VariantType.Double),
+                ]
+                # An operator's screen has a heartbeat, and no feedback to give: that is the controller's.
+                codes = [code.name for code in await client.uaclient.write(write)]
+                assert codes == ["Good", "BadUserAccessDenied"]
+                assert await client.get_node(node_id(BEAT)).read_value() == 7
+                assert await client.get_node(node_id(POINT)).read_value() == 31.5
             assert {(each.name, each.roles, each.how) for each in seen} == {
                 ("anna", frozenset({UserRole.OPERATOR}), Shown.PASSWORD)
             }
