@@ -149,7 +149,17 @@ class ApiActor:
             taken.callback(own.close)
             context = self._tls.context if self._tls else None
             self._servers.append(
-                ("rest", HttpServer(rest, listening, context, proxy=api.trusted_proxy, sockets=True))
+                (
+                    "rest",
+                    HttpServer(
+                        rest,
+                        listening,
+                        context,
+                        proxy=api.trusted_proxy,
+                        sockets=True,
+                        cut_off=self._cut_off,
+                    ),
+                )
             )
             self._servers.append(("health", HttpServer(health, own)))
             taken.pop_all()
@@ -194,6 +204,7 @@ class ApiActor:
             self._beside("certificates", self._look_at_certificates)
             return
         self._beside("access", self._look_at_access)
+        self._beside("service-keys", self._keep_service_keys)
         why = await self._stops.keep(now)
         if why:
             self._conditions.hold("latch_not_durable", subject, Severity.CRITICAL, why)
@@ -239,6 +250,12 @@ class ApiActor:
         else:
             self._conditions.clear("access_keys_unreadable", subject)
 
+    async def _keep_service_keys(self) -> None:
+        try:
+            await self._desk.programs.keep()
+        except DeviceError as error:
+            self._ports.log.info("service_keys_not_kept", error=str(error))
+
     async def _sweep_limits(self) -> None:
         try:
             if count := await self._service.limits.sweep():
@@ -247,6 +264,9 @@ class ApiActor:
                 self._ports.log.info("old_sessions_forgotten", count=count)
         except CalejoError as error:
             self._ports.log.info("limit_proposals_not_swept", error=str(error))
+
+    def _cut_off(self, peer: str) -> None:
+        self._security.refused("RATE_LIMITED", "too many connections of one address", actor="", peer=peer)
 
     def _record(self, records: Iterable[Record]) -> None:
         self._outbox.put(*records)

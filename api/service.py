@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -21,8 +21,6 @@ from api.noting import Noting
 from api.sources import Sources
 from api.stops import Stops
 from api.stream.watching import Watching
-
-_COMMANDS_REMEMBERED: Final = 1_000
 
 
 class Access(NamedTuple):
@@ -62,21 +60,13 @@ class Service:
         self.audit = audit
         self.noting = Noting(record, clock)
         self._record = record
-        self._done: dict[str, None] = {}
-
-    def done_before(self, command_id: str) -> bool:
-        """Say whether this command was carried out whole while this API lived."""
-        return command_id in self._done
 
     def mode_done(self, command: SetMode, *, peer: str, now: Instant) -> None:
-        """Remember that a mode command was carried out whole, and record it."""
-        self._done[command.command_id] = None
-        if len(self._done) > _COMMANDS_REMEMBERED:
-            del self._done[next(iter(self._done))]
+        """Record that a pump took a mode command: one record of it, however often it is repeated."""
         self._record(
             (
                 AuditRecord(
-                    record_id=f"{command.command_id}:mode",
+                    record_id=f"{command.command_id}:{command.pump_id}:mode",
                     at=now.utc,
                     event_type="MODE_SET",
                     actor=command.by,

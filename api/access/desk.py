@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hmac
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 from urllib.parse import unquote
 
 from actors.access.sessions import SessionState, state_of
@@ -16,19 +16,13 @@ from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Severity, UnavailableError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.settings import AccessSettings
-from actors.vocabulary.users import LOCAL_PREFIX, Account, Principal, ServiceKey, Session
+from actors.vocabulary.users import LOCAL_PREFIX, Account, Principal, Session
 from api.access import tokens
-from api.access.errors import ForbiddenError, UnauthenticatedError
+from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from api.access.hashing import Hashing
 from api.access.known import Known
+from api.access.programs import NO_PERSON, PERSONS_ONLY, SERVICE_KEY_PREFIX, Programs, shown
 from api.access.security_log import SecurityLog
-from api.access.service_keys import (
-    NO_PERSON,
-    SERVICE_KEY_PREFIX,
-    operations_of_key,
-    parts_of,
-    refusal_of,
-)
 from api.access.tokens import Claims, Use
 from api.disk import Disk
 from storage.keyring import KeyFile, KeyRing
@@ -42,6 +36,9 @@ _STOP_LOOKUP_DEADLINE_S: Final = 0.2
 _DISK_DEADLINE_S: Final = 5.0
 _CREDENTIAL_MAX: Final = 4_096
 _NAME_MAX: Final = 60
+
+_Answer = TypeVar("_Answer")
+
 # What a password that somebody else set, or a second factor that must still be given, is good for.
 _BEFORE_CHANGE: Final = frozenset({Operation.OWN_ACCOUNT, Operation.SET_STOP})
 
@@ -70,7 +67,7 @@ class AccessDesk:
         self._disk = Disk("access", calls_max=4)
         self._ring: KeyRing | None = None
         self._sessions: Known[Session] = Known(self._ask_session, clock)
-        self._service_keys: Known[ServiceKey] = Known(self._ask_key, clock)
+        self.programs = Programs(store, data_dir=data_dir, clock=clock, disk=self._disk)
 
     # ------------------------------------------------------------------ its own upkeep
 
@@ -88,6 +85,7 @@ class AccessDesk:
             return self._local.read(), self._keys.ring()
 
         self._local_secret, self._ring = await self._disk.call(read, deadline_s=deadline_s)
+        await self.programs.recall(deadline_s=deadline_s)
 
     async def prune(self, *, before: datetime) -> int:
         """Forget sessions that ended long ago.
@@ -126,10 +124,43 @@ class AccessDesk:
             raise UnavailableError("access: the signing keys could not be read")
         return self._ring
 
-    def changed(self) -> None:
-        """Somebody's account, session or key was changed here: it counts from the next request on."""
-        self._sessions.forget()
-        self._service_keys.forget()
+    def account_changed(self, account: Account) -> None:
+        """An account was written just now: it counts from the next request on."""
+        self._sessions.forget(user_id=account.user_id)
+        self.programs.account_changed(account)
+
+    def sessions_changed(self, user_id: str) -> None:
+        """Sessions of somebody were ended just now."""
+        self._sessions.forget(user_id=user_id)
+
+    def turned(self, session: Session, account: Account) -> None:
+        """A session goes on as it was written just now."""
+        self._sessions.learn(session.session_id, (session, account))
+
+    def doubted(self, *, user_id: str | None = None) -> None:
+        """Nobody knows whether a change of somebody (of anybody) was written: ask first from now on."""
+        self._sessions.doubt(user_id=user_id)
+        self.programs.doubted(user_id=user_id)
+
+    async def hashed_for(self, work: Awaitable[_Answer], *, actor: str, peer: str) -> _Answer:
+        """Return what hashing returns; that too many wait for it already is written down (SEC-5).
+
+        Raises:
+            TooManyError: too many wait already.
+
+        """
+        try:
+            return await work
+        except TooManyError as error:
+            self.log.refused(
+                "RATE_LIMITED",
+                str(error),
+                actor=actor,
+                peer=peer,
+                subject="PASSWORDS",
+                severity=Severity.MEDIUM,
+            )
+            raise
 
     # ------------------------------------------------------------------ who asks
 
@@ -149,7 +180,18 @@ class AccessDesk:
         try:
             principal = await self._principal(credentials, operation, peer, named)
         except UnauthenticatedError as error:
-            self.log.refused("ACCESS_REFUSED", str(error), actor="", peer=peer, subject=operation.value)
+            self.log.refused(
+                "ACCESS_REFUSED",
+                f"{error} ({operation.value})" if error.shown else str(error),
+                actor=error.actor,
+                peer=peer,
+                subject=error.shown or operation.value,
+                severity=Severity.MEDIUM if error.actor else Severity.LOW,
+                is_known=bool(error.actor),
+            )
+            raise
+        except TooManyError as error:
+            self.log.refused("RATE_LIMITED", str(error), actor="", peer=peer, subject=operation.value)
             raise
         except ForbiddenError as error:
             self.log.refused("ACCESS_DENIED", str(error), actor="", peer=peer, subject=operation.value)
@@ -158,6 +200,8 @@ class AccessDesk:
             why = f"{principal.role.value} may not {operation.value}"
             if principal.operations is not None:
                 why = f"this credential may not {operation.value}"
+                if operation in PERSONS_ONLY and not principal.session_id:
+                    why += ": it takes a person who is logged in (on the command line: --user NAME)"
             self.log.refused(
                 "ACCESS_DENIED",
                 why,
@@ -165,6 +209,7 @@ class AccessDesk:
                 peer=peer,
                 subject=operation.value,
                 severity=Severity.MEDIUM,
+                is_known=True,
             )
             raise ForbiddenError(why)
         if principal.is_expired:
@@ -172,7 +217,7 @@ class AccessDesk:
                 "STOP_BY_EXPIRED_SESSION",
                 actor=principal.user_id,
                 peer=peer,
-                subject=f"SESSION:{principal.session_id}",
+                subject=shown(principal.session_id, principal.key_id),
                 severity=Severity.HIGH,
             )
         return principal
@@ -190,7 +235,7 @@ class AccessDesk:
         credential = credential.strip()
         match scheme.lower():
             case "bearer" if credential.startswith(SERVICE_KEY_PREFIX):
-                return await self._of_key(credential, operation)
+                return await self.programs.principal(credential, operation)
             case "bearer" if credential:
                 return await self._of_token(credential, operation)
             case _ if scheme.lower() == LOCAL_SCHEME:
@@ -213,8 +258,9 @@ class AccessDesk:
     async def _of_token(self, token: str, operation: Operation) -> Principal:
         claims = tokens.read(self.ring, token, Use.ACCESS, now=self.clock.now().utc)
         stops = operation is Operation.SET_STOP
+        who = claims.user_id, shown(claims.session_id)
         if claims.is_expired and not stops:
-            raise UnauthenticatedError("the token has expired: refresh it, or log in again")
+            raise UnauthenticatedError("the token has expired: refresh it, or log in again", *who)
         deadline_s = _STOP_LOOKUP_DEADLINE_S if stops else _LOOKUP_DEADLINE_S
         try:
             found = await self._sessions.get(claims.session_id, deadline_s=deadline_s)
@@ -223,7 +269,7 @@ class AccessDesk:
                 raise
             return _at_its_word(claims)
         if found is None or found[1].user_id != claims.user_id:
-            raise UnauthenticatedError("the session is not known: log in again")
+            raise UnauthenticatedError("the session is not known: log in again", *who)
         session, account = found
         expired = claims.is_expired
         now = self.clock.now().utc
@@ -232,10 +278,10 @@ class AccessDesk:
                 pass
             case SessionState.IDLE | SessionState.EXPIRED:
                 if not stops:
-                    raise UnauthenticatedError("the session has expired: log in again")
+                    raise UnauthenticatedError("the session has expired: log in again", *who)
                 expired = True
             case SessionState.ENDED | SessionState.DISABLED:
-                raise UnauthenticatedError(f"the session is over ({state.value.lower()}): log in again")
+                raise UnauthenticatedError(f"the session is over ({state.value.lower()}): log in again", *who)
             case _:
                 assert_never(state)
         return Principal(
@@ -246,26 +292,8 @@ class AccessDesk:
             is_expired=expired,
         )
 
-    async def _of_key(self, credential: str, operation: Operation) -> Principal:
-        key_id, secret = parts_of(credential)
-        deadline_s = _STOP_LOOKUP_DEADLINE_S if operation is Operation.SET_STOP else _LOOKUP_DEADLINE_S
-        found = await self._service_keys.get(key_id, deadline_s=deadline_s)
-        why = refusal_of(found, secret, now=self.clock.now().utc)
-        if why or found is None:
-            raise UnauthenticatedError(why)
-        key, account = found
-        return Principal(
-            user_id=account.user_id,
-            role=account.role,
-            key_id=key.key_id,
-            operations=operations_of_key(key),
-        )
-
     async def _ask_session(self, session_id: str) -> tuple[Session, Account] | None:
         return await self.store.session(session_id)
-
-    async def _ask_key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
-        return await self.store.key(key_id)
 
     # ------------------------------------------------------------------ ending sessions
 
@@ -279,7 +307,7 @@ class AccessDesk:
         gone = await self.store.end(
             user_id=None, session_id=session_id, by=by.user_id, reason=reason, at=self.clock.now().utc
         )
-        self.changed()
+        self._sessions.forget(key=session_id)
         for each in gone:
             self.log.done(
                 "SESSION_ENDED",

@@ -10,7 +10,9 @@ it was then, and the password compared as ever. Nobody else can, and keys cannot
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Final, TypeVar
 
 import msgspec
@@ -20,16 +22,11 @@ from actors.access.store import UserStore
 from actors.runtime import Clock
 from actors.vocabulary import CallerError, DeviceError, Instant, RefusedError, Severity
 from actors.vocabulary.callers import Caller, Shown
-from actors.vocabulary.users import Account, AccountKind
+from actors.vocabulary.users import Account, AccountKind, ServiceKey
 from api.access.hashing import Hashing
+from api.access.kept_keys import counts
+from api.access.programs import NO_PERSON, SERVICE_KEY_PREFIX, secret_hash
 from api.access.security_log import SecurityLog
-from api.access.service_keys import (
-    SERVICE_KEY_PREFIX,
-    operations_of_key,
-    parts_of,
-    refusal_of,
-    worth_nothing,
-)
 from protocols.opcua.doorkeeper import Standing
 
 REMEMBERED_S: Final = 3_600.0
@@ -98,9 +95,8 @@ class WireUsers:
         try:
             if caller.how is Shown.KEY:
                 found = await self._asked(lambda: self._store.key(caller.proof))
-                if found is None or worth_nothing(*found, now=now.utc):
-                    return Standing.OVER
-                return Standing.GOOD if caller.roles == {found[1].role} else Standing.OVER
+                good = found is not None and not _worth_nothing(*found, now=now.utc)
+                return Standing.GOOD if found and good and caller.roles == {found[1].role} else Standing.OVER
             account = await self._asked(lambda: self._store.account(caller.name))
         except DeviceError:
             return Standing.UNKNOWN
@@ -125,7 +121,7 @@ class WireUsers:
         if came is not None and 0.0 <= now.seconds_since(came.at) < TOLD_EVERY_S:
             self._came[key] = came
             came.since += 1
-            self._log.counted(event)
+            self._log.count(event)
             return
         while len(self._came) >= TOLD_MAX:
             del self._came[next(iter(self._came))]
@@ -140,9 +136,9 @@ class WireUsers:
         hashed = "" if account is None or len(password) > _PASSWORD_MAX else account.password_hash
         good, _ = await self._hashing.verified(password[:_PASSWORD_MAX], hashed)
         if account is None or not good:
-            raise self._failed(name, peer, "wrong name or password")
+            raise self._failed(name, peer, "wrong name or password", is_known=account is not None)
         if why := _barred(account):
-            raise self._failed(name, peer, why)
+            raise self._failed(name, peer, why, is_known=True)
         self._remember(account, self._clock.now())
         return Caller(
             name=account.user_id,
@@ -152,18 +148,22 @@ class WireUsers:
         )
 
     async def _by_key(self, name: str, credential: str, peer: str) -> Caller:
-        key_id, secret = parts_of(credential)
+        key_id, _, secret = credential.removeprefix(SERVICE_KEY_PREFIX).partition("_")
         found = await self._asked(lambda: self._store.key(key_id))
-        why = refusal_of(found, secret, now=self._clock.now().utc)
-        if why or found is None or found[1].user_id != name:
-            raise self._failed(name, peer, why or "the key is another account's")
+        known = "" if found is None else found[0].secret_hash
+        if not hmac.compare_digest(known, secret_hash(secret)) or found is None:
+            raise self._failed(name, peer, "the key is not known")
         key, account = found
+        if account.user_id != name:
+            raise self._failed(name, peer, "the key is another account's")
+        if why := _worth_nothing(key, account, now=self._clock.now().utc):
+            raise self._failed(name, peer, why, is_known=True)
         return Caller(
             name=account.user_id,
             roles=frozenset({account.role}),
             how=Shown.KEY,
             proof=key.key_id,
-            operations=operations_of_key(key),
+            operations=(frozenset(key.operations) or NO_PERSON) & NO_PERSON,
         )
 
     async def _account(self, name: str, peer: str) -> Account | None:
@@ -214,14 +214,29 @@ class WireUsers:
             self.tell("LOGIN", actor=name, peer=peer, refused="too many failures")
             raise RefusedError(f"too many failed logins: try again in {wait_s:.0f} s")
 
-    def _failed(self, name: str, peer: str, why: str) -> CallerError:
+    def _failed(self, name: str, peer: str, why: str, *, is_known: bool = False) -> CallerError:
         now = self._clock.now()
         waits_s = self._accounts_backoff.failed(name, now)
         self._addresses_backoff.failed(_address(peer), now)
-        self.tell("LOGIN", actor=name, peer=peer, refused=why)
-        if waits_s > 0.0:
-            self.tell("ACCOUNT_LOCKED", actor=name, peer=peer, refused=f"for {waits_s:.0f} s")
+        told = {"LOGIN": why, **({"ACCOUNT_LOCKED": f"for {waits_s:.0f} s"} if waits_s > 0.0 else {})}
+        for event, text in told.items():
+            self._log.refused(
+                event,
+                text,
+                actor=name,
+                peer=peer,
+                subject=self._wire,
+                severity=Severity.MEDIUM,
+                is_known=is_known,
+            )
         return RefusedError(why)
+
+
+def _worth_nothing(key: ServiceKey, account: Account, *, now: datetime) -> str:
+    """Return why a key with the right secret lets nobody in, '' if it does."""
+    if not counts(key, account):
+        return "the key is revoked, or its account is disabled"
+    return "the key has expired" if key.expires_at is not None and now >= key.expires_at else ""
 
 
 def _proof(account: Account) -> str:

@@ -174,6 +174,7 @@ class Tree:
         self.gate_disk_refuses = False
         self.controller_answers = True
         self.modes: dict[str, SetMode] = {}
+        self.carried_out: dict[tuple[str, str], datetime] = {}
 
     def ref(self, address: Address) -> TreeRef:
         return TreeRef(self, address)
@@ -190,6 +191,10 @@ class Tree:
             self.records += message.records
             return Stored(count=len(message.records))
         if isinstance(message, SetMode):
+            named = (message.pump_id, message.command_id)
+            if named in self.carried_out:
+                return Done(repeat_of=self.carried_out[named])
+            self.carried_out[named] = moment().utc
             self.modes[message.pump_id] = message
             return Done()
         if isinstance(message, RetryChild):
@@ -518,6 +523,7 @@ class Served:
         self.ports = Ports(tree)
         self.limits = Store()
         self.users = Users()
+        self.users.audits = tree.records
         self.actor = ApiActor(
             self.ports,
             self.start_arguments(),

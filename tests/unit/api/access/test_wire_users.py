@@ -17,8 +17,8 @@ from actors.vocabulary.records import AuditRecord, Record
 from actors.vocabulary.users import Account, AccountKind, ServiceKey
 from api.access import wire_users
 from api.access.hashing import hash_now
+from api.access.programs import secret_hash
 from api.access.security_log import SecurityLog
-from api.access.service_keys import secret_hash
 from api.access.wire_users import REMEMBERED_S, WireUsers
 from protocols.opcua.doorkeeper import Standing
 from tests.simulation.fakes import FakeClock
