@@ -33,6 +33,7 @@ from actors.vocabulary.records import (
     Record,
     StopEventRecord,
 )
+from actors.vocabulary.trends import Piece
 
 
 class TopologyReader(Protocol):
@@ -259,6 +260,20 @@ class PastReader(Protocol):
 
     async def read(self, question: PastQuestion) -> PastPage:
         """Return one page, bounded."""
+        ...
+
+
+class TrendReader(Protocol):
+    """Reads what displays draw, with the read-only role (HMI-2). No control actor has one."""
+
+    async def measured(
+        self, pump_id: str, *, start: datetime, end: datetime, piece_s: float
+    ) -> Sequence[Piece]:
+        """Return the means of what was measured in [start, end), oldest first; pieces without rows are left out."""
+        ...
+
+    async def plans(self, station_id: str, *, start: datetime, end: datetime) -> Sequence[PlanRow]:
+        """Return the plan rows that touch [start, end)."""
         ...
 
 

@@ -16,12 +16,13 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore
+from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore, TrendReader
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
 from actors.vocabulary.settings import health_host, protocols_of
 from api.access.accounts import Accounts
+from api.access.cookies import Cookies
 from api.access.desk import AccessDesk
 from api.access.logins import Logins
 from api.access.security_log import SecurityLog
@@ -31,7 +32,7 @@ from api.disk import Disk
 from api.expiry import CertificateWatch
 from api.limits import Limits
 from api.server import HttpServer, bind_loopback, bind_rest
-from api.service import Access, Service
+from api.service import Access, Past, Service
 from api.sources import Sources, TopologyMemory
 from api.stops import Stops
 from api.stream.feed import Feed
@@ -59,7 +60,7 @@ class ApiActor:
     """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
 
     `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked;
-    `audit` None: nothing of the trail be read; `users` None: nobody can log in.
+    `audit` None: nothing of the trail be read; `users` None: nobody can log in; `trends` None: none can be drawn.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class ApiActor:
         decisions: DecisionReader | None = None,
         audit: AuditReader | None = None,
         users: UserStore | None = None,
+        trends: TrendReader | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
@@ -96,6 +98,7 @@ class ApiActor:
             settings=start.settings.access,
             log=self._security,
             clock=ports.clock,
+            cookies=Cookies.of(start.settings.api),
         )
         logins = Logins(self._desk)
         self._feed = Feed(self._sources, self._stops, clock=ports.clock, log=ports.log, tasks=ports.tasks)
@@ -111,7 +114,7 @@ class ApiActor:
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
-            audit=audit,
+            past=Past(audit=audit, trends=trends),
         )
         self._servers: list[tuple[str, HttpServer]] = []
         self._tls: Tls | None = None

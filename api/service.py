@@ -9,7 +9,7 @@ import msgspec
 
 from actors.messages import SetMode
 from actors.runtime import Clock
-from actors.stores import AuditReader
+from actors.stores import AuditReader, TrendReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.access.accounts import Accounts
@@ -32,6 +32,13 @@ class Access(NamedTuple):
     days_left: Callable[[], Mapping[str, float]]
 
 
+class Past(NamedTuple):
+    """What is read back for people: the audit trail, and what displays draw; None: not here."""
+
+    audit: AuditReader | None = None
+    trends: TrendReader | None = None
+
+
 class Service:
     """Handed to every handler through the application's state."""
 
@@ -47,7 +54,7 @@ class Service:
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
-        audit: AuditReader | None = None,
+        past: Past = Past(),  # noqa: B008  (a tuple, which nobody changes)
     ) -> None:
         self.data_dir = data_dir
         self.sources = sources
@@ -57,7 +64,8 @@ class Service:
         self.decisions = decisions
         self.watching = watching
         self.clock = clock
-        self.audit = audit
+        self.audit = past.audit
+        self.trends = past.trends
         self.noting = Noting(record, clock)
         self._record = record
 

@@ -11,6 +11,7 @@ needed=(
   node:nodejs           # runs the npm peers
   npm:npm
   mosquitto:mosquitto   # an MQTT broker; the tests start their own, on free ports
+  chromium:chromium     # a browser; tests of the dashboard drive it
   spin:spin             # a model checker; it writes C, so it needs a compiler, see below
 )
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import hmac
 import ipaddress
 from collections.abc import Awaitable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
 from urllib.parse import unquote
 
-from actors.access.sessions import SessionState, state_of
+from actors.access.sessions import SessionState, seen, state_of
 from actors.access.store import UserStore
 from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Severity, UnavailableError
 from actors.vocabulary.access import Operation, UserRole
-from actors.vocabulary.settings import AccessSettings
+from actors.vocabulary.settings import AccessSettings, ApiSettings
 from actors.vocabulary.users import LOCAL_PREFIX, Account, Principal, Session
 from api.access import tokens
+from api.access.cookies import Cookies, Shown
 from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from api.access.hashing import Hashing
 from api.access.known import Known
@@ -30,6 +31,8 @@ from storage.local_credential import LocalCredential
 
 LOCAL_SCHEME: Final = "calejo-local"
 CHALLENGE: Final = "Bearer"
+SEEN_S: Final = 60.0
+"""How often a browser's session is written down as seen."""
 _LOOKUP_DEADLINE_S: Final = 3.0
 # A stop waits for nobody: who cannot be looked up in time is taken at the token's word (EST-3, EST-4).
 _STOP_LOOKUP_DEADLINE_S: Final = 0.2
@@ -55,12 +58,14 @@ class AccessDesk:
         log: SecurityLog,
         clock: Clock,
         hashing: Hashing | None = None,
+        cookies: Cookies | None = None,
     ) -> None:
         self._given = store
         self.settings = settings
         self.log = log
         self.clock = clock
         self.hashing = hashing or Hashing()
+        self.cookies = cookies or Cookies.of(ApiSettings())
         self._keys = KeyFile(data_dir, configured=settings.signing_keys)
         self._local = LocalCredential(data_dir)
         self._local_secret = ""
@@ -165,11 +170,18 @@ class AccessDesk:
     # ------------------------------------------------------------------ who asks
 
     async def authenticate(
-        self, credentials: Sequence[str], operation: Operation, *, peer: str, named: str
+        self,
+        credentials: Sequence[str],
+        operation: Operation,
+        *,
+        peer: str,
+        named: str,
+        cookie: Shown | None = None,
     ) -> Principal:
         """Return who asks for `operation`, and only if they may.
 
         `credentials`: every Authorization header of the request. `named`: who they say they are on this machine.
+        `cookie`: a browser's, which counts where there is no such header.
 
         Raises:
             UnauthenticatedError: nobody knows who asks.
@@ -178,7 +190,7 @@ class AccessDesk:
 
         """
         try:
-            principal = await self._principal(credentials, operation, peer, named)
+            principal = await self._principal(credentials, operation, peer, named, cookie)
         except UnauthenticatedError as error:
             self.log.refused(
                 "ACCESS_REFUSED",
@@ -223,8 +235,19 @@ class AccessDesk:
         return principal
 
     async def _principal(
-        self, credentials: Sequence[str], operation: Operation, peer: str, named: str
+        self,
+        credentials: Sequence[str],
+        operation: Operation,
+        peer: str,
+        named: str,
+        cookie: Shown | None,
     ) -> Principal:
+        if cookie is not None and not credentials:
+            if not cookie.proved:
+                raise ForbiddenError(
+                    "this was not sent by a page of ours (its proof is missing or old): reload"
+                )
+            return await self._of_token(cookie.token, operation, Use.BROWSER)
         if not credentials:
             raise UnauthenticatedError(
                 "log in first (POST /api/v1/auth/login), then send the token as Bearer"
@@ -255,8 +278,8 @@ class AccessDesk:
             user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=NO_PERSON, is_local=True
         )
 
-    async def _of_token(self, token: str, operation: Operation) -> Principal:
-        claims = tokens.read(self.ring, token, Use.ACCESS, now=self.clock.now().utc)
+    async def _of_token(self, token: str, operation: Operation, use: Use = Use.ACCESS) -> Principal:
+        claims = tokens.read(self.ring, token, use, now=self.clock.now().utc)
         stops = operation is Operation.SET_STOP
         who = claims.user_id, shown(claims.session_id)
         if claims.is_expired and not stops:
@@ -295,7 +318,27 @@ class AccessDesk:
     async def _ask_session(self, session_id: str) -> tuple[Session, Account] | None:
         return await self.store.session(session_id)
 
-    # ------------------------------------------------------------------ ending sessions
+    # ------------------------------------------------------------------ sessions that go on, and that end
+
+    async def seen(self, principal: Principal) -> None:
+        """Note that somebody sits at a browser: its session, which nothing refreshes, would be idle otherwise.
+
+        At most once in `SEEN_S`: this is a write.
+
+        Raises:
+            DeviceError: the database is away: the session is as idle as it was.
+
+        """
+        found = await self._sessions.get(principal.session_id, deadline_s=_LOOKUP_DEADLINE_S)
+        now = self.clock.now().utc
+        if found is None or now - found[0].seen_at < timedelta(seconds=SEEN_S):
+            return
+        idle_s = self.settings.idle_s
+        turned = await self.store.turn(
+            principal.session_id, lambda session, account: seen(session, account, now=now, idle_s=idle_s)
+        )
+        if turned is not None:
+            self.turned(*turned)
 
     async def end_session(self, session_id: str, *, by: Principal, peer: str, reason: str) -> bool:
         """End a session; return whether it lived.

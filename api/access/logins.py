@@ -57,6 +57,37 @@ class Logins:
             DeviceError: the database is away.
 
         """
+        opened = await self._opened(user=user, password=password, code=code, peer=peer, client=client)
+        return self._tokens(*opened, opened[0].started_at)
+
+    async def login_browser(
+        self, *, user: str, password: str, code: str, peer: str, client: str
+    ) -> tuple[str, Account]:
+        """Open a session as `login` does; return the token of its cookie, and whose it is.
+
+        One token for the whole session: several windows of a browser share it, so it cannot be turned like a
+        program's refresh token. That the session lives is asked at every request.
+
+        Raises:
+            UnauthenticatedError, TooManyError, DeviceError: as `login`.
+
+        """
+        session, account = await self._opened(
+            user=user, password=password, code=code, peer=peer, client=client
+        )
+        token = tokens.issued(
+            self._desk.ring,
+            Use.BROWSER,
+            session,
+            account,
+            now=session.started_at,
+            expires_at=session.expires_at,
+        )
+        return token, account
+
+    async def _opened(
+        self, *, user: str, password: str, code: str, peer: str, client: str
+    ) -> tuple[Session, Account]:
         name, address = user.strip().lower()[:_NAME_MAX], host_of(peer)
         self._not_waiting(name, address, peer)
         account = await self._desk.store.account(name)
@@ -102,7 +133,7 @@ class Logins:
             subject=f"SESSION:{session.session_id}",
             after={"sessions_ended": list(dropped), "second_factor": bool(account.totp)},
         )
-        return self._tokens(session, account, now)
+        return session, account
 
     async def refresh(self, token: str, *, peer: str) -> Tokens:
         """Give new tokens for a refresh token, which counts once.
