@@ -470,6 +470,8 @@ class EndpointStatus(Message, frozen=True, kw_only=True):
     proposal_to_wire: LatencySummary | None = None
     # None: the endpoint binds a port; `bound` then says whether hosts see it.
     link: LinkStatus | None = None
+    # What happened with clients since the endpoint's start, by event; empty: it does not count.
+    told: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 PublisherInbox: TypeAlias = (

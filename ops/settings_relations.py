@@ -20,6 +20,7 @@ from actors.vocabulary.settings import (
     Settings,
     SparkplugSettings,
 )
+from ops.modbus_settings import check_modbus
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+psycopg")
@@ -79,6 +80,7 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     _sparkplug(settings.sparkplug, check)
     _audit(settings.audit, check)
     _access(settings, check)
+    check_modbus(settings, check.require)
     days = settings.history.decisions_days
     check.require(
         _DECISION_DAYS_MIN <= days <= _DECISION_DAYS_MAX,
@@ -178,8 +180,11 @@ def _network(settings: Settings, check: _Checker) -> None:
             "expected a loopback address (127.0.0.1): OPC UA and Modbus know no users yet",
         )
     _api(settings.api, check)
+    tls = settings.modbus.tls
     seen: dict[int, str] = {}
     for key, port in _ports(settings):
+        if key.endswith(".modbus_tls") and not tls:
+            continue
         check.require(1 <= port <= _PORT_MAX, key, port, f"expected a port from 1 to {_PORT_MAX}")
         other = seen.setdefault(port, key)
         check.require(other == key, key, port, f"the same port as {other!r}; each needs its own")
@@ -263,12 +268,14 @@ def _is_loopback(host: str) -> bool:
 def _ports(settings: Settings) -> Iterator[tuple[str, int]]:
     yield "ports.opcua", settings.ports.opcua
     yield "ports.modbus", settings.ports.modbus
+    yield "ports.modbus_tls", settings.ports.modbus_tls
     yield "api.rest", settings.api.rest
     yield "api.health", settings.api.health
     for site_id, site in settings.sites.items():
         if site.ports is not None:
             yield f"sites.{site_id}.ports.opcua", site.ports.opcua
             yield f"sites.{site_id}.ports.modbus", site.ports.modbus
+            yield f"sites.{site_id}.ports.modbus_tls", site.ports.modbus_tls
 
 
 def _control(control: ControlSettings, check: _Checker) -> None:

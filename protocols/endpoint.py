@@ -8,6 +8,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 from actors.vocabulary import WriteRefusal
+from actors.vocabulary.callers import Caller
 from actors.vocabulary.links import LinkStatus
 from protocols.points import Point, PointValue
 
@@ -20,6 +21,8 @@ class ClientWrite(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
     # Refused by the protocol already: to be counted and audited like the publisher's own refusals, not carried out.
     refusal: WriteRefusal | None = None
+    # Who writes; None: the wire knows no users.
+    caller: Caller | None = None
 
 
 # All writes of one request. One answer each, None: accepted. Modbus refuses the whole request when any is refused
@@ -65,6 +68,16 @@ class EndpointServer(Protocol):
     @property
     def clients(self) -> int:
         """How many clients are connected."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """What an endpoint adds that counts what happens with its clients."""
+
+    @property
+    def told(self) -> Mapping[str, int]:
+        """How often since the start, by event: connected, refused, limited, exception_02 and so on."""
         ...
 
 

@@ -99,7 +99,7 @@ async def _modbus_round_trip(subject: Subject, wire: ModbusWire) -> AsyncIterato
 
 async def _opcua_round_trip(subject: Subject, wire: OpcUaWire) -> AsyncIterator[Finding]:
     for points in list(subject.pumps.values())[:1]:
-        block = list(points.values())
+        block = [tag for tag in points.values() if tag.node_id]
         yield await _timed(subject, "opcua round trip", wire.where, wire.read, block, _OPCUA_P99_S)
 
 
