@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from actors.vocabulary import (
+    Address,
     Instant,
     Mode,
     Quality,
@@ -27,6 +28,7 @@ from actors.vocabulary.durable import Epoch as Epoch  # noqa: PLC0414  (part of 
 from actors.vocabulary.links import LinkStatus
 from actors.vocabulary.records import (
     AlarmRecord,
+    FailsafeRecord,
     FeedbackRow,
     OptimiserStatus,
     PlanRow,
@@ -301,8 +303,12 @@ class RoundDue(Message, frozen=True, kw_only=True):
 
 
 class ScopeFailed(Message, frozen=True, kw_only=True):
-    """A supervisor quarantined or revived a child (SUP-5): its pumps go to failsafe while `active`."""
+    """A supervisor quarantined or revived a child (SUP-5): its pumps go to failsafe while `active`.
 
+    Said again every 5 s while it stands: a supervisor that begins anew knows of no quarantine of its predecessor's.
+    """
+
+    child: Address
     scope: Scope
     scope_id: str
     active: bool
@@ -493,7 +499,15 @@ class WatchdogStatus(Message, frozen=True, kw_only=True):
     failsafes: tuple[dict[str, Any], ...]
 
 
-WatchdogInbox: TypeAlias = Tick | Configure | StationDecisions | PlanStatus | EndpointStatus | GetWatchdog
+class OpenFailsafesRead(Message, frozen=True, kw_only=True):
+    """Storage to a watchdog: the failsafes whose records had no end when it asked, of all sites."""
+
+    records: tuple[FailsafeRecord, ...]
+
+
+WatchdogInbox: TypeAlias = (
+    Tick | Configure | StationDecisions | PlanStatus | EndpointStatus | OpenFailsafesRead | GetWatchdog
+)
 
 
 class AlarmAsserted(Message, frozen=True, kw_only=True):
@@ -613,7 +627,13 @@ class ReadOpenAlarms(Message, frozen=True, kw_only=True):
     """The alarm actor asks for `OpenAlarmsRead`, which is told to it as soon as the database answers."""
 
 
-StorageInbox: TypeAlias = Tick | StoreRecords | GetStorage | GetStops | ReadOpenAlarms
+class ReadOpenFailsafes(Message, frozen=True, kw_only=True):
+    """The watchdog of a site asks for `OpenFailsafesRead`, which is told to it as soon as the database answers."""
+
+    site_id: str
+
+
+StorageInbox: TypeAlias = Tick | StoreRecords | GetStorage | GetStops | ReadOpenAlarms | ReadOpenFailsafes
 
 
 class DiscoverNow(Message, frozen=True, kw_only=True):
@@ -720,6 +740,8 @@ COALESCED: Final[Mapping[type[Message], tuple[str, ...]]] = {
     DiscoverNow: (),
     ReadOpenAlarms: (),
     OpenAlarmsRead: (),
+    ReadOpenFailsafes: ("site_id",),
+    OpenFailsafesRead: (),
     SetpointsDecided: ("station_id", "epoch"),
     FeedbackReceived: ("source", "station_id"),
     PlanIntervals: ("pump_id",),

@@ -25,6 +25,7 @@ from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414 
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
 from actors.vocabulary.records import (
     AlarmRecord,
+    FailsafeRecord,
     FeedbackRow,
     OptimiserStatus,
     PlanRow,
@@ -194,6 +195,10 @@ class HistoryReader(Protocol):
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
         """Return the alarms whose record has no end, then those that returned unseen: newest first, bounded."""
+        ...
+
+    async def open_failsafes(self) -> Sequence[FailsafeRecord]:
+        """Return the failsafe periods whose record has no end, the newest first, bounded."""
         ...
 
 

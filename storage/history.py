@@ -1,5 +1,5 @@
-"""Reads back what Calejo appended: stops for the union of latches, open alarms, decisions for `explain`, the audit
-verdict.
+"""Reads back what Calejo appended: stops for the union of latches, open alarms and failsafes, decisions for `explain`,
+the audit verdict.
 
 These tables are not the reader role's business (DAT-2): use the writer's URL.
 """
@@ -13,13 +13,13 @@ from typing import Any, Final
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.vocabulary import Severity
-from actors.vocabulary.records import AlarmRecord, DecisionRecord, StopEventRecord
+from actors.vocabulary import Scope, Severity
+from actors.vocabulary.records import AlarmRecord, DecisionRecord, FailsafeRecord, StopEventRecord
 from storage.audit import Verdict
 from storage.audit_reader import AuditBook
 from storage.decisions import Decisions, stop_record
 from storage.engine import Database
-from storage.models import alarms, emergency_stop_events
+from storage.models import alarms, emergency_stop_events, failsafe_events
 from storage.models.base import moment
 from storage.readers import rows_of
 
@@ -27,6 +27,7 @@ CLEARED_STOPS_MAX: Final = 10_000
 OPEN_ALARMS_MAX: Final = 1_000
 # Returned, but never acknowledged: the newest of them.
 UNSEEN_ALARMS_MAX: Final = 200
+OPEN_FAILSAFES_MAX: Final = 1_000
 _IDS_MAX: Final = 500
 
 
@@ -90,6 +91,22 @@ class History:
 
         return tuple(_alarm(row) for row in await self._database.run(work))
 
+    async def open_failsafes(self) -> tuple[FailsafeRecord, ...]:
+        """Return the failsafe periods whose record has no end, the newest first, at most 1,000.
+
+        Raises:
+            DeviceError: the database is away or slow.
+
+        """
+        statement = (
+            select(failsafe_events)
+            .where(failsafe_events.c.ended_at.is_(None))
+            .order_by(moment(failsafe_events.c.started_at).desc(), failsafe_events.c.event_id.desc())
+            .limit(OPEN_FAILSAFES_MAX)
+        )
+        rows = await self._database.run(lambda connection: rows_of(connection, statement))
+        return tuple(_failsafe(row) for row in rows)
+
     async def decision(self, pump_id: str, *, at: datetime) -> DecisionRecord | None:
         """Return the decision that was in force for a pump at a moment; None: none is remembered (SAF-4).
 
@@ -113,3 +130,8 @@ class History:
 def _alarm(row: dict[str, Any]) -> AlarmRecord:
     del row["alarm_id"]
     return AlarmRecord(**{**row, "severity": Severity(row["severity"])})
+
+
+def _failsafe(row: dict[str, Any]) -> FailsafeRecord:
+    del row["event_id"]
+    return FailsafeRecord(**{**row, "scope": Scope(row["scope"])})

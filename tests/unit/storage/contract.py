@@ -483,6 +483,17 @@ class RepositoryContract:
         place.write(msgspec.structs.replace(opened, returned_at=moment(9)))
         assert place.run(Access.WRITE, lambda database: History(database).open_alarms()) == ()
 
+    def test_failsafes_without_an_end_come_back_newest_first(self, place: Place) -> None:
+        """WDG-2: what a former life of a watchdog left open, as it was written."""
+        period = next(record for record in EVERY_KIND if isinstance(record, FailsafeRecord))
+        many = [
+            msgspec.structs.replace(period, record_id=f"f{n}", started_at=moment(n), ended_at=None)
+            for n in range(4)
+        ]
+        place.write(*many, msgspec.structs.replace(many[2], ended_at=moment(9)))
+        found = place.run(Access.WRITE, lambda database: History(database).open_failsafes())
+        assert found == (many[3], many[1], many[0])
+
     def test_not_a_number_is_kept_as_text(self, place: Place) -> None:
         """SAF-3: a non-finite proposal is recorded, the same on both engines."""
         place.write(
