@@ -20,7 +20,7 @@ from actors.vocabulary import (
     StationConfig,
 )
 from protocols.modbus.points import modbus_points
-from protocols.points import site_points
+from protocols.points import operator_points, site_points
 from protocols.sparkplug.names import definitions, sparkplug_points
 from protocols.sparkplug.schema import by_key
 
@@ -150,6 +150,15 @@ def _lines() -> Iterator[str]:
             point.unit, point.description,
         )  # fmt: skip
         yield "| " + " | ".join(str(cell) for cell in row) + " |"
+    yield ""
+    yield "## What operators write on OPC UA\n"
+    yield "Methods, alarms and history are in [opcua.md](opcua.md).\n"
+    yield "| path | type | unit | access | meaning |"
+    yield "|---|---|---|---|---|"
+    for point in operator_points(_EXAMPLE):
+        yield (
+            f"| `{point.path}` | {point.type.value} | {point.unit} | {point.access.value} | {point.description} |"
+        )
     yield ""
     yield _SPARKPLUG
     yield "| device | metric | type | unit | command | meaning |"

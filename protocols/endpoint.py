@@ -9,6 +9,7 @@ import msgspec
 
 from actors.vocabulary import WriteRefusal
 from actors.vocabulary.callers import Caller
+from actors.vocabulary.client_calls import CallAnswer, ClientCall, PastPage, PastQuestion, ShownAlarms
 from actors.vocabulary.links import LinkStatus
 from protocols.points import Point, PointValue
 
@@ -34,6 +35,13 @@ Refresh: TypeAlias = Callable[[], None]
 
 # A client connected, left, or was refused: (event, peer, detail); for the log, the metrics and the audit trail.
 ClientNews: TypeAlias = Callable[[str, str, str], None]
+
+
+# A client's command, judged by the table of permissions and carried out, or not; a client's fault is answered.
+CallDesk: TypeAlias = Callable[[ClientCall], Awaitable[CallAnswer]]
+
+# The past of a point from our own storage; raises DeviceError when that is away, within a bound.
+PastReader: TypeAlias = Callable[[PastQuestion], Awaitable[PastPage]]
 
 
 class EndpointServer(Protocol):
@@ -78,6 +86,19 @@ class Counting(Protocol):
     @property
     def told(self) -> Mapping[str, int]:
         """How often since the start, by event: connected, refused, limited, exception_02 and so on."""
+        ...
+
+
+@runtime_checkable
+class Operated(Protocol):
+    """What an endpoint adds whose clients command, acknowledge alarms and look back (OPC-3)."""
+
+    def operate(self, *, call: CallDesk, past: PastReader) -> None:
+        """Take what answers; before `open`."""
+        ...
+
+    def show_alarms(self, alarms: ShownAlarms) -> None:
+        """Show the site's alarms as they are now, whole."""
         ...
 
 

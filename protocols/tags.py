@@ -13,27 +13,19 @@ _READ_ONLY = ("input", "discrete")
 
 
 def tags(site: SiteConfig) -> list[dict[str, Any]]:
-    """Return the rows of `protocols.points.tags`, and those of what only Modbus has behind each owner's.
+    """Return the rows of `protocols.points.tags` and those of what only Modbus has, an owner's rows together.
 
     Raises:
         InvalidValueError: see `protocols.points.site_points`.
 
     """
-    rows = points.tags(site)
-    known = {_place(row) for row in rows}
-    added: dict[tuple[str, str | None, str | None], list[dict[str, Any]]] = {}
-    for point in modbus_points(site):
-        owner = (point.site_id, point.station_id, point.pump_id)
-        new = [row for row in (_row(point, place) for place in point.places) if _place(row) not in known]
-        added.setdefault(owner, []).extend(new)
-    last = {(row["site_id"], row["station_id"], row["pump_id"]): index for index, row in enumerate(rows)}
-    whole: list[dict[str, Any]] = []
-    for index, row in enumerate(rows):
-        whole.append(row)
-        owner = (row["site_id"], row["station_id"], row["pump_id"])
-        if last[owner] == index:
-            whole += added[owner]
-    return whole
+    shared = points.tags(site)
+    known = {_place(row) for row in shared}
+    own = (_row(point, place) for point in modbus_points(site) for place in point.places)
+    by_owner: dict[tuple[str, str | None, str | None], list[dict[str, Any]]] = {}
+    for row in (*shared, *(row for row in own if _place(row) not in known)):
+        by_owner.setdefault((row["site_id"], row["station_id"], row["pump_id"]), []).append(row)
+    return [row for rows in by_owner.values() for row in rows]
 
 
 def _place(row: dict[str, Any]) -> tuple[object, ...]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -22,6 +23,7 @@ from actors.stores import (
     JoinedLatchStore,
     LimitsStore,
     ModeStore,
+    PastReader,
     PlanReader,
     RecordSpool,
     RecordWriter,
@@ -29,6 +31,7 @@ from actors.stores import (
     TopologyReader,
 )
 from actors.vocabulary import Role, Settings, SiteConfig
+from actors.vocabulary.client_calls import PastPage, PastQuestion
 from actors.vocabulary.settings import PortSettings, modbus_host
 from protocols.endpoint import EndpointServer
 from supervisors.process import SystemClock
@@ -193,6 +196,37 @@ def decisions(ports: Ports, start: WorkerStart) -> DecisionReader:
     return Decisions(_database(ports, start, Access.READ, as_writer=True))
 
 
+class _Past:
+    """The past of an endpoint's points; its pool and its modules are made when somebody first looks back.
+
+    Off the loop: an endpoint whose clients never ask pays nothing, and importing a database driver takes a while.
+    """
+
+    def __init__(self, make: Callable[[], PastReader]) -> None:
+        self._make = make
+        self._made: asyncio.Task[PastReader] | None = None
+
+    async def read(self, question: PastQuestion) -> PastPage:
+        """Return one page."""
+        if self._made is None:
+            self._made = asyncio.create_task(asyncio.to_thread(self._make))
+        return await (await asyncio.shield(self._made)).read(question)
+
+
+def past(ports: Ports, start: WorkerStart) -> PastReader | None:
+    """Return the past of an endpoint's points, for protocols that can look back: the writer's role, never writing."""
+    if start.role is not Role.OPCUA:
+        return None
+
+    def make() -> PastReader:
+        from storage.engine import Access
+        from storage.past import PastPoints
+
+        return PastPoints(_database(ports, start, Access.READ, as_writer=True), endpoint=start.role.value)
+
+    return _Past(make)
+
+
 def retention(ports: Ports, start: WorkerStart) -> DecisionKeeper:
     """Return what forgets old decisions, by pools of its own: no batch of records waits for it."""
     from storage.engine import Access
@@ -230,6 +264,10 @@ def map_points(start: WorkerStart) -> Callable[[SiteConfig], Sequence[Point]]:
         from protocols.modbus.points import modbus_points
 
         return modbus_points
+    if start.role is Role.OPCUA:
+        from protocols.points import opcua_points
+
+        return opcua_points
     from protocols.points import site_points
 
     return site_points

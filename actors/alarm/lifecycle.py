@@ -169,7 +169,9 @@ def acknowledged(
     key, alarm = found
     after = TRANSITIONS.get((alarm.state, AlarmEvent.ACKNOWLEDGE))
     if after is None:
-        raise RefusedError(f"alarm {alarm.alarm_id} was acknowledged by {alarm.acknowledged_by or 'somebody'}")
+        raise RefusedError(
+            f"alarm {alarm.alarm_id} was acknowledged by {alarm.acknowledged_by or 'somebody'}"
+        )
     seen = msgspec.structs.replace(
         alarm, state=after, acknowledged_at=now, acknowledged_by=command.by, comment=command.comment
     )
@@ -179,7 +181,7 @@ def acknowledged(
 def taken_over(
     held: AlarmList, records: Iterable[AlarmRecord], *, now: Instant
 ) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
-    """Take up alarms that a former life of the alarm actor left without an end or unseen; return what is to be recorded.
+    """Take up what a former life of the alarm actor left without an end or unseen; return what is to be recorded.
 
     One that was raised anew meanwhile goes on as that: its old record ends where the new one begins; one that returned
     meanwhile ended then. Of several open records of one alarm the newest is taken up, the others end where it begins.

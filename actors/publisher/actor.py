@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, assert_never
 from uuid import NAMESPACE_URL, uuid5
 
+import msgspec
+
 from actors.messages import (
     LATENCY_WINDOW_S,
     Configure,
@@ -28,8 +30,9 @@ from actors.messages import (
 from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.publisher import feedback_board as feedback
-from actors.publisher import operators, receipts, stops
+from actors.publisher import first_writes, operators, receipts, stops
 from actors.publisher.binding import Hearing
+from actors.publisher.calls import CallDesk
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
 from actors.publisher.latency import LatencyBook, noted, summary
@@ -48,12 +51,13 @@ from actors.publisher.stop_traffic import StopTraffic
 from actors.runtime import Ports
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE
 from actors.start import WorkerStart
-from actors.stores import EpochStore, LatchStore
-from actors.vocabulary import CalejoError, Instant, Scope, Severity, SiteConfig, WriteRefusal
+from actors.stores import EpochStore, LatchStore, PastReader
+from actors.vocabulary import CalejoError, DeviceError, Instant, Scope, Severity, SiteConfig, WriteRefusal
+from actors.vocabulary.client_calls import PastPage, PastQuestion, named
 from actors.vocabulary.ids import watchdog_address
 from actors.vocabulary.records import StopEventRecord
 from actors.vocabulary.settings import protocols_of
-from protocols.endpoint import ClientWrite, Counting, EndpointServer, Linked
+from protocols.endpoint import ClientWrite, Counting, EndpointServer, Linked, Operated
 from protocols.points import Point, PointValue
 
 REFRESH: Final = "refresh"
@@ -80,6 +84,8 @@ class PublisherActor:
         latches: LatchStore,
         epochs: EpochStore,
         map_points: MapPoints,
+        *,
+        past: PastReader | None = None,
     ) -> None:
         assert start.site is not None, "an endpoint belongs to a site"
         self._ports = ports
@@ -110,6 +116,16 @@ class PublisherActor:
             protocol=self._protocol,
             next_id=lambda: self._next_id(ports.clock.now()),
         )
+        self._past = past
+        self._calls = CallDesk(
+            ports,
+            self._outbox,
+            self._desk,
+            self._traffic,
+            protocol=self._protocol,
+            site=lambda: self._site,
+            next_id=lambda: self._next_id(ports.clock.now()),
+        )
         self._gates: dict[str, StationGate] = {}
         self._display = Display(start.site)
         self._board = feedback.Board()
@@ -117,6 +133,7 @@ class PublisherActor:
         self._serving = False
         self._refusals = Refusals()
         self._refused_clients = Refusals()
+        self._first_writes = first_writes.FirstWrites()
         self._latencies = LatencyBook()
         self._receipts = receipts.ReceiptBook()
         self._image_stale_at_ns = 0
@@ -153,6 +170,11 @@ class PublisherActor:
         while not self._hearing.may_bind(self._site, self._control, self._ports.clock.now()):
             await self._ports.clock.sleep(BIND_POLL_S)
         self._publish(self._ports.clock.now())
+        if isinstance(self._server, Operated):
+            self._server.operate(call=self._calls.carry_out, past=self._past_of)
+            server = self._server
+            follow = self._calls.follow_alarms(server.show_alarms, clients=lambda: self._server.clients)
+            self._ports.tasks.spawn(follow, name="alarms")
         await self._server.open(guard=self._guard, refresh=self._refresh, news=self._client_news)
         self._ports.log.info("endpoint_bound", protocol=self._protocol, bound=self._server.bound)
         if isinstance(self._server, Linked):
@@ -286,10 +308,23 @@ class PublisherActor:
 
     # ----------------------------------------------------------------- stops
 
-    def _set_stop(self, point: Point, peer: str) -> None:
+    def _set_stop(self, point: Point, write: ClientWrite) -> None:
         """A client wrote 1 to an emergency stop (EST-1, EST-5)."""
         scope, scope_id = stops.scope_of(self._site.site_id, point.station_id, point.pump_id)
-        self._traffic.press(scope, scope_id, peer=peer)
+
+        def made() -> StopEventRecord:
+            stop = self._new_stop(scope, scope_id, write.peer)
+            return msgspec.structs.replace(stop, set_by=self._by(write))
+
+        self._traffic.press(scope, scope_id, peer=write.peer, make=made)
+
+    def _by(self, write: ClientWrite) -> str:
+        return named(write.caller, protocol=self._protocol, peer=write.peer)
+
+    async def _past_of(self, question: PastQuestion) -> PastPage:
+        if self._past is None:
+            raise DeviceError(f"{self._protocol}: no past is kept here")
+        return await self._past.read(question)
 
     def _new_stop(self, scope: Scope, scope_id: str, peer: str) -> StopEventRecord:
         now = self._ports.clock.now()
@@ -341,6 +376,7 @@ class PublisherActor:
             point=point.point,
             value=write.value,
             peer=write.peer,
+            by="" if write.caller is None else self._by(write),
         )
 
     def _verdict(self, write: ClientWrite, among: Sequence[ClientWrite], now: Instant) -> WriteRefusal | None:
@@ -370,9 +406,10 @@ class PublisherActor:
     def _take_write(self, point: Point, write: ClientWrite, now: Instant) -> None:
         if point.point == stops.STOP_POINT:
             if write.value:
-                self._set_stop(point, write.peer)
+                self._set_stop(point, write)
             return
         assert point.station_id is not None, "every writable point but a stop belongs to a station"
+        self._note_writer(point.station_id, write, now)
         self._board = feedback.written(
             self._board,
             point.station_id,
@@ -383,6 +420,21 @@ class PublisherActor:
             source=self._protocol,
         )
 
+    def _note_writer(self, station_id: str, write: ClientWrite, now: Instant) -> None:
+        if write.caller is None:
+            return
+        self._first_writes, record = first_writes.noted(
+            self._first_writes,
+            by=self._by(write),
+            peer=write.peer,
+            station_id=station_id,
+            path=write.path,
+            record_id=self._next_id(now),
+            now=now,
+        )
+        if record is not None:
+            self._outbox.put(record)
+
     def _count_refusal(self, write: ClientWrite, why: WriteRefusal, now: Instant) -> None:
         self._refusals, record = refused(
             self._refusals,
@@ -392,6 +444,7 @@ class PublisherActor:
             why=why,
             record_id=self._next_id(now),
             now=now,
+            by="" if write.caller is None else self._by(write),
         )
         if record is not None:
             self._outbox.put(record)

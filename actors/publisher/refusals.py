@@ -44,7 +44,15 @@ class Refusals(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def refused(
-    state: Refusals, *, peer: str, path: str, value: object, why: WriteRefusal, record_id: str, now: Instant
+    state: Refusals,
+    *,
+    peer: str,
+    path: str,
+    value: object,
+    why: WriteRefusal,
+    record_id: str,
+    now: Instant,
+    by: str = "",
 ) -> tuple[Refusals, AuditRecord | None]:
     """Count one refused write; return its audit record while the client's share of the window lasts.
 
@@ -57,7 +65,7 @@ def refused(
         record_id=record_id,
         at=now.utc,
         event_type="WRITE_REFUSED",
-        actor="",
+        actor=by,
         source_address=peer,
         object_id=path,
         outcome=f"refused: {why.value}",
@@ -94,6 +102,11 @@ def client_refused(
         after={"suppressed_before": suppressed},
     )
     return state, record
+
+
+def allowance(state: Refusals, *, peer: str, now: Instant) -> tuple[Refusals, bool, int]:
+    """Count one refusal; return whether it may be told, and how many the window before kept back if it is the first."""
+    return _counted(state, peer=peer, now=now)
 
 
 def _counted(state: Refusals, *, peer: str, now: Instant) -> tuple[Refusals, bool, int]:

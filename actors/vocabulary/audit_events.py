@@ -102,6 +102,12 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "ALARM_ACKNOWLEDGE_REFUSED": EventType(
         "Acknowledging an alarm was refused (role, unknown, seen before)", Category.OPERATION, _LOW, _MODE
     ),
+    "POINTS_WRITTEN": EventType(
+        "A client that is known by name began to write a station's feedback or heartbeat (told once an hour)",
+        Category.OPERATION,
+        _LOW,
+        _MODE,
+    ),
     "WRITE_REFUSED": EventType(
         "A client's write on the wire was refused", Category.ACCESS, _MEDIUM, _REFUSED
     ),

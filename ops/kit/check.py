@@ -93,7 +93,7 @@ async def _guarded(subject: Subject, wire: str, part: AsyncIterator[Finding]) ->
 
 async def _modbus_round_trip(subject: Subject, wire: ModbusWire) -> AsyncIterator[Finding]:
     for points in list(subject.pumps.values())[:1]:
-        block = [tag for tag in points.values() if tag.places[0].table == "holding"]
+        block = [tag for tag in points.values() if tag.places and tag.places[0].table == "holding"]
         yield await _timed(subject, "modbus round trip", wire.where, wire.read, block, _MODBUS_P99_S)
 
 

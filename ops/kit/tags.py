@@ -70,9 +70,11 @@ class Tag(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """The values its registers can say, in engineering units; (0, 1) for what is a bit or has no register."""
-        if self.type == "Boolean" or not self.places:
+        """The values its registers can say, in engineering units; a `setpoint`'s without any; (0, 1) for a bit."""
+        if self.type == "Boolean":
             return 0.0, 1.0
+        if not self.places:
+            return 0.0, 655.35
         place = self.places[0]
         low, high = RAW_RANGE[place.type]
         # Scales are powers of ten down to 0.001: three digits say the value without binary dust.

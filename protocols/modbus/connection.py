@@ -20,7 +20,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-from actors.vocabulary.callers import Caller
+from actors.vocabulary.callers import Caller, Shown
 from protocols.modbus.clients import NOBODY
 from protocols.modbus.limits import FRAME_BYTES_MAX, ModbusLimits
 from protocols.modbus.tls import caller_of
@@ -119,6 +119,11 @@ class Connection(ServerRequestHandler):
         self.wrote_s: float | None = None
         self.answering: asyncio.Task[None] | None = None
         self.shaking: asyncio.Task[None] | None = None
+
+    @property
+    def shown(self) -> Caller | None:
+        """Who it is, if it has shown a certificate; of an address alone nobody knows more than the address."""
+        return None if self.caller.how is Shown.NOTHING else self.caller
 
     @property
     def secured(self) -> bool:

@@ -347,7 +347,7 @@ class ModbusEndpoint:
             refusal = None if permitted else WriteRefusal.NOT_PERMITTED
             writes.append(
                 ClientWrite(
-                    path=path, value=value, peer=connection.peer, refusal=refusal, caller=connection.caller
+                    path=path, value=value, peer=connection.peer, refusal=refusal, caller=connection.shown
                 )
             )
         return writes
@@ -357,7 +357,7 @@ class ModbusEndpoint:
         assert self._guard is not None
         address = int.from_bytes(pdu[1:3], "big")
         refused = ClientWrite(
-            path=path, value=address, peer=connection.peer, refusal=why, caller=connection.caller
+            path=path, value=address, peer=connection.peer, refusal=why, caller=connection.shown
         )
         try:
             await self._guard((refused,), True)

@@ -63,6 +63,22 @@ ITEM_QUEUE_MAX: Final = 10
 NOTIFICATIONS_PER_MESSAGE_MAX: Final = 5_000
 UNACKNOWLEDGED_MAX: Final = 16
 
+# --- Methods, history, events -------------------------------------------------------------------------------
+METHODS_PER_CALL_MAX: Final = 20
+NODES_PER_HISTORY_READ_MAX: Final = 20
+HISTORY_VALUES_MAX: Final = 1_000
+# For all nodes of one request together, the database's own patience included.
+HISTORY_DEADLINE_S: Final = 10.0
+HISTORY_AT_ONCE_MAX: Final = 2
+# Conditions shown at a time; a refresh must fit into an item's queue, so no event item has a shorter one.
+CONDITIONS_MAX: Final = 500
+EVENT_QUEUE: Final = 600
+EVENT_ITEMS_MAX: Final = 100
+SELECT_CLAUSES_MAX: Final = 100
+WHERE_ELEMENTS_MAX: Final = 32
+WHERE_OPERANDS_MAX: Final = 1_000
+MODEL_CHANGES_TOLD_MAX: Final = 100
+
 # --- Our own work ---------------------------------------------------------------------------------------------
 # Nodes added before the loop gets its turn: liveness pings and other clients go on while a plant is built.
 NODES_PER_SLICE: Final = 200
@@ -70,6 +86,7 @@ NODES_PER_SLICE: Final = 200
 REFRESH_SHARE_MAX: Final = 0.1
 REFRESH_INTERVAL_S_MAX: Final = 0.5
 assert 0 < REFRESH_SHARE_MAX < 1
+assert CONDITIONS_MAX + 2 < EVENT_QUEUE
 # A client must be able to keep its subscription alive with the longest interval we grant.
 assert 3 * PUBLISHING_INTERVAL_MS_MAX <= LIFETIME_MS_MAX
 assert IDLE_CONNECTION_S < SESSION_TIMEOUT_S_MAX

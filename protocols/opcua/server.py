@@ -15,9 +15,13 @@ from asyncua import Server, ua
 import protocols.opcua.decoding  # noqa: F401 - bounds the decoder and silences asyncua's logger
 from actors.vocabulary import DeviceError, RefusedError
 from actors.vocabulary.access import UserRole
-from protocols.endpoint import ClientNews, Refresh, WriteGuard
+from actors.vocabulary.client_calls import ShownAlarms
+from protocols.endpoint import CallDesk, ClientNews, PastReader, Refresh, WriteGuard
 from protocols.opcua import limits
 from protocols.opcua.address_space import AddressSpace
+from protocols.opcua.operations import EndpointOperations
+from protocols.opcua.requests_shown import RequestsShown
+from protocols.opcua.rights import Rights
 from protocols.opcua.session import Sessions
 from protocols.opcua.transport import Listener
 from protocols.opcua.writes import NAME_SHOWN, Writes
@@ -55,9 +59,7 @@ class OpcUaEndpoint:
     Lives in its caller's event loop and is not thread-safe.
     """
 
-    def __init__(
-        self, host: str, port: int, *, anonymous_roles: frozenset[UserRole] = WITHOUT_USERS
-    ) -> None:
+    def __init__(self, host: str, port: int, *, anonymous_roles: frozenset[UserRole] = WITHOUT_USERS) -> None:
         """Say where to listen; port 0 takes a free one. `anonymous_roles`: what clients may that show nothing.
 
         Raises:
@@ -69,6 +71,9 @@ class OpcUaEndpoint:
         self._anonymous_roles: Final = anonymous_roles
         self._writes: Final = Writes()
         self._space: AddressSpace | None = None
+        self._operations: EndpointOperations | None = None
+        self._desks: tuple[CallDesk, PastReader] | None = None
+        self._requests: Final = RequestsShown()
         self._sessions: Sessions | None = None
         self._server: Server | None = None
         self._listener: Listener | None = None
@@ -90,6 +95,7 @@ class OpcUaEndpoint:
             space = self._space if self._space is not None else await self._build()
             await space.configure(points)
             known = {path: value for path, value in self._early.items() if path in space.slots}
+            self._requests.keep(space.slots)
             space.publish(known)
         finally:
             self._configuring = False
@@ -104,6 +110,7 @@ class OpcUaEndpoint:
 
         """
         space = self._space
+        values = {**values, **self._requests.outdated(values)}
         if self._configuring:
             slots = {} if space is None else space.slots
             self._early.update({path: value for path, value in values.items() if path not in slots})
@@ -112,6 +119,17 @@ class OpcUaEndpoint:
             space.publish(values)
         elif values:
             raise KeyError(f"{next(iter(values))}: nothing is configured yet")
+
+    def operate(self, *, call: CallDesk, past: PastReader) -> None:
+        """Take what answers methods and looks back; without it both are refused."""
+        self._desks = (call, past)
+        if self._operations is not None:
+            self._operations.operate(call=call, past=past)
+
+    def show_alarms(self, alarms: ShownAlarms) -> None:
+        """Show the site's alarms as conditions; before the first `configure` there is nowhere to show them."""
+        if self._operations is not None and not self._configuring:
+            self._operations.show_alarms(alarms)
 
     async def open(self, *, guard: WriteGuard, refresh: Refresh, news: ClientNews) -> None:
         """Bind the port and serve.
@@ -127,6 +145,8 @@ class OpcUaEndpoint:
         assert self._server is not None
         self._refresh, self._news = refresh, news
         self._writes.open(guard, news)
+        assert self._operations is not None
+        self._operations.open(news)
         listener = Listener(self._sessions, self._server._policies, news=news, fault=self._fault)
         try:
             host, port = await listener.listen(self._host, self._port)
@@ -179,6 +199,10 @@ class OpcUaEndpoint:
             server.product_uri, server.manufacturer_name, server.name, release, release, _UNKNOWN_DATE
         )
         await server._setup_server_nodes()
+        sessions.rights = Rights(space)
+        sessions.operations = self._operations = EndpointOperations(sessions, space)
+        if self._desks is not None:
+            self._operations.operate(call=self._desks[0], past=self._desks[1])
         self._server, self._sessions, self._space = server, sessions, space
         return space
 
@@ -207,4 +231,6 @@ class OpcUaEndpoint:
     async def _write(self, items: Sequence[ua.WriteValue], peer: str) -> list[ua.StatusCode]:
         space = self._space
         assert space is not None
-        return await self._writes.write(items, peer, space)
+        codes = await self._writes.write(items, peer, space)
+        space.publish(self._requests.taken(items, codes, space))
+        return codes

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
@@ -17,17 +17,48 @@ from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.user_managers import UserManager
 
-from actors.vocabulary.access import UserRole
+from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.callers import Caller
 from protocols.opcua import limits
-from protocols.opcua.identity import anonymous
+from protocols.opcua.identity import anonymous, current_caller
 from protocols.opcua.ids import random, status
 from protocols.opcua.subscriptions import BoundedSubscriptions, cancel
 from protocols.opcua.values import wire_time
 
 # Reads of the points: called before any of them is served. Writes: one status per item.
 BeforeRead = Callable[[Sequence[ua.ReadValueId]], None]
+# UserAccessLevel or UserExecutable of a node for the present caller; None: the node's own value counts.
+Rights = Callable[[ua.NodeId, Any], ua.DataValue | None]
+USER_ATTRIBUTES: Final = frozenset({ua.AttributeIds.UserAccessLevel, ua.AttributeIds.UserExecutable})
 WriteItems = Callable[[Sequence[ua.WriteValue], str], Awaitable[list[ua.StatusCode]]]
+
+
+class Operations(Protocol):
+    """What answers calls and looks back; the endpoint hands it in once its address space is built."""
+
+    async def call(
+        self, items: Sequence[ua.CallMethodRequest], session: Session
+    ) -> list[ua.CallMethodResult]:
+        """Answer every call of a request."""
+        ...
+
+    async def history_read(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
+        """Answer every node of a request."""
+        ...
+
+
+class NoOperations:
+    """Before there is an address space nobody is connected either."""
+
+    async def call(
+        self, items: Sequence[ua.CallMethodRequest], session: Session
+    ) -> list[ua.CallMethodResult]:
+        """Refuse the request."""
+        raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
+
+    async def history_read(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
+        """Refuse the request."""
+        raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
 
 
 class AnonymousOnly(UserManager):
@@ -102,6 +133,11 @@ class Session(InternalSession):
         ]
 
     def _read_one(self, item: ua.ReadValueId) -> ua.DataValue:
+        rights = self.server.rights
+        if rights is not None and item.AttributeId in USER_ATTRIBUTES:
+            own = rights(item.NodeId, item.AttributeId)
+            if own is not None:
+                return own
         if item.IndexRange:  # nothing of ours is an array; asyncua would return the whole value
             return ua.DataValue(StatusCode=status(ua.StatusCodes.BadIndexRangeNoData))
         return self.aspace.read_attribute_value(item.NodeId, item.AttributeId)
@@ -126,6 +162,12 @@ class Session(InternalSession):
     ) -> list[ua.MonitoredItemCreateResult]:
         """Add monitored items as long as there is room for them."""
         self.own_subscription(params.SubscriptionId)
+        listens = any(
+            item.ItemToMonitor.AttributeId == ua.AttributeIds.EventNotifier for item in params.ItemsToCreate
+        )
+        if listens and not current_caller().may(Operation.READ_PLANT):
+            # Alarms are not a controller's business; its data items go in a request of their own.
+            raise ServiceError(ua.StatusCodes.BadUserAccessDenied)
         self.server.before_read([item.ItemToMonitor for item in params.ItemsToCreate])
         room = max(0, self.subscriptions.items_max - self.subscriptions.items)
         surplus = len(params.ItemsToCreate) - room
@@ -182,6 +224,10 @@ class CachedViews(ViewService):
     def _get_sub_ref(self, ref: ua.NodeId) -> Any:
         return self._subtypes(ref)
 
+    def _find_elements_in_node(self, el: ua.RelativePathElement, nodeid: ua.NodeId) -> list[ua.NodeId]:
+        """Find each child once, by however many references it is one (component and source of events)."""
+        return list(dict.fromkeys(super()._find_elements_in_node(el, nodeid)))
+
 
 class Sessions(InternalServer):
     """asyncua's inner server with our sessions, subscriptions and bounds."""
@@ -192,12 +238,15 @@ class Sessions(InternalServer):
         super().__init__(user_manager=AnonymousOnly())
         self.anonymous_roles: Final = anonymous_roles
         self.before_read: Final = before_read
+        # What only whoever asks can know: their own rights at a node; None until the space is built.
+        self.rights: Rights | None = None
         self.write_items: Final = write_items
         self.view_service = CachedViews(self.aspace)
         self.bounded_subscriptions: Final = BoundedSubscriptions(self.aspace, self)
         self.subscription_service = self.bounded_subscriptions
         self.isession.subscription_service = self.bounded_subscriptions
         self.allow_remote_admin = False
+        self.operations: Operations = NoOperations()
         self.supported_tokens = (ua.AnonymousIdentityToken,)  # type: ignore[assignment]  # a shorter tuple
         self.min_session_timeout_ms = limits.SESSION_TIMEOUT_S_MIN * 1000
         self.max_session_timeout_ms = limits.SESSION_TIMEOUT_S_MAX * 1000

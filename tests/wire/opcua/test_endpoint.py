@@ -247,7 +247,7 @@ def test_what_changes_about_a_point_that_stays_is_taken_over() -> None:
                 )
             ]
             text, access, value = (await one.ask(request, ua.ReadResponse)).Results
-            assert (text.Value.Value.Text, access.Value.Value, value.Value.Value) == ("other", 1, 1.5)
+            assert (text.Value.Value.Text, access.Value.Value, value.Value.Value) == ("other", 5, 1.5)
             publisher.show({f"{PUMP}/wet_well_level": 1.6})
             assert await one.publish() == [(0, 1.6)]
 
