@@ -34,6 +34,8 @@ from api.server import HttpServer, bind_loopback, bind_rest
 from api.service import Access, Service
 from api.sources import Sources, TopologyMemory
 from api.stops import Stops
+from api.stream.feed import Feed
+from api.stream.watching import Watching
 from api.tls import Tls
 from storage.certificates import FOLDER, rest_files
 from storage.topology_file import TopologyFile
@@ -94,6 +96,7 @@ class ApiActor:
             clock=ports.clock,
         )
         logins = Logins(self._desk)
+        self._feed = Feed(self._sources, self._stops, clock=ports.clock, log=ports.log, tasks=ports.tasks)
         self._service = Service(
             sources=self._sources,
             stops=self._stops,
@@ -102,6 +105,7 @@ class ApiActor:
                 self._desk, logins, Accounts(self._desk, logins), lambda: self._certificates.days_left
             ),
             decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),
+            watching=Watching(self._feed, clock=ports.clock, log=self._security),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
@@ -142,7 +146,9 @@ class ApiActor:
             own = bind_loopback(health_host(api), api.health, what="api.health")
             taken.callback(own.close)
             context = self._tls.context if self._tls else None
-            self._servers.append(("rest", HttpServer(rest, listening, context, proxy=api.trusted_proxy)))
+            self._servers.append(
+                ("rest", HttpServer(rest, listening, context, proxy=api.trusted_proxy, sockets=True))
+            )
             self._servers.append(("health", HttpServer(health, own)))
             taken.pop_all()
         for name, server in self._servers:
@@ -156,6 +162,7 @@ class ApiActor:
 
     async def stop(self) -> None:
         """Let running requests end, then free both ports."""
+        self._feed.close()
         self._desk.stop()
         await asyncio.gather(*(server.stop(deadline_s=_STOP_DEADLINE_S) for _, server in self._servers))
 

@@ -20,6 +20,7 @@ from api.limits import Limits
 from api.noting import Noting
 from api.sources import Sources
 from api.stops import Stops
+from api.stream.watching import Watching
 
 _COMMANDS_REMEMBERED: Final = 1_000
 
@@ -44,6 +45,7 @@ class Service:
         limits: Limits,
         access: Access,
         decisions: Decisions,
+        watching: Watching,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
@@ -55,6 +57,7 @@ class Service:
         self.limits = limits
         self.access = access
         self.decisions = decisions
+        self.watching = watching
         self.clock = clock
         self.audit = audit
         self.noting = Noting(record, clock)

@@ -343,10 +343,14 @@ def opcua_points(site: SiteConfig) -> tuple[Point, ...]:
     pumps = {(station.station_id, pump.pump_id): pump for station in site.stations for pump in station.pumps}
     shared = site_points(site)
     taken = {point.path for point in shared}
-    own = (point for point in operator_points(site) if point.path not in taken)
-    return tuple(
-        _ranged(point, pumps.get((point.station_id or "", point.pump_id or ""))) for point in (*shared, *own)
-    )
+    own = {(each.station_id, each.pump_id): each for each in operator_points(site) if each.path not in taken}
+    points: list[Point] = []
+    for point, following in zip(shared, (*shared[1:], None), strict=True):
+        points.append(point)
+        # Behind the pump's own points: whoever reads the list finds it there.
+        if following is None or following.pump_id != point.pump_id:
+            points += [each for each in [own.get((point.station_id, point.pump_id))] if each is not None]
+    return tuple(_ranged(each, pumps.get((each.station_id or "", each.pump_id or ""))) for each in points)
 
 
 def _ranged(point: Point, pump: PumpConfig | None) -> Point:

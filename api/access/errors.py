@@ -1,4 +1,4 @@
-"""What access refuses, each with its HTTP status."""
+"""What REST refuses beyond what the tree does, each with its HTTP status."""
 
 from __future__ import annotations
 
@@ -23,3 +23,11 @@ class TooManyError(CallerError):
 
     def __str__(self) -> str:
         return self.text
+
+
+class ChangedMeanwhileError(CallerError):
+    """412: what the client saw is no longer what there is."""
+
+
+class KeyReusedError(CallerError):
+    """422: the key belongs to another command."""

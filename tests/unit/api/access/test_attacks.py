@@ -363,6 +363,8 @@ def test_every_route_is_what_the_table_says_for_every_role(api: Served, role: Us
         path = re.sub(r"\{\w+(:str)?\}", "nobody", template)
         if operation == PUBLIC or path == "/api/v1/auth/logout":
             continue
+        if path == "/api/v1/stream":
+            path += "?topics=none"  # the stream itself would never end
         body: dict[str, str] | None = {} if method == "POST" else None
         assert api.call(method, path, body, token="").status == 401, (method, path)
         status = api.call(method, path, body, token=token).status

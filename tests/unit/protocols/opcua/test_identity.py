@@ -30,7 +30,7 @@ def test_two_requests_at_once_are_not_mistaken() -> None:
                 await both.wait()
                 return current_caller().name
 
-        assert await asyncio.gather(request("anna"), request("bert")) == ["anna", "bert"]
+        assert list(await asyncio.gather(request("anna"), request("bert"))) == ["anna", "bert"]
 
     asyncio.run(story())
 
