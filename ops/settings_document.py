@@ -41,7 +41,7 @@ sites:
 
 MEANINGS: Final = {
     "data_dir": "Folder for latches, epochs, spool, SQLite file and `run.json`; relative to where Calejo is started",
-    "ports.host": "Where OPC UA and Modbus listen; loopback only until they know users",
+    "ports.host": "Where OPC UA and Modbus listen (Modbus: see `modbus.host`); loopback only until OPC UA knows users",
     "ports.opcua": "TCP port of OPC UA",
     "ports.modbus": "TCP port of Modbus",
     "ports.modbus_tls": "TCP port of Modbus/TLS, if it is on; 802 in production",

@@ -15,7 +15,7 @@ from actors.vocabulary import InvalidValueError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.callers import Caller, Shown
 from protocols.modbus.limits import is_loopback
-from protocols.modbus.points import AUTO_COMMAND, MANUAL_COMMAND, MODE_REQUEST, SETPOINT_REQUEST
+from protocols.modbus.points import ACKNOWLEDGE, AUTO_COMMAND, MANUAL_COMMAND, MODE_REQUEST, SETPOINT_REQUEST
 from protocols.points import FEEDBACK_POINTS
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -37,6 +37,7 @@ OPERATIONS: Final = {
     MODE_REQUEST: Operation.SET_MODE,
     AUTO_COMMAND: Operation.SET_MODE,
     MANUAL_COMMAND: Operation.SET_MODE,
+    ACKNOWLEDGE: Operation.ACKNOWLEDGE_ALARM,
 }
 """What writing a point is, in the permission table."""
 

@@ -4,15 +4,15 @@ Modbus knows neither quality nor methods, so it has more points: status and feed
 state bits as discrete inputs, commands as coils, an operator's requests as holding registers. Every address follows
 from the station's unit id and the pump's `wire_slot` alone; what was there before keeps its place.
 
-    coil      0 station stop, 1 site stop; 100 + slot: pump stop; 2000 + 4 x slot: commands
-    discrete  0 station failsafe, 1 site failsafe; 100 + slot: not following; 10000 + 32 x slot: state bits
+    coil      0 station stop, 1 site stop, 2 and 3 acknowledge; 100 + slot: pump stop; 2000 + 4 x slot: commands
+    discrete  0 station failsafe, 1 site failsafe, 2 to 5 alarms; 100 + slot: not following; 10000 + 32 x slot: states
     input     the addresses of the holding registers that show something
     holding   100 + 50 x slot: a pump (handshake 0..12, feedback 20..32, requests 40..41)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -38,10 +38,18 @@ MODE_REQUEST: Final = "mode_request"
 SETPOINT_REQUEST: Final = "setpoint_request"
 AUTO_COMMAND: Final = "auto_command"
 MANUAL_COMMAND: Final = "manual_command"
+ACKNOWLEDGE: Final = "acknowledge"
+ALARM_ACTIVE: Final = "alarm_active"
+ALARM_UNACKNOWLEDGED: Final = "alarm_unacknowledged"
 
 REQUEST_OFFSET: Final = 40
 REQUEST_REGISTERS: Final = 2
 REQUEST_POINTS: Final = (MODE_REQUEST, SETPOINT_REQUEST)
+STATION_ACKNOWLEDGE_ADDRESS: Final = 2
+SITE_ACKNOWLEDGE_ADDRESS: Final = 3
+STATION_ALARMS_ADDRESS: Final = 2
+SITE_ALARMS_ADDRESS: Final = 4
+PUMP_ALARMS_OFFSET: Final = 14
 COMMAND_BASE: Final = 2_000
 COMMAND_COILS: Final = 4
 STATE_BASE: Final = 10_000
@@ -118,6 +126,7 @@ STATES: Final = (
 )  # fmt: skip
 assert len({state.point for state in STATES}) == len({state.offset for state in STATES}) == len(STATES)
 assert all(0 <= state.offset < STATE_BITS for state in STATES)
+assert not {PUMP_ALARMS_OFFSET, PUMP_ALARMS_OFFSET + 1} & {state.offset for state in STATES}
 # What follows from another point: a bit's own point, its source, and when it is 1.
 _DERIVED: Final[Mapping[str, tuple[str, Shows]]] = {
     **{state.point: (state.source, state.shows) for state in STATES},
@@ -184,45 +193,83 @@ def _mirrored(point: Point) -> Point:
     return msgspec.structs.replace(point, places=(*point.places, *inputs)) if inputs else point
 
 
-def _additions(site: SiteConfig) -> Iterator[Point]:
-    for station in sorted(site.stations, key=lambda each: each.station_id):
-        for pump in sorted(station.pumps, key=lambda each: each.wire_slot):
-            ids = (site.site_id, station.station_id, pump.pump_id)
-            yield from _of_pump(ids, station.modbus_unit_id, pump.wire_slot)
-
-
 _MODES: Final = f"{Mode.AUTO.value} AUTO, {Mode.MANUAL.value} MANUAL"
 _REQUESTS: Final = (
     (MODE_REQUEST, PointType.UINT16, 1.0, "", f"{_MODES} (at the applied or requested speed)"),
     (SETPOINT_REQUEST, PointType.FLOAT, 0.01, "Hz", "An operator's speed, in MANUAL only"),
 )
+_ACKNOWLEDGES: Final = (
+    ACKNOWLEDGE,
+    "Writing 1 acknowledges every alarm of this object and below it, 0 changes nothing; reads 0",
+)
 _COMMANDS: Final = (
     (AUTO_COMMAND, "Writing 1 asks for AUTO, 0 changes nothing; reads 1 in AUTO"),
     (MANUAL_COMMAND, "Writing 1 asks for MANUAL at the applied speed, 0 changes nothing; reads 1 in MANUAL"),
+    _ACKNOWLEDGES,
 )
+_ALARMS: Final = (
+    (ALARM_ACTIVE, "1: an alarm of this object, or below it, stands"),
+    (ALARM_UNACKNOWLEDGED, "1: an alarm of this object, or below it, was acknowledged by nobody"),
+)
+_Owner: TypeAlias = tuple[str, str | None, str | None]
 
 
-def _of_pump(ids: tuple[str, str, str], unit_id: int, slot: int) -> Iterator[Point]:
-    def point(
-        name: str, kind: PointType, place: ModbusPlace, access: Access, told: str, unit: str = ""
-    ) -> Point:
-        return Point(
-            path=path_of(*ids, name), site_id=ids[0], station_id=ids[1], pump_id=ids[2], point=name, type=kind,
-            unit=unit, access=access, description=told, places=(place,), node_id="",
-        )  # fmt: skip
+def _additions(site: SiteConfig) -> Iterator[Point]:
+    units = sorted(station.modbus_unit_id for station in site.stations)
+    own = (site.site_id, None, None)
+    yield from _of_alarms(own, units, coil=SITE_ACKNOWLEDGE_ADDRESS, bits=SITE_ALARMS_ADDRESS)
+    for station in sorted(site.stations, key=lambda each: each.station_id):
+        unit = [station.modbus_unit_id]
+        ids = (site.site_id, station.station_id, None)
+        yield from _of_alarms(ids, unit, coil=STATION_ACKNOWLEDGE_ADDRESS, bits=STATION_ALARMS_ADDRESS)
+        for pump in sorted(station.pumps, key=lambda each: each.wire_slot):
+            ids_of_pump = (site.site_id, station.station_id, pump.pump_id)
+            yield from _of_pump(ids_of_pump, station.modbus_unit_id, pump.wire_slot)
 
-    def bit(table: str, address: int) -> ModbusPlace:
-        return ModbusPlace(unit_id=unit_id, table=table, address=address, count=1, raw="bit", scale=1.0)
 
+def _of_alarms(ids: _Owner, units: Sequence[int], *, coil: int, bits: int) -> Iterator[Point]:
+    name, told = _ACKNOWLEDGES
+    yield _bit(ids, name, "coil", units, coil, told)
+    for offset, (name, told) in enumerate(_ALARMS):
+        yield _bit(ids, name, "discrete", units, bits + offset, told)
+
+
+def _of_pump(ids: _Owner, unit_id: int, slot: int) -> Iterator[Point]:
     for offset, (name, kind, scale, unit, told) in enumerate(_REQUESTS):
-        address = pump_base(slot) + REQUEST_OFFSET + offset
         place = ModbusPlace(
-            unit_id=unit_id, table="holding", address=address, count=1, raw="uint16", scale=scale
-        )
-        yield point(name, kind, place, Access.READ_WRITE, told, unit)
+            unit_id=unit_id, table="holding", address=pump_base(slot) + REQUEST_OFFSET + offset, count=1,
+            raw="uint16", scale=scale,
+        )  # fmt: skip
+        yield _point(ids, name, kind, (place,), told, writable=True, unit=unit)
+    commands, states = COMMAND_BASE + COMMAND_COILS * slot, STATE_BASE + STATE_BITS * slot
     for offset, (name, told) in enumerate(_COMMANDS):
-        place = bit("coil", COMMAND_BASE + COMMAND_COILS * slot + offset)
-        yield point(name, PointType.BOOL, place, Access.READ_WRITE, told)
+        yield _bit(ids, name, "coil", [unit_id], commands + offset, told)
     for state in STATES:
-        place = bit("discrete", STATE_BASE + STATE_BITS * slot + state.offset)
-        yield point(state.point, PointType.BOOL, place, Access.READ, state.description)
+        yield _bit(ids, state.point, "discrete", [unit_id], states + state.offset, state.description)
+    for offset, (name, told) in enumerate(_ALARMS):
+        yield _bit(ids, name, "discrete", [unit_id], states + PUMP_ALARMS_OFFSET + offset, told)
+
+
+def _bit(ids: _Owner, name: str, table: str, units: Sequence[int], address: int, told: str) -> Point:
+    places = tuple(
+        ModbusPlace(unit_id=unit, table=table, address=address, count=1, raw="bit", scale=1.0)
+        for unit in units
+    )
+    return _point(ids, name, PointType.BOOL, places, told, writable=table == "coil")
+
+
+def _point(
+    ids: _Owner,
+    name: str,
+    kind: PointType,
+    places: tuple[ModbusPlace, ...],
+    told: str,
+    *,
+    writable: bool,
+    unit: str = "",
+) -> Point:
+    return Point(
+        path=path_of(*ids, name), site_id=ids[0], station_id=ids[1], pump_id=ids[2], point=name, type=kind,
+        unit=unit, access=Access.READ_WRITE if writable else Access.READ, description=told, places=places,
+        node_id="",
+    )  # fmt: skip

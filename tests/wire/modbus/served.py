@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from actors.vocabulary import Quality, WriteRefusal
+from actors.vocabulary.client_calls import CallAnswer, ClientCall, PastPage, PastQuestion, SeeAlarm
 from protocols.endpoint import ClientWrite
 from protocols.modbus.limits import ModbusLimits
 from protocols.modbus.points import modbus_points
@@ -30,6 +31,8 @@ class Publisher:
         self.requests: list[list[ClientWrite]] = []
         # Refused by the endpoint itself, and brought to be counted and audited.
         self.refused: list[ClientWrite] = []
+        self.calls: list[ClientCall] = []
+        self.answers: dict[str, WriteRefusal] = {}
         self.refreshed = 0
         self.refusals: dict[str, WriteRefusal] = {}
         self.hold: asyncio.Event | None = None
@@ -51,6 +54,14 @@ class Publisher:
             self.show({write.path: write.value for write in writes if is_shown(write)})
         self.finished += 1
         return verdicts
+
+    async def carry_out(self, call: ClientCall) -> CallAnswer:
+        self.calls.append(call)
+        assert isinstance(call.command, SeeAlarm)
+        return CallAnswer(refusal=self.answers.get(call.command.alarm_id))
+
+    async def no_past(self, question: PastQuestion) -> PastPage:
+        raise AssertionError("Modbus cannot ask for the past")
 
     def refresh(self) -> None:
         self.refreshed += 1

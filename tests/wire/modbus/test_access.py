@@ -9,6 +9,7 @@ import pytest
 
 from actors.vocabulary import WriteRefusal
 from actors.vocabulary.access import Operation, UserRole, may
+from actors.vocabulary.client_calls import ShownAlarms
 from protocols.modbus.clients import allow_list
 from protocols.modbus.limits import ModbusLimits
 from protocols.modbus.server import ModbusAccess
@@ -48,7 +49,8 @@ def test_a_stranger_is_hung_up_on_and_told_of() -> None:
         (pdu(5, 100, 0xFF00), Operation.SET_STOP), (pdu(5, 1, 0xFF00), Operation.SET_STOP),
         (pdu(6, 140, 2), Operation.SET_MODE), (pdu(6, 141, 3500), Operation.REQUEST_SETPOINT),
         (pdu(5, 2000, 0xFF00), Operation.SET_MODE), (pdu(5, 2001, 0xFF00), Operation.SET_MODE),
-        (pdu(5, 2001, 0), Operation.SET_MODE),
+        (pdu(5, 2001, 0), Operation.SET_MODE), (pdu(5, 2, 0), Operation.ACKNOWLEDGE_ALARM),
+        (pdu(5, 2002, 0xFF00), Operation.ACKNOWLEDGE_ALARM),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("role", UserRole)
@@ -59,6 +61,8 @@ def test_every_write_is_what_the_table_says_for_every_role(
 
     async def story() -> None:
         async with served(access=ModbusAccess(allow=allow_list(f"127.0.0.1={role.value}"))) as publisher:
+            publisher.endpoint.operate(call=publisher.carry_out, past=publisher.no_past)
+            publisher.endpoint.show_alarms(ShownAlarms(alarms=(), whole=True))
             client = await Raw.connect(publisher)
             answer = await client.ask(request_pdu)
             if may(role, operation):

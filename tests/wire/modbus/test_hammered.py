@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 from actors.vocabulary import Mode
+from actors.vocabulary.client_calls import ShownAlarms
 from protocols.modbus.limits import ModbusLimits
 from protocols.modbus.points import modbus_points
 from tests.unit.protocols.plants import site, station
@@ -211,6 +212,8 @@ def test_noise_that_happens_to_be_a_write_is_judged_like_any_other() -> None:
             done = asyncio.Event()
             watching = asyncio.create_task(neighbour(publisher, done))
             client = await Raw.connect(publisher)
+            publisher.endpoint.operate(call=publisher.carry_out, past=publisher.no_past)
+            publisher.endpoint.show_alarms(ShownAlarms(alarms=(), whole=True))
             publisher.show({"/north/s1/p1/mode": Mode.AUTO, "/north/s1/p1/setpoint": 35.25})
             end_s = asyncio.get_running_loop().time() + 3.0
             tid = 0

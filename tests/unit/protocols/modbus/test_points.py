@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from actors.vocabulary import Mode, Quality, Reason, SiteConfig
 from protocols.modbus.image import RegisterImage
 from protocols.modbus.points import (
+    ACKNOWLEDGE,
     COMMANDS,
     REQUEST_POINTS,
     STATES,
@@ -94,6 +95,12 @@ def test_the_places_that_integrators_were_promised() -> None:
     assert found["/north/s1/p2/setpoint_request", "holding", 1] == (191, 1)
     assert found["/north/s1/p2/auto_command", "coil", 1] == (2004, 1)
     assert found["/north/s1/p2/manual_command", "coil", 1] == (2005, 1)
+    assert found["/north/s1/p2/acknowledge", "coil", 1] == (2006, 1)
+    assert found["/north/s1/acknowledge", "coil", 1] == (2, 1)
+    assert found["/north/acknowledge", "coil", 1] == found["/north/acknowledge", "coil", 2] == (3, 1)
+    assert found["/north/s2/alarm_active", "discrete", 2] == (2, 1)
+    assert found["/north/alarm_unacknowledged", "discrete", 1] == (5, 1)
+    assert found["/north/s1/p2/alarm_unacknowledged", "discrete", 1] == (10_047, 1)
     assert found[f"{P1}/is_enabled", "discrete", 1] == (10_000, 1)
     assert found["/north/s1/p2/is_out_of_service", "discrete", 1] == (10_045, 1)
     assert found["/north/s1/p2/good_local_override", "discrete", 1] == (10_048, 1)
@@ -104,7 +111,7 @@ def test_only_requests_and_commands_became_writable() -> None:
     before = {point.path for point in site_points(north())}
     added = {point.point: point.access for point in modbus_points(north()) if point.path not in before}
     writable = {name for name, access in added.items() if access is not Access.READ}
-    assert writable == {*REQUEST_POINTS, *COMMANDS}
+    assert writable == {*REQUEST_POINTS, *COMMANDS, ACKNOWLEDGE}
 
 
 def test_state_bits_say_what_their_sources_say() -> None:
