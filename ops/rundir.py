@@ -58,8 +58,9 @@ class SitePorts(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     opcua: int
     modbus: int
-    # Where Modbus listens, if not at `host`.
+    # Where Modbus is reached, and where it is bound, if not at `host`.
     modbus_host: str = ""
+    modbus_listens: str = ""
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +76,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     ray_address: str
     namespace: str
     rest_certificate: str = ""
+    modbus_listens: str = ""
     site_ports: dict[str, SitePorts] = msgspec.field(default_factory=dict)
 
 
@@ -169,6 +171,7 @@ class DataDirectory:
                 opcua=ports.opcua,
                 modbus=ports.modbus,
                 modbus_host=reached_at(modbus_host(settings, ports)),
+                modbus_listens=modbus_host(settings, ports),
             )
 
         urls = urls_of(settings)
@@ -180,6 +183,7 @@ class DataDirectory:
             health=urls.health,
             opcua=urls.opcua,
             modbus=urls.modbus,
+            modbus_listens=modbus_host(settings, settings.ports),
             ray_address=ray_address,
             namespace=namespace,
             rest_certificate=_rest_certificate(settings),

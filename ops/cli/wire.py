@@ -103,5 +103,6 @@ def endpoints(data_dir: Path, site_ids: Sequence[str]) -> dict[str, Endpoint]:
             modbus_port=own.modbus if own else int(port),
             opcua_url=f"opc.tcp://{url_host(own.host)}:{own.opcua}" if own else run.opcua,
             dark=dark.get(site_id, ""),
+            modbus_listens=own.modbus_listens if own else run.modbus_listens,
         )
     return found

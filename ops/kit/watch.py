@@ -37,6 +37,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     modbus_port: int
     opcua_url: str
     dark: str = ""
+    # Where Modbus is bound, if that is not where it is reached (0.0.0.0).
+    modbus_listens: str = ""
 
 
 class SiteWatch:

@@ -76,6 +76,30 @@ class Pki:
         )
         return self.context(made, secret)
 
+    def revoke(self, *names: str) -> Path:
+        """Write the authority's list of what it revoked: these clients of `client`."""
+        issuer = x509.load_pem_x509_certificate((self.folder / "ca.pem").read_bytes())
+        issuer_key = serialization.load_pem_private_key(
+            (self.folder / "ca-key.pem").read_bytes(), password=None
+        )
+        assert isinstance(issuer_key, ec.EllipticCurvePrivateKey)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer.subject)
+            .last_update(NOW - timedelta(minutes=1))
+            .next_update(NOW + timedelta(days=1))
+        )
+        for name in names:
+            revoked = x509.load_pem_x509_certificate((self.folder / f"client-{name}.pem").read_bytes())
+            entry = x509.RevokedCertificateBuilder().serial_number(revoked.serial_number)
+            builder = builder.add_revoked_certificate(
+                entry.revocation_date(NOW - timedelta(minutes=1)).build()
+            )
+        made = self.folder.parent / "clients.crl"
+        crl = builder.sign(issuer_key, hashes.SHA256())
+        made.write_bytes(crl.public_bytes(serialization.Encoding.PEM))
+        return made
+
     def context(self, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
         """A client's context; without a certificate it shows none."""
         context = ssl.create_default_context(cafile=str(self.folder / "ca.pem"))

@@ -8,6 +8,7 @@ import shutil
 import ssl
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from actors.vocabulary import DeviceError, WriteRefusal
@@ -267,6 +268,49 @@ def test_a_replaced_certificate_is_shown_without_a_restart(
             assert await standing.ended() == b"", "who was trusted by the former authority has to come again"
             await refused(publisher, context)
             await standing.close()
+
+    asyncio.run(story())
+
+
+def test_a_revoked_certificate_is_let_in_no_longer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEC-4: a lost controller's certificate ends with the next list, also for the connection that stands."""
+    monkeypatch.setattr(server, "CERTIFICATES_LOOK_S", 0.05)
+    pki = Pki(tmp_path / "certs")
+
+    async def story() -> None:
+        lost, kept = pki.client("lost", UserRole.FIELD), pki.client("kept", UserRole.FIELD)
+        files = msgspec.structs.replace(pki.files, client_crl=pki.revoke())
+        async with served(access=ModbusAccess(tls=files)) as publisher:
+            client = await Raw.connect_tls(publisher, lost)
+            assert await client.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            pki.revoke("lost")
+            assert await client.ended() == b""
+            await refused(publisher, lost)
+            assert "revoked" in publisher.events("certificate_rejected")[-1]
+            again = await Raw.connect_tls(publisher, kept)
+            assert await again.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            for each in (client, again):
+                await each.close()
+
+    asyncio.run(story())
+
+
+def test_who_never_reads_its_answers_is_dropped_over_tls_too(pki: Pki) -> None:
+    """MOD-4: what TLS still holds back counts as well: answers nobody takes do not pile up."""
+    limits = ModbusLimits(requests_per_s=1e6, requests_burst=10**6, pool_per_s=1e6, pool_burst=10**6)
+
+    async def story() -> None:
+        async with served(limits, access=pki.access) as publisher:
+            client = await Raw.connect_tls(publisher, pki.client("deaf", UserRole.READ_ONLY))
+            client.writer.transport.pause_reading()  # type: ignore[attr-defined] # a stream's transport can
+            request = frame(1, 1, pdu(3, 100, 100)) * 100
+            for _ in range(1000):
+                if not publisher.endpoint.clients:
+                    break
+                client.writer.write(request)
+                await asyncio.sleep(0.001)
+            assert publisher.events("disconnected") == ["does not read its answers"]
+            client.writer.transport.abort()
 
     asyncio.run(story())
 
