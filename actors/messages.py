@@ -7,6 +7,7 @@ flow in m3/h, times as `Instant` (boot clock for ages, UTC for people).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -165,9 +166,10 @@ class FeedbackReceived(Message, frozen=True, kw_only=True):
 
 
 class Done(Message, frozen=True, kw_only=True):
-    """A command was carried out."""
+    """A command was carried out; with `repeat_of` then already, and now nothing was done."""
 
     note: str = ""
+    repeat_of: datetime | None = None
 
 
 # --------------------------------------------------------------------------- plan

@@ -20,6 +20,8 @@ from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
 from api.audit_routes import AUDIT_HANDLERS
+from api.dashboard.app import dashboard_router
+from api.dashboard.desktop import DASHBOARD, Dashboard
 from api.decision_routes import DECISION_HANDLERS
 from api.duty_routes import DUTY_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, Guard
@@ -68,7 +70,10 @@ ROUTES: Final = [
 def rest_application(service: Service, *, version: str, log: Log, api: ApiSettings) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=ROUTES, guards=[guard])],
+        route_handlers=[
+            Router(path="/api/v1", route_handlers=ROUTES, guards=[guard]),
+            dashboard_router(),
+        ],
         openapi_config=OpenAPIConfig(
             title="Calejo",
             version=version,
@@ -88,7 +93,7 @@ def rest_application(service: Service, *, version: str, log: Log, api: ApiSettin
             security=[{"bearer": []}],
         ),
         after_response=_look_at_once,
-        **_common(service, log),
+        **_common(service, log, {DASHBOARD: Dashboard(service)}),
     )
     return Guard(
         application,
@@ -103,13 +108,13 @@ def rest_application(service: Service, *, version: str, log: Log, api: ApiSettin
 def health_application(service: Service, *, log: Log) -> Guard:
     """Return the health application of `service` (API-3)."""
     return Guard(
-        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log)), log=log
+        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log, {})), log=log
     )
 
 
-def _common(service: Service, log: Log) -> dict[str, Any]:
+def _common(service: Service, log: Log, shared: dict[str, Any]) -> dict[str, Any]:
     return {
-        "state": State({"service": service}),
+        "state": State({"service": service, **shared}),
         "exception_handlers": _exception_handlers(log),
         "request_max_body_size": BODY_BYTES_MAX,
         "debug": False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -65,7 +65,7 @@ class Guard:
                 started = True
                 if scope["path"] in self._endless:
                     limit.reschedule(None)
-                message["headers"] = [*message["headers"], *_HEADERS, *self._senders.headers]
+                message["headers"] = [*message["headers"], *self._added(message["headers"])]
             await send(message)
 
         deadline_s = self._deadlines_s.get(scope["path"], _DEADLINE_S)
@@ -86,6 +86,11 @@ class Guard:
             status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the log has it"
         if not started:
             await _answer(send_on, scope, status, detail)
+
+    def _added(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return what an answer does not say itself: a page needs its own scripts, a file of ours may be kept."""
+        own = {name.lower() for name, _ in headers}
+        return [*(each for each in _HEADERS if each[0] not in own), *self._senders.headers]
 
     async def _socket(self, scope: Any, receive: Receive, send: Send) -> None:
         try:

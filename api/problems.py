@@ -69,10 +69,11 @@ def refusal_of(error: Exception) -> Refusal:
             )
         case InvalidValueError():
             return Refusal(status=HTTPStatus.BAD_REQUEST, detail=text, title="Invalid value")
-        case UnknownSubjectError():
-            return Refusal(status=HTTPStatus.NOT_FOUND, detail=text, title="Not known")
+        # What was known once is a kind of what is not known.
         case NotRememberedError():
             return Refusal(status=HTTPStatus.GONE, detail=text, title="No longer kept")
+        case UnknownSubjectError():
+            return Refusal(status=HTTPStatus.NOT_FOUND, detail=text, title="Not known")
         case ChangedMeanwhileError():
             return Refusal(status=HTTPStatus.PRECONDITION_FAILED, detail=text)
         case KeyReusedError():

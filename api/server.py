@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
 import h11
@@ -94,6 +94,8 @@ class PatientProtocol(H11Protocol):
     """
 
     exempt: str = ""
+    cut_off: Callable[[str], None] = staticmethod(lambda _peer: None)
+    """Told of each connection that is cut off because its address has too many."""
     _patience: asyncio.TimerHandle | None = None
     _served: object = None
 
@@ -106,6 +108,7 @@ class PatientProtocol(H11Protocol):
             of_address = sum(peer is not None and peer[0] == self.client[0] for peer in peers)
             if of_address > CONNECTIONS_PER_ADDRESS_MAX:
                 transport.abort()
+                self.cut_off(f"{self.client[0]}:{self.client[1]}")
                 return
         self._wait()
 
@@ -164,11 +167,14 @@ class HttpServer(uvicorn.Server):
         *,
         proxy: str = "",
         sockets: bool = False,
+        cut_off: Callable[[str], None] = lambda _peer: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=type("Protocol", (PatientProtocol,), {"exempt": proxy}),
+                http=type(
+                    "Protocol", (PatientProtocol,), {"exempt": proxy, "cut_off": staticmethod(cut_off)}
+                ),
                 ws=PatientSocket if sockets else "none",
                 ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
                 ws_ping_interval=PING_S,

@@ -13,6 +13,7 @@ needed=(
   nmap:nmap             # its script modbus-discover
   openssl:openssl       # a TLS client
   mosquitto:mosquitto   # an MQTT broker; the tests start their own, on free ports
+  chromium:chromium     # a browser; tests of the dashboard drive it
   spin:spin             # a model checker; it writes C, so it needs a compiler, see below
 )
 

@@ -17,7 +17,7 @@ from actors.vocabulary.audit_trail import (
 )
 from storage.audit_keys import KeyFolder
 from storage.audit_reader import AuditBook
-from storage.checkpoints import judged, read_checkpoints
+from storage.checkpoints import Ledger, read_checkpoints
 
 
 class AuditDesk:
@@ -26,6 +26,7 @@ class AuditDesk:
     def __init__(self, folder: Path, book: AuditBook) -> None:
         self._folder = folder
         self._book = book
+        self._ledger = Ledger(folder)
 
     async def search(self, query: AuditQuery) -> AuditPage:
         """Return the newest records that fit, a page of at most 1,000.
@@ -49,7 +50,8 @@ class AuditDesk:
             after = segments[-1].last_sequence
         if await self._book.hash_at(after) is None:
             raise UnknownSubjectError(f"after: there is no record {after}")
-        good, wrong = judged(await self.checkpoints(), await self.keys())
+        held = await asyncio.to_thread(self._ledger.read)
+        good, wrong = held.known, held.wrong
         total, _ = await self._book.tail()
         until = min(after + count_max, total) if total > after else None
         is_end = until is None or until >= total

@@ -29,6 +29,7 @@ from actors.stores import (
     RecordWriter,
     TimerStore,
     TopologyReader,
+    TrendReader,
 )
 from actors.vocabulary import Role, Settings, SiteConfig
 from actors.vocabulary.client_calls import PastPage, PastQuestion
@@ -225,6 +226,14 @@ def past(ports: Ports, start: WorkerStart) -> PastReader | None:
         return PastPoints(_database(ports, start, Access.READ, as_writer=True), endpoint=start.role.value)
 
     return _Past(make)
+
+
+def trends(ports: Ports, start: WorkerStart) -> TrendReader:
+    """Return what displays draw, by the reader's role."""
+    from storage.engine import Access
+    from storage.trends import Trends
+
+    return Trends(_database(ports, start, Access.READ))
 
 
 def retention(ports: Ports, start: WorkerStart) -> DecisionKeeper:

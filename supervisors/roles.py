@@ -138,6 +138,7 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         decisions=adapters.decisions(ports, start),
         audit=adapters.audit_reader(ports, start),
         users=adapters.users(ports, start),
+        trends=adapters.trends(ports, start),
     )
 
 

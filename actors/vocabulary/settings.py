@@ -45,7 +45,7 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class PortSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one site's endpoints listen. Loopback only until authentication exists."""
+    """Where one site's endpoints listen. Loopback only: OPC UA and Modbus know no users."""
 
     host: str = "127.0.0.1"
     opcua: int = 4840

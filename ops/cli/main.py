@@ -252,7 +252,7 @@ def _add_limits(
     proposing.add_argument("pump")
     proposing.add_argument("changes", nargs="+", metavar="KEY=VALUE")
     proposing.add_argument("--reason", required=True)
-    proposing.add_argument("--by", default=login_name(), help="who proposes (default: the user's name)")
+    proposing.add_argument("--by", default=login_name(), help="no effect: who is logged in (--user) proposes")
     proposing.add_argument(
         "--base", type=int, default=None, metavar="VERSION", help="what it rests on (default: in force)"
     )
@@ -268,7 +268,9 @@ def _add_limits(
         closing.add_argument("pump")
         closing.add_argument("proposal", metavar="PROPOSAL")
         closing.add_argument("--reason", required=True)
-        closing.add_argument("--by", default=login_name(), help="who does it (default: the user's name)")
+        closing.add_argument(
+            "--by", default=login_name(), help="no effect: who is logged in (--user) does it"
+        )
     listing = verb("list", "listing", "proposals, open ones unless told otherwise")
     listing.add_argument("pump", nargs="?", default=None)
     listing.add_argument("--all", action="store_true", help="closed ones too")

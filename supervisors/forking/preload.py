@@ -60,6 +60,7 @@ OURS: Final = (
     "storage.retention",
     "storage.spool",
     "storage.topology_file",
+    "storage.trends",
     "storage.users",
     "storage.urls",
     "storage.writer",

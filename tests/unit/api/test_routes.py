@@ -225,7 +225,7 @@ def test_latches_that_cannot_be_read_are_said(api: Served) -> None:
         ("GET", "/api/v1/pumps?station_id=nowhere"),
         ("GET", "/api/v1/emergency-stops/11111111-1111-4111-8111-111111111111"),
         ("GET", "/api/v1/nothing"),
-        ("GET", "/"),
+        ("GET", "/nothing"),
     ],
 )
 def test_what_is_not_known_is_404(api: Served, method: str, path: str) -> None:

@@ -255,7 +255,7 @@ def test_beyond_loopback_policy_none_is_a_fault(pair: Both, monkeypatch: pytest.
 
 
 def test_modbus_that_is_bound_elsewhere_on_purpose_is_a_note(pair: Both) -> None:
-    """MOD-4: bound beyond loopback with a list of who may come it is no fault; that an address proves nothing is told."""
+    """MOD-4: bound beyond loopback with a list of who may come is no fault; that an address proves nothing is told."""
     elsewhere = msgspec.structs.replace(pair.endpoint, modbus_listens="0.0.0.0")
     findings = asyncio.run(check_site(elsewhere, TAGS, whole=True, without_plc=False))
     (note,) = [each for each in findings if each.check == "modbus security"]

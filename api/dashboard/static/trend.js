@@ -1,0 +1,119 @@
+// Draws a station's day: the level, and each pump's plan against what was measured. Read anew every minute.
+
+import { text } from "./base.js";
+
+const EVERY_MS = 60_000;
+const DASHES = [[], [8, 3], [2, 3], [10, 3, 2, 3]];
+let drawn = [];
+
+function colour(name) {
+  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+}
+
+function axes(unit, zone) {
+  const line = { stroke: colour("--ink"), grid: { stroke: colour("--grid"), width: 1 }, ticks: { stroke: colour("--grid") } };
+  const clock = new Intl.DateTimeFormat(document.documentElement.lang, { hour: "2-digit", minute: "2-digit", timeZone: zone, hourCycle: "h23" });
+  return [
+    { ...line, values: (_, ticks) => ticks.map((each) => clock.format(new Date(each * 1000))) },
+    { ...line, label: unit, labelSize: 20, size: 52 },
+  ];
+}
+
+/** Mark what is still to come. */
+function now(at) {
+  return {
+    hooks: {
+      draw: (plot) => {
+        const x = plot.valToPos(at, "x", true);
+        plot.ctx.save();
+        plot.ctx.strokeStyle = colour("--ink");
+        plot.ctx.setLineDash([3, 3]);
+        plot.ctx.beginPath();
+        plot.ctx.moveTo(x, plot.bbox.top);
+        plot.ctx.lineTo(x, plot.bbox.top + plot.bbox.height);
+        plot.ctx.stroke();
+        plot.ctx.restore();
+      },
+    },
+  };
+}
+
+function chart(place, title, unit, series, data, trend) {
+  const shown = (_, value) => (value == null ? "–" : `${value.toFixed(2)} ${unit}`);
+  const stamp = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "short", timeZone: trend.zone });
+  const plot = new window.uPlot(
+    {
+      title,
+      width: place.clientWidth,
+      height: 220,
+      // Nothing here is dragged: a touch scrolls the page.
+      cursor: { drag: { x: false, y: false } },
+      scales: { x: { time: true } },
+      series: [
+        { label: text("time"), value: (_, at) => (at == null ? "–" : stamp.format(new Date(at * 1000))) },
+        ...series.map((each) => ({ spanGaps: false, points: { show: false }, value: shown, ...each })),
+      ],
+      axes: axes(unit, trend.zone),
+      plugins: [now(trend.now)],
+    },
+    [trend.t, ...data],
+    place,
+  );
+  drawn.push(plot);
+}
+
+function draw(place, trend) {
+  for (const plot of drawn) plot.destroy();
+  drawn = [];
+  place.textContent = "";
+  chart(
+    place, text("level"), "m",
+    [
+      { label: text("measured"), stroke: colour("--trend-1"), width: 2 },
+      { label: text("target"), stroke: colour("--ink"), width: 1, dash: [4, 4] },
+    ],
+    [trend.level, trend.target], trend,
+  );
+  trend.pumps.forEach((pump, at) => {
+    chart(
+      place, pump.name, "Hz",
+      [
+        { label: text("measured"), stroke: colour("--trend-1"), width: 2, dash: DASHES[0] },
+        { label: text("plan"), stroke: colour("--ink"), width: 1, dash: [4, 4] },
+      ],
+      [pump.actual, pump.plan], trend,
+    );
+    place.lastElementChild.dataset.pump = String(at);
+  });
+}
+
+async function read(place, why) {
+  try {
+    const answer = await fetch(place.dataset.src, { headers: { Accept: "application/json" }, signal: AbortSignal.timeout(8000) });
+    const told = await answer.json();
+    if (!answer.ok) throw new Error(told.detail);
+    place.dataset.at = String(told.now);
+    place.trend = told;
+    draw(place, told);
+    why.textContent = "";
+  } catch (error) {
+    why.textContent = text("trend_missing", { why: error.message });
+  }
+}
+
+/** Begin. */
+export function start() {
+  const place = document.getElementById("trend");
+  if (!place) return;
+  const why = document.getElementById("trend-why");
+  const again = () => place.trend && draw(place, place.trend);
+  read(place, why);
+  setInterval(() => read(place, why), EVERY_MS);
+  let waiting = 0;
+  window.addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(again, 200);
+  });
+  document.addEventListener("calejo:theme", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+}
