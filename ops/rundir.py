@@ -42,9 +42,14 @@ def urls_of(settings: Settings) -> Urls:
     return Urls(
         rest=f"{scheme}://{url_host(rest)}:{settings.api.rest}",
         health=f"http://{url_host(health_host(settings.api))}:{settings.api.health}",
-        opcua=f"opc.tcp://{ports}:{settings.ports.opcua}",
+        opcua=f"opc.tcp://{url_host(opcua_host(settings, settings.ports))}:{settings.ports.opcua}",
         modbus=f"{ports}:{settings.ports.modbus}",
     )
+
+
+def opcua_host(settings: Settings, ports: PortSettings) -> str:
+    """Return where an OPC UA endpoint is reached from this machine."""
+    return reached_at(settings.opcua.host or ports.host)
 
 
 def reached_at(host: str) -> str:
@@ -58,6 +63,8 @@ class SitePorts(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     opcua: int
     modbus: int
+    # '': as `host`.
+    opcua_host: str = ""
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +169,12 @@ class DataDirectory:
         """
 
         def where(ports: PortSettings) -> SitePorts:
-            return SitePorts(host=ports.host, opcua=ports.opcua, modbus=ports.modbus)
+            return SitePorts(
+                host=ports.host,
+                opcua=ports.opcua,
+                modbus=ports.modbus,
+                opcua_host=opcua_host(settings, ports),
+            )
 
         urls = urls_of(settings)
         run = RunFile(
