@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from actors.vocabulary import Settings
 from actors.vocabulary.access import UserRole
@@ -34,7 +35,7 @@ def test_the_first_start_makes_what_a_server_needs(tmp_path: Path) -> None:
     (line,) = prepare(given, now=NOW)
     own = pki_of(given).own()
     certificate = x509.load_der_x509_certificate(own.certificate)
-    assert certificate.fingerprint(certificates.hashes.SHA256()).hex() in line
+    assert certificate.fingerprint(hashes.SHA256()).hex() in line
     assert application_uri(own) == certificates.APPLICATION_URI
     assert (opcua_files(given).private_key.stat().st_mode & 0o777) == 0o600
     assert list(prepare(given, now=NOW)) == []
@@ -72,7 +73,7 @@ def test_the_kit_may_read_with_papers_of_its_own(tmp_path: Path) -> None:
     _, renewed = pki_of(given).found(papers.certificate)
     trust = pki_of(given).trust()
     assert renewed != der
-    assert (trust.applications, set(trust.users)) == ({renewed}, {renewed})
+    assert (set(trust.applications), set(trust.users)) == ({renewed}, {renewed})
 
 
 def test_what_is_switched_off_is_said_at_every_start(tmp_path: Path) -> None:
