@@ -141,7 +141,12 @@ def test_looking_again_reads_nothing_that_did_not_change(
     seen = one.own(), one.trust()
     read: list[Path] = []
     really = opcua_pki._one
-    monkeypatch.setattr(opcua_pki, "_one", lambda path: (read.append(path), really(path))[1])
+
+    def noted(path: Path) -> object:
+        read.append(path)
+        return really(path)
+
+    monkeypatch.setattr(opcua_pki, "_one", noted)
     assert (one.own(), one.trust()) == seen
     assert read == []
     (tmp_path / "opcua" / "trusted" / "scada.pem").unlink()
