@@ -1592,8 +1592,10 @@ def _is_kept_by(rule: Rule, one: One, pumps: Mapping[str, One]) -> bool:
 
 
 def _is_told(one: One) -> bool:
-    """Whether the pump was told to run, or is."""
-    return one.previous_hz > 0.0 or one.decision.setpoint_hz > 0.0
+    """Whether the pump was told to run, or is, or has its place and waits for the gates alone."""
+    last = one.decision.trail[-1] if one.decision.trail else None
+    waits = one.lapsed and last is not None and last.rule is Rule.RATE and last.before_hz > 0.0
+    return one.previous_hz > 0.0 or one.decision.setpoint_hz > 0.0 or waits
 
 
 # --------------------------------------------------------------------------- over a whole story
