@@ -20,6 +20,7 @@ from actors.vocabulary.audit_trail import (
     SignedKey,
 )
 from actors.vocabulary.chains import DecisionChain, DecisionPage
+from actors.vocabulary.client_calls import PastPage, PastQuestion
 from actors.vocabulary.durable import Epoch, PumpSeen, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
@@ -195,7 +196,7 @@ class HistoryReader(Protocol):
         ...
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
-        """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
+        """Return the alarms whose record has no end, then those that returned unseen: newest first, bounded."""
         ...
 
     async def open_failsafes(self) -> Sequence[FailsafeRecord]:
@@ -251,6 +252,14 @@ class DecisionReader(Protocol):
         self, pump_id: str, *, start: datetime, end: datetime, following: str, count_max: int
     ) -> DecisionPage:
         """Return decisions made in [start, end), the newest first; `following` as the page before said, or ''."""
+        ...
+
+
+class PastReader(Protocol):
+    """Reads the past of points for an endpoint's clients (OPC-3); no control waits for it."""
+
+    async def read(self, question: PastQuestion) -> PastPage:
+        """Return one page, bounded."""
         ...
 
 

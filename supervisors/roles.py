@@ -84,6 +84,7 @@ def _endpoint(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.latches(ports, start),
         adapters.epochs(ports, start),
         adapters.map_points(start),
+        past=adapters.past(ports, start),
     )
 
 

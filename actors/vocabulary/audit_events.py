@@ -98,6 +98,16 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CLEAN_OUT_REFUSED": EventType("An order to clean out was refused", Category.OPERATION, _MEDIUM, _MODE),
     "CLEAN_OUT_ENDED": EventType("A clean-out ended, with what ended it", Category.OPERATION, _MEDIUM, _MODE),
     "MODE_EXPIRED": EventType("A mode given for a time ended", Category.OPERATION, _MEDIUM, _MODE),
+    "ALARM_ACKNOWLEDGED": EventType("A person has seen an alarm", Category.OPERATION, _LOW, _MODE),
+    "ALARM_ACKNOWLEDGE_REFUSED": EventType(
+        "Acknowledging an alarm was refused (role, unknown, seen before)", Category.OPERATION, _LOW, _MODE
+    ),
+    "POINTS_WRITTEN": EventType(
+        "A client that is known by name began to write a station's feedback or heartbeat (told once an hour)",
+        Category.OPERATION,
+        _LOW,
+        _MODE,
+    ),
     "WRITE_REFUSED": EventType(
         "A client's write on the wire was refused", Category.ACCESS, _MEDIUM, _REFUSED
     ),
@@ -221,6 +231,9 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
     "CERTIFICATE_REPLACED": EventType(
         "Calejo took up a new certificate", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
+    ),
+    "TRUST_CHANGED": EventType(
+        "Which certificates OPC UA trusts was changed", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
     "RATE_LIMITED": EventType(
         "A client asked too often, or held too many connections", Category.ACCESS, _MEDIUM, _FLOOD, _USERS

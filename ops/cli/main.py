@@ -145,6 +145,9 @@ def _add_run(
         "--audit", type=int, default=0, metavar="N", help="only this: N records through the audit trail"
     )
     bench.add_argument(
+        "--opcua", type=int, default=0, metavar="N", help="only this: OPC UA with N pumps beside bare asyncua"
+    )
+    bench.add_argument(
         "--database", default="", metavar="URL", help="with --audit: an empty PostgreSQL database as well"
     )
     bench.add_argument("--cold", action="store_true", help="with --pumps: processes started cold, not forked")
@@ -164,7 +167,9 @@ def _add_run(
         metavar="N",
         help="how often every pump is stopped by each way (0 to 1000)",
     )
-    bench.add_argument("--only", choices=("kernel", "stops"), default=None, help="measure only this")
+    bench.add_argument(
+        "--only", choices=("kernel", "stops", "modbus"), default=None, help="measure only this"
+    )
 
 
 def _add_estop(

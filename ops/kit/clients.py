@@ -295,7 +295,7 @@ class OpcUaWire:
 
         """
         found: list[str] = []
-        waiting = [node_id]
+        waiting, seen = [node_id], {node_id}
         try:
             while waiting:
                 node = self._client.get_node(waiting.pop())
@@ -305,7 +305,9 @@ class OpcUaWire:
                         continue
                     if child.NodeClass is ua.NodeClass.Variable:
                         found.append(text)
-                    elif child.NodeClass is ua.NodeClass.Object:
+                    elif child.NodeClass is ua.NodeClass.Object and text not in seen:
+                        # Below its parent and as a source of its events: one object, two references.
+                        seen.add(text)
                         waiting.append(text)
         except _FAULTS as error:
             raise DeviceError(f"opcua {self.where}: browse: {_why(error)}") from error
