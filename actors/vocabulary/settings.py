@@ -96,6 +96,22 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     session_s: float = 43_200.0
 
 
+class OpcUaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may connect by OPC UA, and how (OPC-4, OPC-5). `host` '': where `ports.host` says.
+
+    `anonymous_roles`: roles, commas between, of whoever shows neither name nor certificate; '': nobody is let in so.
+    `certificate` and `private_key` '': those of the data directory.
+    """
+
+    host: str = ""
+    allow_none: bool = False
+    anonymous_roles: str = ""
+    certificate: str = ""
+    private_key: str = ""
+    sessions_max: int = 50
+    sessions_per_address_max: int = 50
+
+
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """SQLAlchemy URLs; empty means `<data-dir>/calejo.db`. The reader's role may only SELECT on PostgreSQL."""
 
@@ -165,6 +181,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ports: PortSettings = PortSettings()
     api: ApiSettings = ApiSettings()
     access: AccessSettings = AccessSettings()
+    opcua: OpcUaSettings = OpcUaSettings()
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
     audit: AuditSettings = AuditSettings()
