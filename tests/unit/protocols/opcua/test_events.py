@@ -1,4 +1,4 @@
-"""Event filters: goal: what is understood selects as the standard says, what is not is refused, and none is expensive."""
+"""Event filters: what is understood selects as the standard says, what is not is refused, and none is expensive."""
 
 from __future__ import annotations
 
