@@ -316,6 +316,41 @@ def test_what_leaves_the_list_is_told_as_over_unless_the_list_is_not_whole() -> 
     play(story)
 
 
+def test_a_restart_changes_no_event_id_and_forgets_no_acknowledgement() -> None:
+    """OPC-3, ALM-1: what a client saw before it can acknowledge after it; what was seen stays seen."""
+    alarms = (
+        alarm_shown("dry_run", "p1", PUMP),
+        alarm_shown("high_level", "s1", "/north/s1", acknowledged=True, acknowledged_by="anna"),
+    )
+    seen: list[dict[str, tuple[bytes, bool]]] = []
+
+    async def life(publisher: Publisher, client: Client) -> None:
+        heard = Heard()
+        await listening(client, heard)
+        show(publisher, *alarms)
+        await until(lambda: len(heard.events) == 2, what="both")
+        states = {
+            event.ConditionName: (event.EventId, getattr(event, "AckedState/Id")) for event in heard.events
+        }
+        seen.append(states)
+        if len(seen) == 2:
+            arguments = (
+                ua.Variant(seen[0]["dry_run"][0], ua.VariantType.ByteString),
+                ua.Variant(ua.LocalizedText(), ua.VariantType.LocalizedText),
+            )
+            acknowledge = standard(ua.ObjectIds.AcknowledgeableConditionType_Acknowledge)
+            result = await call(client, own("conditions/dry_run/p1"), acknowledge, *arguments)
+            assert result.StatusCode.name == "Good"
+
+    play(life)
+    play(life)
+    assert seen[0] == seen[1]
+    assert {name: acknowledged for name, (_, acknowledged) in seen[0].items()} == {
+        "dry_run": False,
+        "high_level": True,
+    }
+
+
 def test_an_instance_is_reached_from_its_source_and_read() -> None:
     """OPC-3: HasCondition; its state can be read without events."""
 
