@@ -80,6 +80,7 @@ class PublisherActor:
         self._incarnation = start.incarnation
         self._site = start.site
         self._server = server
+        self._linked = server if isinstance(server, Linked) else None
         self._epoch_store = epochs
         self._map_points = map_points
         self._outbox = Outbox(ports)
@@ -147,8 +148,8 @@ class PublisherActor:
         self._publish(self._ports.clock.now())
         await self._server.open(guard=self._guard, refresh=self._refresh, news=self._client_news)
         self._ports.log.info("endpoint_bound", protocol=self._protocol, bound=self._server.bound)
-        if isinstance(self._server, Linked):
-            await self._server.ended()
+        if self._linked is not None:
+            await self._linked.ended()
 
     async def handle(self, message: PublisherInbox) -> object:
         """Take one message."""
@@ -420,8 +421,8 @@ class PublisherActor:
         self._board = feedback.restricted(self._board, self._site)
         self._publish(now)
         self._desk.make_durable()
-        if isinstance(self._server, Linked):
-            self._link_watch.look(self._server.link, now=now)
+        if self._linked is not None:
+            self._link_watch.look(self._linked.link, now=now)
         self._traffic.tell_alarms()
         shown = self._all_shown(now)
         self._receipts, rows = receipts.due(
@@ -445,7 +446,7 @@ class PublisherActor:
             sent_at=now,
             scada_moved_at={key: beat.moved_at for key, beat in beats.items() if beat is not None},
             proposal_to_wire=summary(self._latencies, now=now, within_s=latency_window_s),
-            link=self._server.link if isinstance(self._server, Linked) else None,
+            link=None if self._linked is None else self._linked.link,
         )
 
     def _shown(self, station_id: str, pump_id: str, now: Instant) -> PublishedPump:
