@@ -26,6 +26,7 @@ from protocols.opcua import OpcUaEndpoint
 from protocols.opcua.ids import own
 from protocols.points import PointValue, site_points
 from tests.unit.protocols.plants import north
+from tests.wire.opcua.standard_nodes import built_once
 
 DEADLINE_S = 15.0
 PUMP = "/north/s1/p1"
@@ -88,8 +89,9 @@ class Publisher:
 async def served(*, port: int = 0) -> AsyncIterator[Publisher]:
     endpoint = OpcUaEndpoint("127.0.0.1", port)
     publisher = Publisher(endpoint)
-    await endpoint.configure(site_points(north()))
-    await endpoint.open(guard=publisher.guard, refresh=publisher.refresh, news=publisher.tell)
+    with built_once():
+        await endpoint.configure(site_points(north()))
+        await endpoint.open(guard=publisher.guard, refresh=publisher.refresh, news=publisher.tell)
     try:
         yield publisher
     finally:
