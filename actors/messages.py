@@ -7,11 +7,13 @@ flow in m3/h, times as `Instant` (boot clock for ages, UTC for people).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from actors.vocabulary import (
+    Address,
     Instant,
     Mode,
     Quality,
@@ -27,6 +29,7 @@ from actors.vocabulary.durable import Epoch as Epoch  # noqa: PLC0414  (part of 
 from actors.vocabulary.links import LinkStatus
 from actors.vocabulary.records import (
     AlarmRecord,
+    FailsafeRecord,
     FeedbackRow,
     OptimiserStatus,
     PlanRow,
@@ -163,9 +166,10 @@ class FeedbackReceived(Message, frozen=True, kw_only=True):
 
 
 class Done(Message, frozen=True, kw_only=True):
-    """A command was carried out."""
+    """A command was carried out; with `repeat_of` then already, and now nothing was done."""
 
     note: str = ""
+    repeat_of: datetime | None = None
 
 
 # --------------------------------------------------------------------------- plan
@@ -301,8 +305,12 @@ class RoundDue(Message, frozen=True, kw_only=True):
 
 
 class ScopeFailed(Message, frozen=True, kw_only=True):
-    """A supervisor quarantined or revived a child (SUP-5): its pumps go to failsafe while `active`."""
+    """A supervisor quarantined or revived a child (SUP-5): its pumps go to failsafe while `active`.
 
+    Said again every 5 s while it stands: a supervisor that begins anew knows of no quarantine of its predecessor's.
+    """
+
+    child: Address
     scope: Scope
     scope_id: str
     active: bool
@@ -470,6 +478,11 @@ class EndpointStatus(Message, frozen=True, kw_only=True):
     proposal_to_wire: LatencySummary | None = None
     # None: the endpoint binds a port; `bound` then says whether hosts see it.
     link: LinkStatus | None = None
+    # Connections and requests refused, and security events by `EVENT:success` or `EVENT:refused`; since the start.
+    clients_refused: int = 0
+    security: dict[str, int] = msgspec.field(default_factory=dict)
+    # What happened with clients since the endpoint's start, by event; empty: it does not count.
+    told: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 PublisherInbox: TypeAlias = (
@@ -491,7 +504,15 @@ class WatchdogStatus(Message, frozen=True, kw_only=True):
     failsafes: tuple[dict[str, Any], ...]
 
 
-WatchdogInbox: TypeAlias = Tick | Configure | StationDecisions | PlanStatus | EndpointStatus | GetWatchdog
+class OpenFailsafesRead(Message, frozen=True, kw_only=True):
+    """Storage to a watchdog: the failsafes whose records had no end when it asked, of all sites."""
+
+    records: tuple[FailsafeRecord, ...]
+
+
+WatchdogInbox: TypeAlias = (
+    Tick | Configure | StationDecisions | PlanStatus | EndpointStatus | OpenFailsafesRead | GetWatchdog
+)
 
 
 class AlarmAsserted(Message, frozen=True, kw_only=True):
@@ -512,6 +533,14 @@ class AlarmReturned(Message, frozen=True, kw_only=True):
     at: Instant
 
 
+class AcknowledgeAlarm(Message, frozen=True, kw_only=True):
+    """A person has seen an alarm; answered with `Done`, refused when it waits for nobody (any longer)."""
+
+    alarm_id: str
+    by: str
+    comment: str = ""
+
+
 class GetAlarms(Message, frozen=True, kw_only=True):
     """Ask for `Alarms`."""
 
@@ -528,21 +557,28 @@ class AlarmView(msgspec.Struct, frozen=True, kw_only=True):
     raised_at: Instant
     returned_at: Instant | None
     occurrences: int
+    acknowledged_at: Instant | None = None
+    acknowledged_by: str = ""
+    comment: str = ""
 
 
 class Alarms(Message, frozen=True, kw_only=True):
-    """Raised alarms and the latest returned ones."""
+    """Raised alarms and the latest returned ones.
+
+    Without `whole` the alarm actor has not heard yet what its former life left open: an absence means nothing.
+    """
 
     alarms: tuple[AlarmView, ...]
+    whole: bool = True
 
 
 class OpenAlarmsRead(Message, frozen=True, kw_only=True):
-    """Storage to the alarm actor: the alarms whose records had no end when the alarm actor asked."""
+    """Storage to the alarm actor: alarms that had no end, or that nobody had seen, when the alarm actor asked."""
 
     records: tuple[AlarmRecord, ...]
 
 
-AlarmInbox: TypeAlias = Tick | AlarmAsserted | AlarmReturned | OpenAlarmsRead | GetAlarms
+AlarmInbox: TypeAlias = Tick | AlarmAsserted | AlarmReturned | AcknowledgeAlarm | OpenAlarmsRead | GetAlarms
 
 
 # --------------------------------------------------------------------------- storage, discovery
@@ -596,7 +632,13 @@ class ReadOpenAlarms(Message, frozen=True, kw_only=True):
     """The alarm actor asks for `OpenAlarmsRead`, which is told to it as soon as the database answers."""
 
 
-StorageInbox: TypeAlias = Tick | StoreRecords | GetStorage | GetStops | ReadOpenAlarms
+class ReadOpenFailsafes(Message, frozen=True, kw_only=True):
+    """The watchdog of a site asks for `OpenFailsafesRead`, which is told to it as soon as the database answers."""
+
+    site_id: str
+
+
+StorageInbox: TypeAlias = Tick | StoreRecords | GetStorage | GetStops | ReadOpenAlarms | ReadOpenFailsafes
 
 
 class DiscoverNow(Message, frozen=True, kw_only=True):
@@ -703,6 +745,8 @@ COALESCED: Final[Mapping[type[Message], tuple[str, ...]]] = {
     DiscoverNow: (),
     ReadOpenAlarms: (),
     OpenAlarmsRead: (),
+    ReadOpenFailsafes: ("site_id",),
+    OpenFailsafesRead: (),
     SetpointsDecided: ("station_id", "epoch"),
     FeedbackReceived: ("source", "station_id"),
     PlanIntervals: ("pump_id",),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from actors.vocabulary import Instant, InvalidRow, SiteConfig
+from actors.vocabulary import InvalidRow, SiteConfig
 from actors.vocabulary.audit_trail import (
     AuditPage,
     AuditQuery,
@@ -20,17 +20,20 @@ from actors.vocabulary.audit_trail import (
     SignedKey,
 )
 from actors.vocabulary.chains import DecisionChain, DecisionPage
-from actors.vocabulary.durable import Epoch, StationMemory
+from actors.vocabulary.client_calls import PastPage, PastQuestion
+from actors.vocabulary.durable import Epoch, PumpSeen, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
 from actors.vocabulary.records import (
     AlarmRecord,
+    FailsafeRecord,
     FeedbackRow,
     OptimiserStatus,
     PlanRow,
     Record,
     StopEventRecord,
 )
+from actors.vocabulary.trends import Piece
 
 
 class TopologyReader(Protocol):
@@ -122,8 +125,8 @@ class ModeStore(Protocol):
 class TimerStore(Protocol):
     """One station's starts, run and rest times, level latches and moved duties in local files (SAF-7)."""
 
-    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, Instant]]:
-        """Return what was stored last (None: nothing was, or it is damaged), and until when each pump was known."""
+    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, PumpSeen]]:
+        """Return what was stored last (None: nothing was, or it is damaged), and what was noted of each pump since."""
         ...
 
     def store(self, memory: StationMemory) -> None:
@@ -135,8 +138,8 @@ class TimerStore(Protocol):
         """
         ...
 
-    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
-        """Note, not durably, until when what `epoch` stored was known to hold (cheap: called every second)."""
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, PumpSeen]) -> None:
+        """Note, not durably, what `epoch` saw last beside what it stored (cheap: called every second)."""
         ...
 
 
@@ -193,7 +196,11 @@ class HistoryReader(Protocol):
         ...
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
-        """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
+        """Return the alarms whose record has no end, then those that returned unseen: newest first, bounded."""
+        ...
+
+    async def open_failsafes(self) -> Sequence[FailsafeRecord]:
+        """Return the failsafe periods whose record has no end, the newest first, bounded."""
         ...
 
 
@@ -245,6 +252,28 @@ class DecisionReader(Protocol):
         self, pump_id: str, *, start: datetime, end: datetime, following: str, count_max: int
     ) -> DecisionPage:
         """Return decisions made in [start, end), the newest first; `following` as the page before said, or ''."""
+        ...
+
+
+class PastReader(Protocol):
+    """Reads the past of points for an endpoint's clients (OPC-3); no control waits for it."""
+
+    async def read(self, question: PastQuestion) -> PastPage:
+        """Return one page, bounded."""
+        ...
+
+
+class TrendReader(Protocol):
+    """Reads what displays draw, with the read-only role (HMI-2). No control actor has one."""
+
+    async def measured(
+        self, pump_id: str, *, start: datetime, end: datetime, piece_s: float
+    ) -> Sequence[Piece]:
+        """Return the means of what was measured in [start, end), oldest first; pieces without rows are left out."""
+        ...
+
+    async def plans(self, station_id: str, *, start: datetime, end: datetime) -> Sequence[PlanRow]:
+        """Return the plan rows that touch [start, end)."""
         ...
 
 

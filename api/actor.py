@@ -16,12 +16,13 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore
+from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore, TrendReader
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
 from actors.vocabulary.settings import health_host, protocols_of
 from api.access.accounts import Accounts
+from api.access.cookies import Cookies
 from api.access.desk import AccessDesk
 from api.access.logins import Logins
 from api.access.security_log import SecurityLog
@@ -31,9 +32,11 @@ from api.disk import Disk
 from api.expiry import CertificateWatch
 from api.limits import Limits
 from api.server import HttpServer, bind_loopback, bind_rest
-from api.service import Access, Service
+from api.service import Access, Past, Service
 from api.sources import Sources, TopologyMemory
 from api.stops import Stops
+from api.stream.feed import Feed
+from api.stream.watching import Watching
 from api.tls import Tls
 from storage.certificates import FOLDER, rest_files
 from storage.topology_file import TopologyFile
@@ -57,7 +60,7 @@ class ApiActor:
     """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
 
     `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked;
-    `audit` None: nothing of the trail be read; `users` None: nobody can log in.
+    `audit` None: nothing of the trail be read; `users` None: nobody can log in; `trends` None: none can be drawn.
     """
 
     def __init__(
@@ -71,13 +74,16 @@ class ApiActor:
         decisions: DecisionReader | None = None,
         audit: AuditReader | None = None,
         users: UserStore | None = None,
+        trends: TrendReader | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
         self._outbox = Outbox(ports, records_max=_RECORDS_MAX)
         self._conditions = ConditionBook()
         self._certificates = CertificateWatch(
-            Path(start.settings.data_dir) / FOLDER, self._conditions, also=start.settings.api.certificate
+            Path(start.settings.data_dir) / FOLDER,
+            self._conditions,
+            also=(start.settings.api.certificate, start.settings.opcua.certificate),
         )
         self._sources = Sources(
             ports.directory,
@@ -92,8 +98,10 @@ class ApiActor:
             settings=start.settings.access,
             log=self._security,
             clock=ports.clock,
+            cookies=Cookies.of(start.settings.api),
         )
         logins = Logins(self._desk)
+        self._feed = Feed(self._sources, self._stops, clock=ports.clock, log=ports.log, tasks=ports.tasks)
         self._service = Service(
             sources=self._sources,
             stops=self._stops,
@@ -102,10 +110,11 @@ class ApiActor:
                 self._desk, logins, Accounts(self._desk, logins), lambda: self._certificates.days_left
             ),
             decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),
+            watching=Watching(self._feed, clock=ports.clock, log=self._security),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
-            audit=audit,
+            past=Past(audit=audit, trends=trends),
         )
         self._servers: list[tuple[str, HttpServer]] = []
         self._tls: Tls | None = None
@@ -142,7 +151,19 @@ class ApiActor:
             own = bind_loopback(health_host(api), api.health, what="api.health")
             taken.callback(own.close)
             context = self._tls.context if self._tls else None
-            self._servers.append(("rest", HttpServer(rest, listening, context, proxy=api.trusted_proxy)))
+            self._servers.append(
+                (
+                    "rest",
+                    HttpServer(
+                        rest,
+                        listening,
+                        context,
+                        proxy=api.trusted_proxy,
+                        sockets=True,
+                        cut_off=self._cut_off,
+                    ),
+                )
+            )
             self._servers.append(("health", HttpServer(health, own)))
             taken.pop_all()
         for name, server in self._servers:
@@ -156,6 +177,7 @@ class ApiActor:
 
     async def stop(self) -> None:
         """Let running requests end, then free both ports."""
+        self._feed.close()
         self._desk.stop()
         await asyncio.gather(*(server.stop(deadline_s=_STOP_DEADLINE_S) for _, server in self._servers))
 
@@ -185,6 +207,7 @@ class ApiActor:
             self._beside("certificates", self._look_at_certificates)
             return
         self._beside("access", self._look_at_access)
+        self._beside("service-keys", self._keep_service_keys)
         why = await self._stops.keep(now)
         if why:
             self._conditions.hold("latch_not_durable", subject, Severity.CRITICAL, why)
@@ -230,6 +253,12 @@ class ApiActor:
         else:
             self._conditions.clear("access_keys_unreadable", subject)
 
+    async def _keep_service_keys(self) -> None:
+        try:
+            await self._desk.programs.keep()
+        except DeviceError as error:
+            self._ports.log.info("service_keys_not_kept", error=str(error))
+
     async def _sweep_limits(self) -> None:
         try:
             if count := await self._service.limits.sweep():
@@ -238,6 +267,9 @@ class ApiActor:
                 self._ports.log.info("old_sessions_forgotten", count=count)
         except CalejoError as error:
             self._ports.log.info("limit_proposals_not_swept", error=str(error))
+
+    def _cut_off(self, peer: str) -> None:
+        self._security.refused("RATE_LIMITED", "too many connections of one address", actor="", peer=peer)
 
     def _record(self, records: Iterable[Record]) -> None:
         self._outbox.put(*records)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,29 +14,27 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
 
 from actors.runtime import Log
-from actors.vocabulary import (
-    CallerError,
-    DeviceError,
-    InvalidValueError,
-    NotRememberedError,
-    RefusedError,
-    UnknownSubjectError,
-)
+from actors.vocabulary import CallerError, DeviceError
 from actors.vocabulary.settings import ApiSettings
-from api.access.desk import CHALLENGE
-from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
 from api.audit_routes import AUDIT_HANDLERS
+from api.dashboard.app import dashboard_router
+from api.dashboard.desktop import DASHBOARD, Dashboard
 from api.decision_routes import DECISION_HANDLERS
 from api.duty_routes import DUTY_HANDLERS
-from api.guard import BODY_BYTES_MAX, BODY_KEY, PROBLEM, Guard, problem
+from api.guard import BODY_BYTES_MAX, BODY_KEY, Guard
+from api.handling import service_of
 from api.health import HEALTH_HANDLERS
 from api.limit_routes import LIMIT_HANDLERS
+from api.problems import PROBLEM, problem, refusal_of
 from api.routes import HANDLERS
 from api.senders import Senders
 from api.service import Service
+from api.stream.routes import PATH as STREAM
+from api.stream.routes import STREAM_HANDLERS
+from api.stream.sockets import Sockets
 
 if TYPE_CHECKING:
     from litestar.types import ExceptionHandlersMap
@@ -51,6 +48,7 @@ _DEADLINES_S: Final = {
     "/api/v1/audit/export/records": 20.0,
 }
 _SHOWN_MAX: Final = 60
+_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 SECRET_KEYS: Final = frozenset({"password", "current", "new", "code", "refresh_token", "body"})
 """Values that no error repeats; `body` is the whole of it."""
 
@@ -64,6 +62,7 @@ ROUTES: Final = [
     *AUDIT_HANDLERS,
     *OWN_HANDLERS,
     *USER_HANDLERS,
+    *STREAM_HANDLERS,
 ]
 """Every route of REST; each names the operation that it is (a test walks them)."""
 
@@ -71,7 +70,10 @@ ROUTES: Final = [
 def rest_application(service: Service, *, version: str, log: Log, api: ApiSettings) -> Guard:
     """Return the REST application of `service`."""
     application = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=ROUTES, guards=[guard])],
+        route_handlers=[
+            Router(path="/api/v1", route_handlers=ROUTES, guards=[guard]),
+            dashboard_router(),
+        ],
         openapi_config=OpenAPIConfig(
             title="Calejo",
             version=version,
@@ -90,21 +92,29 @@ def rest_application(service: Service, *, version: str, log: Log, api: ApiSettin
             ),
             security=[{"bearer": []}],
         ),
-        **_common(service, log),
+        after_response=_look_at_once,
+        **_common(service, log, {DASHBOARD: Dashboard(service)}),
     )
-    return Guard(application, log=log, deadlines_s=_DEADLINES_S, senders=Senders.of(api))
+    return Guard(
+        application,
+        log=log,
+        deadlines_s=_DEADLINES_S,
+        senders=Senders.of(api),
+        endless=frozenset({STREAM}),
+        sockets=Sockets(service, log=log),
+    )
 
 
 def health_application(service: Service, *, log: Log) -> Guard:
     """Return the health application of `service` (API-3)."""
     return Guard(
-        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log)), log=log
+        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log, {})), log=log
     )
 
 
-def _common(service: Service, log: Log) -> dict[str, Any]:
+def _common(service: Service, log: Log, shared: dict[str, Any]) -> dict[str, Any]:
     return {
-        "state": State({"service": service}),
+        "state": State({"service": service, **shared}),
         "exception_handlers": _exception_handlers(log),
         "request_max_body_size": BODY_BYTES_MAX,
         "debug": False,
@@ -112,52 +122,21 @@ def _common(service: Service, log: Log) -> dict[str, Any]:
     }
 
 
+async def _look_at_once(request: AnyRequest) -> None:
+    """Let those who watch see what a command changed, without waiting for the next look."""
+    if request.method not in _READS:
+        service_of(request.app.state).watching.feed.poke()
+
+
 def _problem(request: AnyRequest, status: HTTPStatus, detail: str, *, title: str = "") -> Response[Any]:
     content = problem(status, detail, instance=request.url.path, title=title)
     return Response(content, status_code=status, media_type=PROBLEM)
 
 
-def _invalid(request: AnyRequest, error: InvalidValueError) -> Response[Any]:
-    return _problem(request, HTTPStatus.BAD_REQUEST, str(error), title="Invalid value")
-
-
-def _unknown(request: AnyRequest, error: UnknownSubjectError) -> Response[Any]:
-    return _problem(request, HTTPStatus.NOT_FOUND, str(error), title="Not known")
-
-
-def _unauthenticated(request: AnyRequest, error: UnauthenticatedError) -> Response[Any]:
-    response = _problem(request, HTTPStatus.UNAUTHORIZED, str(error))
-    response.headers["WWW-Authenticate"] = CHALLENGE
-    return response
-
-
-def _forbidden(request: AnyRequest, error: ForbiddenError) -> Response[Any]:
-    return _problem(request, HTTPStatus.FORBIDDEN, str(error))
-
-
-def _too_many(request: AnyRequest, error: TooManyError) -> Response[Any]:
-    response = _problem(request, HTTPStatus.TOO_MANY_REQUESTS, str(error))
-    response.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
-    return response
-
-
-def _gone(request: AnyRequest, error: NotRememberedError) -> Response[Any]:
-    return _problem(request, HTTPStatus.GONE, str(error), title="No longer kept")
-
-
-def _refused(request: AnyRequest, error: RefusedError | CallerError) -> Response[Any]:
-    return _problem(request, HTTPStatus.CONFLICT, str(error), title="Refused")
-
-
-def _unavailable(request: AnyRequest, error: DeviceError) -> Response[Any]:
-    response = _problem(request, HTTPStatus.SERVICE_UNAVAILABLE, str(error), title="Not available")
-    response.headers["Retry-After"] = "1"
-    return response
-
-
-def _http(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    response = _problem(request, HTTPStatus(error.status_code), error.detail)
-    response.headers.update(error.headers or {})
+def _refused(request: AnyRequest, error: Exception) -> Response[Any]:
+    refusal = refusal_of(error)
+    response = _problem(request, refusal.status, refusal.detail, title=refusal.title)
+    response.headers.update(refusal.headers)
     return response
 
 
@@ -212,16 +191,9 @@ def _exception_handlers(log: Log) -> ExceptionHandlersMap:
 
     return {
         RecursionError: nested,
-        InvalidValueError: _invalid,
-        UnknownSubjectError: _unknown,
-        UnauthenticatedError: _unauthenticated,
-        ForbiddenError: _forbidden,
-        TooManyError: _too_many,
-        NotRememberedError: _gone,
-        RefusedError: _refused,
         CallerError: _refused,
-        DeviceError: _unavailable,
+        DeviceError: _refused,
         ValidationException: _not_valid,
-        HTTPException: _http,
+        HTTPException: _refused,
         Exception: bug,
     }

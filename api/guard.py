@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from actors.runtime import Log
+from api.problems import PROBLEM, Refusal, deny, problem
 from api.senders import GuardedError, Senders
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 BODY_BYTES_MAX: Final = 65_536
 BODY_KEY: Final = "calejo.body"
-PROBLEM: Final = "application/problem+json"
 _DEADLINE_S: Final = 10.0
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
@@ -29,7 +29,10 @@ _HEADERS: Final = (
 
 
 class Guard:
-    """ASGI application around another one; `deadlines_s` names paths that may take longer or must be quicker."""
+    """ASGI application around another one; `deadlines_s` names paths that may take longer or must be quicker.
+
+    `endless`: paths whose answer goes on once it has begun. `sockets`: what serves WebSockets; None: nothing does.
+    """
 
     def __init__(
         self,
@@ -38,7 +41,11 @@ class Guard:
         log: Log,
         deadlines_s: Mapping[str, float] | None = None,
         senders: Senders | None = None,
+        endless: frozenset[str] = frozenset(),
+        sockets: ASGIApp | None = None,
     ) -> None:
+        self._endless = endless
+        self._sockets = sockets
         self._senders = senders or Senders()
         self._inner = inner
         self._log = log
@@ -46,6 +53,8 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request; always answers, never raises. `scope` is ASGI's, to which servers may add keys."""
+        if scope["type"] == "websocket":
+            await self._socket(scope, receive, send)
         if scope["type"] != "http":
             return
         started = False
@@ -54,12 +63,14 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                message["headers"] = [*message["headers"], *_HEADERS, *self._senders.headers]
+                if scope["path"] in self._endless:
+                    limit.reschedule(None)
+                message["headers"] = [*message["headers"], *self._added(message["headers"])]
             await send(message)
 
         deadline_s = self._deadlines_s.get(scope["path"], _DEADLINE_S)
         try:
-            async with asyncio.timeout(deadline_s):
+            async with asyncio.timeout(deadline_s) as limit:
                 self._senders.admit(scope)
                 body = await _body(receive)
                 scope[BODY_KEY] = body
@@ -76,16 +87,26 @@ class Guard:
         if not started:
             await _answer(send_on, scope, status, detail)
 
+    def _added(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return what an answer does not say itself: a page needs its own scripts, a file of ours may be kept."""
+        own = {name.lower() for name, _ in headers}
+        return [*(each for each in _HEADERS if each[0] not in own), *self._senders.headers]
 
-def problem(status: HTTPStatus, detail: str, *, instance: str, title: str = "") -> dict[str, Any]:
-    """Return problem details (RFC 9457)."""
-    return {
-        "type": "about:blank",
-        "title": title or status.phrase,
-        "status": int(status),
-        "detail": detail,
-        "instance": instance,
-    }
+    async def _socket(self, scope: Any, receive: Receive, send: Send) -> None:
+        try:
+            self._senders.admit(scope)
+        except GuardedError as error:
+            await deny(scope, send, Refusal(status=error.status, detail=error.detail))
+            return
+        if self._sockets is None:
+            await deny(scope, send, Refusal(status=HTTPStatus.NOT_FOUND, detail="no WebSocket here"))
+            return
+        try:
+            await self._sockets(scope, receive, send)
+        except OSError:
+            return  # the client went away in the middle of a message
+        except Exception as error:  # noqa: BLE001  (a bug costs its stream, not the API)
+            self._log.error("socket_failed", path=scope["path"], error=repr(error))
 
 
 async def _answer(send: Send, scope: Any, status: HTTPStatus, detail: str) -> None:

@@ -67,7 +67,8 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
             raise GuardedError(
                 HTTPStatus.FORBIDDEN, f"Origin: {origin[:_SHOWN_MAX]!r}, expected none or this machine"
             )
-        if scope["method"] in _READS:
+        # The handshake of a WebSocket is a GET.
+        if scope.get("method", "GET") in _READS:
             return
         kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":

@@ -7,11 +7,13 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Final
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from actors.vocabulary import DeviceError, RefusedError
 from actors.vocabulary.settings import ApiSettings, is_loopback
@@ -26,6 +28,11 @@ BACKLOG: Final = 128
 KEEP_ALIVE_S: Final = 15
 # From connecting, or from the last answer, until the next request's head is complete.
 REQUEST_HEAD_S: Final = 20.0
+# What a client does not take in this time, it does not want.
+STALLED_S: Final = 20.0
+# A client of a stream has nothing to say; one that vanished is noticed by a ping that nobody answers.
+SOCKET_MESSAGE_BYTES_MAX: Final = 4_096
+PING_S: Final = 20.0
 # Running requests may end for so long once the server is told to stop.
 GRACE_S: Final = 1
 _START_POLL_S: Final = 0.01
@@ -34,21 +41,74 @@ _TICK_S: Final = 0.1
 _IPV6: Final = 6
 
 
+class _Stall:
+    """Ends a connection whose client takes nothing of what it asked for: uvicorn waits for ever."""
+
+    def __init__(self, protocol: H11Protocol | WSProtocol) -> None:
+        self._protocol = protocol
+        self._ending: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """What was sent is not taken."""
+        self.end()
+        self._ending = self._protocol.loop.call_later(STALLED_S, self._protocol.transport.abort)
+
+    def end(self) -> None:
+        """It is taken, or the client is gone."""
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+
+
+class PatientSocket(WSProtocol):
+    """WebSocket that closes when its client takes nothing for a while, and lets none send while it takes nothing."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin."""
+        self._stall = _Stall(self)
+        super().connection_made(transport)
+
+    def pause_writing(self) -> None:
+        """Wait for the client; what it sends (pings, which are answered) waits as well."""
+        super().pause_writing()
+        self._stall.begin()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._stall.end()
+        super().resume_writing()
+        if not self.read_paused:
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        self._stall.end()
+        super().connection_lost(exc)
+
+
 class PatientProtocol(H11Protocol):
-    """HTTP/1.1 connection that closes when no whole request head has come in time: uvicorn waits for ever."""
+    """HTTP/1.1 connection that closes when no whole request head has come in time: uvicorn waits for ever.
+
+    So it does when a client does not take its answer.
+    """
 
     exempt: str = ""
+    cut_off: Callable[[str], None] = staticmethod(lambda _peer: None)
+    """Told of each connection that is cut off because its address has too many."""
     _patience: asyncio.TimerHandle | None = None
     _served: object = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request; of one address too many connections are cut off at once."""
+        self._stall = _Stall(self)
         super().connection_made(transport)
         if self.client is not None and not is_trusted(self.client[0], self.exempt):
-            peers = (each.client for each in self.connections if isinstance(each, H11Protocol))
+            peers = (getattr(each, "client", None) for each in self.connections)
             of_address = sum(peer is not None and peer[0] == self.client[0] for peer in peers)
             if of_address > CONNECTIONS_PER_ADDRESS_MAX:
                 transport.abort()
+                self.cut_off(f"{self.client[0]}:{self.client[1]}")
                 return
         self._wait()
 
@@ -59,6 +119,21 @@ class PatientProtocol(H11Protocol):
             self._served = self.cycle
             self._stop_waiting()
 
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Leave the connection to a WebSocket, which has its own patience."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+
+    def pause_writing(self) -> None:
+        """Wait for the client to take its answer, but not for ever."""
+        super().pause_writing()
+        self._stall.begin()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._stall.end()
+        super().resume_writing()
+
     def on_response_complete(self) -> None:
         """Wait for the next request."""
         super().on_response_complete()
@@ -68,6 +143,7 @@ class PatientProtocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
         self._stop_waiting()
+        self._stall.end()
         super().connection_lost(exc)
 
     def _wait(self) -> None:
@@ -90,12 +166,19 @@ class HttpServer(uvicorn.Server):
         tls: ssl.SSLContext | None = None,
         *,
         proxy: str = "",
+        sockets: bool = False,
+        cut_off: Callable[[str], None] = lambda _peer: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=type("Protocol", (PatientProtocol,), {"exempt": proxy}),
-                ws="none",
+                http=type(
+                    "Protocol", (PatientProtocol,), {"exempt": proxy, "cut_off": staticmethod(cut_off)}
+                ),
+                ws=PatientSocket if sockets else "none",
+                ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
+                ws_ping_interval=PING_S,
+                ws_ping_timeout=PING_S,
                 # Our applications have no lifespan, and uvicorn would end the process over one that fails.
                 lifespan="off",
                 log_config=None,
@@ -197,6 +280,17 @@ def bind_loopback(host: str, port: int, *, what: str) -> socket.socket:
         text = f"{what}: host {host} refused: beyond loopback only with users and TLS"
         raise RefusedError(text)
     return _bound(address, port, what=what)
+
+
+def bind_secured(host: str, port: int, *, what: str) -> socket.socket:
+    """Return a listening TCP socket of a server that has its own users and certificates, on any address.
+
+    Raises:
+        RefusedError: `host` is no IP address.
+        DeviceError: the port is taken or may not be bound.
+
+    """
+    return _bound(_address(host, what), port, what=what)
 
 
 def _address(host: str, what: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

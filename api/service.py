@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from actors.messages import SetMode
 from actors.runtime import Clock
-from actors.stores import AuditReader
+from actors.stores import AuditReader, TrendReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.access.accounts import Accounts
@@ -20,8 +20,7 @@ from api.limits import Limits
 from api.noting import Noting
 from api.sources import Sources
 from api.stops import Stops
-
-_COMMANDS_REMEMBERED: Final = 1_000
+from api.stream.watching import Watching
 
 
 class Access(NamedTuple):
@@ -31,6 +30,13 @@ class Access(NamedTuple):
     logins: Logins
     accounts: Accounts
     days_left: Callable[[], Mapping[str, float]]
+
+
+class Past(NamedTuple):
+    """What is read back for people: the audit trail, and what displays draw; None: not here."""
+
+    audit: AuditReader | None = None
+    trends: TrendReader | None = None
 
 
 class Service:
@@ -44,10 +50,11 @@ class Service:
         limits: Limits,
         access: Access,
         decisions: Decisions,
+        watching: Watching,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
-        audit: AuditReader | None = None,
+        past: Past = Past(),  # noqa: B008  (a tuple, which nobody changes)
     ) -> None:
         self.data_dir = data_dir
         self.sources = sources
@@ -55,25 +62,19 @@ class Service:
         self.limits = limits
         self.access = access
         self.decisions = decisions
+        self.watching = watching
         self.clock = clock
-        self.audit = audit
+        self.audit = past.audit
+        self.trends = past.trends
         self.noting = Noting(record, clock)
         self._record = record
-        self._done: dict[str, None] = {}
-
-    def done_before(self, command_id: str) -> bool:
-        """Say whether this command was carried out whole while this API lived."""
-        return command_id in self._done
 
     def mode_done(self, command: SetMode, *, peer: str, now: Instant) -> None:
-        """Remember that a mode command was carried out whole, and record it."""
-        self._done[command.command_id] = None
-        if len(self._done) > _COMMANDS_REMEMBERED:
-            del self._done[next(iter(self._done))]
+        """Record that a pump took a mode command: one record of it, however often it is repeated."""
         self._record(
             (
                 AuditRecord(
-                    record_id=f"{command.command_id}:mode",
+                    record_id=f"{command.command_id}:{command.pump_id}:mode",
                     at=now.utc,
                     event_type="MODE_SET",
                     actor=command.by,

@@ -129,6 +129,7 @@ class Announcements:
         safety = station_part_address(start.site.site_id, start.station_id, Role.SAFETY.value)
         self._ports.directory.ref(safety).tell(
             ScopeFailed(
+                child=start.address,
                 scope=scope,
                 scope_id=scope_id,
                 active=standing.active,

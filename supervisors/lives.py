@@ -10,7 +10,7 @@ import msgspec
 
 from actors.messages import StopTree
 from actors.runtime import Ports
-from actors.vocabulary import Address, CalejoError, Role
+from actors.vocabulary import Address, CalejoError, Instant, Role
 from supervisors import starving
 from supervisors.envelope import unanswered
 from supervisors.restart import Ended, Event, Hung, Kill, Started, StartFailed
@@ -37,6 +37,8 @@ class LivingChild(msgspec.Struct, kw_only=True):
     life: Life
     spec: ChildSpec
     stats: HostStats | None = None
+    # Since when it has answered nothing, over pings that this process was too late to judge.
+    silent_since: Instant | None = None
     cancels: tuple[Callable[[], None], ...] = ()
 
 
@@ -122,7 +124,9 @@ class Lives:
     async def _sign_of_life(self, child: LivingChild) -> HostStats | None:
         """Return its answer, or None when there is none to be had and that is not its fault.
 
-        It has the liveness deadline, and longer only while it is seen to wait for a processor.
+        It has the liveness deadline, and longer only while it is seen to wait for a processor or this process was
+        held up itself. Silent for so long already, it has one look in which neither was the case; and twice as long
+        is too long for any reason.
 
         Raises:
             UnavailableError: it has gone silent.
@@ -131,8 +135,12 @@ class Lives:
         deadline_s, life = child.spec.liveness_deadline_s, child.life
         look_s = deadline_s / _LOOKS_IN_A_DEADLINE
         looks_max = starving.DEADLINES_MAX * _LOOKS_IN_A_DEADLINE
+        patience_s = starving.DEADLINES_MAX * deadline_s
         began = self._ports.clock.now()
-        waited_s, before_s = 0.0, None
+        silent_since, child.silent_since = child.silent_since or began, None
+        silent_s = began.seconds_since(silent_since)
+        overdue = silent_s >= patience_s
+        waited_s, before_s = 0.0, self._runtime.processor_wait_s(life) if overdue else None
         answer = asyncio.ensure_future(self._runtime.ping(life, deadline_s=2.0 * looks_max * look_s))
         try:
             for look in range(1, looks_max + 1):
@@ -140,17 +148,23 @@ class Lives:
                 waited_s = self._ports.clock.now().seconds_since(began)
                 if answer.done():
                     return _unless_dead(answer)
-                if waited_s > look * look_s + _OWN_DELAY_S:
+                if waited_s > look * look_s + _OWN_DELAY_S and silent_s + waited_s < 2.0 * patience_s:
+                    child.silent_since = silent_since
                     return None  # we were held up ourselves
-                after_s = self._runtime.processor_wait_s(life) if look + 1 >= _LOOKS_IN_A_DEADLINE else None
-                if look >= _LOOKS_IN_A_DEADLINE and not starving.starved(before_s, after_s, within_s=look_s):
+                judged = overdue or look >= _LOOKS_IN_A_DEADLINE
+                after_s = (
+                    self._runtime.processor_wait_s(life)
+                    if judged or look + 1 >= _LOOKS_IN_A_DEADLINE
+                    else None
+                )
+                if judged and not starving.starved(before_s, after_s, within_s=look_s):
                     break
                 if look == _LOOKS_IN_A_DEADLINE:
                     self._ports.log.warning("child_starves", child=life.address, waited_s=round(waited_s, 1))
                 before_s = after_s
         finally:
             answer.cancel()
-        raise unanswered(life.address, f"no sign of life within {waited_s:.1f} s")
+        raise unanswered(life.address, f"no sign of life within {silent_s + waited_s:.1f} s")
 
     # ------------------------------------------------------------------ end
 

@@ -84,6 +84,7 @@ def _endpoint(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.latches(ports, start),
         adapters.epochs(ports, start),
         adapters.map_points(start),
+        past=adapters.past(ports, start),
     )
 
 
@@ -137,6 +138,7 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         decisions=adapters.decisions(ports, start),
         audit=adapters.audit_reader(ports, start),
         users=adapters.users(ports, start),
+        trends=adapters.trends(ports, start),
     )
 
 

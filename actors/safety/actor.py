@@ -35,7 +35,7 @@ from actors.safety import orders, telling
 from actors.safety.intake import Intake
 from actors.safety.kernel import decide_round
 from actors.safety.limits import problems
-from actors.safety.memory import known_at, memory_of, orders_a_start, restored, same
+from actors.safety.memory import feedback_of, memory_of, orders_a_start, restored, same, seen_of
 from actors.safety.strategies import unusable
 from actors.safety.types import Decision, KernelState, RoundInput, initial_state
 from actors.safety.violations import Due, ViolationLedger, flush, only, record
@@ -57,6 +57,8 @@ BEAT: Final = "beat"
 BEAT_S: Final = 1.0
 # A station's pumps tick together; so long the first proposal waits for the others, and one round serves them all.
 GATHER_S: Final = 0.02
+# A round that was refused a place in a full inbox is asked for again with the next period's first proposal.
+GATHER_LOST_S: Final = 0.5
 # A proposal that could not even be ordered in time is alarmed for so long after the last one.
 MALFORMED_SHOWN_S: Final = 30.0
 
@@ -91,7 +93,7 @@ class SafetyActor:
         self._malformed_at: dict[str, Instant] = {}
         self._sequence = 0
         self._noted_order = ""
-        self._gathering = False
+        self._gathering_since: Instant | None = None
 
     async def start(self) -> None:
         """Load timers and latches before anything can be decided, and begin to beat."""
@@ -115,7 +117,7 @@ class SafetyActor:
             case Proposal():
                 self._propose(message, now)
             case RoundDue():
-                self._gathering = False
+                self._gathering_since = None
                 self._decide(self._newly_proposed(), now)
             case FeedbackReceived():
                 self._intake.take_feedback(message, now=now)
@@ -123,7 +125,7 @@ class SafetyActor:
                 self._take_stops(message, now)
                 return Done(note=f"{len(message.stops)} stops merged")
             case ScopeFailed():
-                self._intake.take_failure(message)
+                self._intake.take_failure(message, now=now)
                 self._decide(self._all(), now)
             case Configure():
                 self._configure(message.site, now)
@@ -145,8 +147,8 @@ class SafetyActor:
         if newer:
             if len(self._newly_proposed()) >= len(self._intake.pumps()):
                 self._ports.timers.deliver(RoundDue())
-            elif not self._gathering:
-                self._gathering = True
+            elif self._gathering_since is None or now.seconds_since(self._gathering_since) >= GATHER_LOST_S:
+                self._gathering_since = now
                 self._ports.timers.after(GATHER_S, RoundDue())
         elif why:
             pump = self._intake.pump(proposal.pump_id)
@@ -362,6 +364,8 @@ class SafetyActor:
 
     def _beat(self, now: Instant) -> None:
         self._poll_latches()
+        if self._intake.forget_failures(now=now):
+            self._decide(self._all(), now)
         self._decide(self._intake.silent(now=now), now, changes_only=True)
         self._keep_memory()
         due, self._violations = flush(self._violations, now=now)
@@ -395,6 +399,7 @@ class SafetyActor:
             self._conditions.hold("timers_unreadable", str(self._ports.address), Severity.HIGH, text)
             return initial_state(now)
         self._stored = memory
+        self._intake.recall(feedback_of(seen, now=now))
         return restored(memory, seen, now=now, gap_s_max=self._control.setpoint_lease_s)
 
     def _keep_memory(self) -> None:
@@ -404,7 +409,8 @@ class SafetyActor:
         if (changed or not self._durable) and memory.pumps and not self._store(self._kernel):
             return
         try:
-            self._timer_store.seen(self._station_id, self._epoch, known_at(memory))
+            seen = seen_of(self._kernel, self._intake.memories, now=self._ports.clock.now())
+            self._timer_store.seen(self._station_id, self._epoch, seen)
         except DeviceError as error:
             # Nothing is lost by it but the time until now: a successor takes what it does not know for just stopped.
             self._ports.log.warning("timers_not_seen", station=self._station_id, error=str(error))

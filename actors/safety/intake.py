@@ -14,13 +14,31 @@ from actors.safety.failsafe import malformed
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, LatchSet
 from actors.safety.types import KernelState, PumpInput, PumpState, RoundInput
 from actors.station.profiles import governing, pump_in_force
-from actors.vocabulary import ControlSettings, Instant, PumpConfig, Reason, Scope, SiteConfig, StationConfig
+from actors.vocabulary import (
+    Address,
+    ControlSettings,
+    Instant,
+    PumpConfig,
+    Reason,
+    Scope,
+    SiteConfig,
+    StationConfig,
+)
 
 # A pump that is silent for so many periods no longer drives the rounds of its station: the beat does, with
 # the lease still running from its last tick, so that a dry run is seen while the pump's actor is being
 # restarted.
 SILENT_PERIODS: Final = 1.5
 FAILURES_MAX: Final = 1_000
+# Supervisors repeat a quarantine every 5 s. One that is repeated no more ended with its supervisor.
+FAILURE_HOLDS_S: Final = 15.0
+
+
+class _Failure(msgspec.Struct, frozen=True, kw_only=True):
+    scope: Scope
+    scope_id: str
+    reason: Reason
+    told_at: Instant
 
 
 class Intake:
@@ -38,7 +56,16 @@ class Intake:
         self._control = control
         self._feedback: dict[str, PumpFeedback] = {}
         self._memories: dict[str, FeedbackMemory] = {}
-        self._failures: dict[tuple[Scope, str], Reason] = {}
+        self._failures: dict[Address, _Failure] = {}
+
+    @property
+    def memories(self) -> Mapping[str, FeedbackMemory]:
+        """What judging remembers of each pump."""
+        return self._memories
+
+    def recall(self, memories: Mapping[str, FeedbackMemory]) -> None:
+        """Go on from what our predecessor remembered, before anything is judged."""
+        self._memories = {key: value for key, value in memories.items() if self.pump(key) is not None}
 
     def pumps(self) -> tuple[PumpConfig, ...]:
         """Return the station's pumps, in wire order."""
@@ -78,13 +105,27 @@ class Intake:
                 self._feedback[pump.pump_id] = merged
                 self._judge(pump, now=now)
 
-    def take_failure(self, message: ScopeFailed) -> None:
+    def take_failure(self, message: ScopeFailed, *, now: Instant) -> None:
         """Remember or forget that a child of the tree is quarantined (SUP-5)."""
-        key = (message.scope, "" if message.scope is Scope.SYSTEM else message.scope_id)
-        if message.active and (key in self._failures or len(self._failures) < FAILURES_MAX):
-            self._failures[key] = message.reason
-        elif not message.active:
-            self._failures.pop(key, None)
+        if not message.active:
+            self._failures.pop(message.child, None)
+        elif message.child in self._failures or len(self._failures) < FAILURES_MAX:
+            self._failures[message.child] = _Failure(
+                scope=message.scope,
+                scope_id="" if message.scope is Scope.SYSTEM else message.scope_id,
+                reason=message.reason,
+                told_at=now,
+            )
+
+    def forget_failures(self, *, now: Instant) -> bool:
+        """Forget what has not been repeated for FAILURE_HOLDS_S; return whether there was any."""
+        kept = {
+            child: failure
+            for child, failure in self._failures.items()
+            if now.seconds_since(failure.told_at) < FAILURE_HOLDS_S
+        }
+        before, self._failures = self._failures, kept
+        return len(kept) < len(before)
 
     def configure(self, site: SiteConfig) -> StationConfig | None:
         """Put a configuration in force, forget pumps that are gone; return the one before."""
@@ -179,6 +220,7 @@ class Intake:
             (Scope.SITE, self.site_id),
             (Scope.SYSTEM, ""),
         ):
-            if key in self._failures:
-                return self._failures[key]
+            for failure in self._failures.values():
+                if (failure.scope, failure.scope_id) == key:
+                    return failure.reason
         return None

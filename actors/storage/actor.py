@@ -12,7 +12,9 @@ from actors.messages import (
     GetStorage,
     KnownStops,
     OpenAlarmsRead,
+    OpenFailsafesRead,
     ReadOpenAlarms,
+    ReadOpenFailsafes,
     StorageInbox,
     StorageStatus,
     Stored,
@@ -35,11 +37,13 @@ from actors.stores import (
     RecordWriter,
 )
 from actors.vocabulary import CalejoError, DeviceError, Instant
-from actors.vocabulary.ids import ALARM
+from actors.vocabulary.ids import ALARM, watchdog_address
 
 _ALARM_TICK: Final = "alarms"
 _FOLDER: Final = "latch folder"
-# After a failed read of the open alarms.
+# More sites than one run can have.
+_SITES_MAX: Final = 1_000
+# After a failed read of the open alarms or failsafes.
 _READ_AGAIN_S: Final = 2.0
 
 
@@ -96,7 +100,8 @@ class StorageActor:
         self._joined: Joined | None = None
         self._missing: frozenset[Piece] = frozenset()
         self._alarms_asked = False
-        self._alarms_not_before: Instant | None = None
+        self._failsafes_asked: set[str] = set()
+        self._read_not_before: Instant | None = None
 
     async def start(self) -> None:
         """Begin to drain what is waiting, and to join the stops."""
@@ -128,6 +133,10 @@ class StorageActor:
                 return KnownStops(stops=joining.answer(self._joined, message.held), database_answered=True)
             case ReadOpenAlarms():
                 self._alarms_asked = True
+                return None
+            case ReadOpenFailsafes():
+                if len(self._failsafes_asked) < _SITES_MAX:
+                    self._failsafes_asked.add(message.site_id)
                 return None
             case Tick():
                 self._tell_alarms()
@@ -183,10 +192,10 @@ class StorageActor:
     async def _drain(self) -> None:
         while True:
             # Asked before this pass: what the asker's predecessor had us store is then in the database.
-            asked = self._alarms_asked
+            alarms, sites = self._alarms_asked, tuple(self._failsafes_asked)
             more = await self._drain_once()
-            if asked and not more and self._state.database_ok and self._history is not None:
-                await self._tell_open_alarms(self._history)
+            if (alarms or sites) and not more and self._state.database_ok and self._history is not None:
+                await self._tell_what_is_open(self._history, sites, alarms=alarms)
             pause_s = draining.pause_s(self._state, more=more, chance=self._ports.clock.random())
             # Even without a pause the loop is given up once, so that records can come in between two batches.
             await self._ports.clock.sleep(pause_s)
@@ -245,18 +254,25 @@ class StorageActor:
 
     # ------------------------------------------------------------------ reading back
 
-    async def _tell_open_alarms(self, history: HistoryReader) -> None:
+    async def _tell_what_is_open(
+        self, history: HistoryReader, sites: tuple[str, ...], *, alarms: bool
+    ) -> None:
         now = self._ports.clock.now()
-        if self._alarms_not_before is not None and self._alarms_not_before.seconds_since(now) > 0.0:
+        if self._read_not_before is not None and self._read_not_before.seconds_since(now) > 0.0:
             return
         try:
-            found = await history.open_alarms()
+            if alarms:
+                found = OpenAlarmsRead(records=tuple(await history.open_alarms()))
+                self._alarms_asked = False
+                self._ports.directory.ref(ALARM).tell(found)
+            if sites:
+                periods = OpenFailsafesRead(records=tuple(await history.open_failsafes()))
+                self._failsafes_asked -= set(sites)
+                for site_id in sites:
+                    self._ports.directory.ref(watchdog_address(site_id)).tell(periods)
         except DeviceError as error:
-            self._alarms_not_before = self._ports.clock.now().plus(_READ_AGAIN_S)
-            self._ports.log.warning("open_alarms_not_read", error=str(error))
-            return
-        self._alarms_asked = False
-        self._ports.directory.ref(ALARM).tell(OpenAlarmsRead(records=tuple(found)))
+            self._read_not_before = self._ports.clock.now().plus(_READ_AGAIN_S)
+            self._ports.log.warning("open_records_not_read", error=str(error))
 
     async def _retain(self, keeper: DecisionKeeper) -> None:
         """Forget old decisions for ever, a small batch at a time: records that come in go between two of them."""

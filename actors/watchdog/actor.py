@@ -9,7 +9,9 @@ from actors.messages import (
     Configure,
     EndpointStatus,
     GetWatchdog,
+    OpenFailsafesRead,
     PlanStatus,
+    ReadOpenFailsafes,
     StationDecisions,
     Tick,
     WatchdogInbox,
@@ -20,7 +22,7 @@ from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
 from actors.vocabulary import Instant, Scope, Severity
-from actors.vocabulary.ids import ALARM
+from actors.vocabulary.ids import ALARM, STORAGE
 from actors.vocabulary.settings import protocols_of
 from actors.watchdog import clock, echo, failsafes, timers
 
@@ -28,6 +30,8 @@ BEAT: Final = "beat"
 BEAT_S: Final = 1.0
 # What was true before the watchdog began to listen takes a moment to be told.
 SETTLE_S: Final = 3.0
+# Storage may have been restarted between the question and its answer.
+ASK_AGAIN_BEATS: Final = 15
 
 
 class WatchdogActor:
@@ -48,11 +52,18 @@ class WatchdogActor:
         self._failsafes: dict[tuple[Scope, str], failsafes.Open] = {}
         self._shown: dict[str, tuple[echo.Shown, ...]] = {}
         self._clock: clock.ClockWatch | None = None
+        self._taken_over = False
+        self._beats = 0
 
     async def start(self) -> None:
-        """Begin to watch."""
+        """Begin to watch, and ask which failsafes a former life left open."""
         self._watch(self._ports.clock.now())
         self._ports.timers.every(BEAT_S, Tick(what=BEAT), first_after_s=SETTLE_S)
+        self._ask()
+
+    def _ask(self) -> None:
+        storage = self._ports.directory.ref(STORAGE)
+        storage.tell(ReadOpenFailsafes(site_id=self._site.site_id))
 
     async def handle(self, message: WatchdogInbox) -> object:
         """Take one message."""
@@ -77,6 +88,8 @@ class WatchdogActor:
                     self._endpoints[message.protocol] = message
                     self._feed(timers.fed_by_endpoint(self._site.site_id, message))
                     self._follow_echo(message)
+            case OpenFailsafesRead():
+                self._take_over(message)
             case GetWatchdog():
                 return self._status(now)
             case _:
@@ -120,7 +133,17 @@ class WatchdogActor:
             return f"{subject}: {text} (by {self._clock.step_s:+.1f} s)"
         return f"{subject}: {text} (last good: {good_at})"
 
+    def _take_over(self, message: OpenFailsafesRead) -> None:
+        """Follow what a former life began, so that it has an end."""
+        if not self._taken_over:
+            self._taken_over = True
+            self._failsafes, records = failsafes.taken_over(self._failsafes, message.records, self._site)
+            self._outbox.put(*records)
+
     def _beat(self, now: Instant) -> None:
+        self._beats += 1
+        if not self._taken_over and self._beats % ASK_AGAIN_BEATS == 0:
+            self._ask()
         self._look_at_the_clock(now)
         self._timers = timers.judge(self._timers, self._control, now=now)
         every = timers.specs(self._control)
@@ -138,7 +161,9 @@ class WatchdogActor:
             alarm.tell(news)
 
     def _follow_failsafes(self, now: Instant) -> None:
-        pumps = failsafes.causes(self._decisions, self._endpoints, now=now)
+        pumps = failsafes.causes(
+            self._decisions, self._endpoints, lease_s=self._control.setpoint_lease_s, now=now
+        )
         present = failsafes.scopes(self._site, pumps)
         self._failsafes, records = failsafes.follow(self._failsafes, present, now=now)
         if records:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
@@ -25,14 +25,17 @@ class Cause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
-    """A failsafe period that has begun: its record, and since when."""
+    """A failsafe period that has begun: its record."""
 
     record: FailsafeRecord
-    since: Instant
 
 
 def causes(
-    decisions: Mapping[str, StationDecisions], endpoints: Mapping[str, EndpointStatus], *, now: Instant
+    decisions: Mapping[str, StationDecisions],
+    endpoints: Mapping[str, EndpointStatus],
+    *,
+    lease_s: float,
+    now: Instant,
 ) -> dict[str, Cause]:
     """Return every pump in failsafe: by the chain's own word, or because a gate shows what a dead chain left."""
     found: dict[str, Cause] = {}
@@ -44,15 +47,18 @@ def causes(
                     reason=reason if reason is not None else decision.setpoint.reason,
                     since=decision.failsafe_since,
                 )
-    for status in endpoints.values():
+    for _, status in sorted(endpoints.items()):
         if now.seconds_since(status.sent_at) > REPORT_AGE_S_MAX:
             continue
         for pump in status.pumps:
-            lapsed = pump.accepted_at is not None and pump.lease_left_s <= 0.0
-            if lapsed and pump.pump_id not in found:
-                found[pump.pump_id] = Cause(
-                    reason=Reason.LEASE_EXPIRED, since=status.sent_at, detail=f"at the {status.protocol} gate"
-                )
+            if pump.accepted_at is None or pump.lease_left_s > 0.0 or pump.pump_id in found:
+                continue
+            found[pump.pump_id] = Cause(
+                reason=Reason.LEASE_EXPIRED,
+                # The same moment for whoever asks: a watchdog that was restarted must not take it for another lapse.
+                since=pump.accepted_at.plus(lease_s),
+                detail=f"at the {status.protocol} gate",
+            )
     return found
 
 
@@ -97,13 +103,37 @@ def follow(
             started_at=cause.since.utc,
             detail=cause.detail,
         )
-        after[key] = Open(record=record, since=cause.since)
+        after[key] = Open(record=record)
         records.append(record)
     records += [
         msgspec.structs.replace(period.record, ended_at=now.utc)
         for key, period in opened.items()
         if key not in present
     ]
+    return after, tuple(records)
+
+
+def taken_over(
+    opened: Mapping[tuple[Scope, str], Open], read: Iterable[FailsafeRecord], site: SiteConfig
+) -> tuple[dict[tuple[Scope, str], Open], tuple[FailsafeRecord, ...]]:
+    """Return the periods with those that a former life of the watchdog left open, and the records to append.
+
+    Those of other sites are not ours. What was left open for a scope that is in failsafe anew ended before that began.
+    """
+    known = {(Scope.SITE, site.site_id)}
+    for station in site.stations:
+        known |= {(Scope.STATION, station.station_id)}
+        known |= {(Scope.PUMP, pump.pump_id) for pump in station.pumps}
+    after, records = dict(opened), []
+    for record in sorted(read, key=lambda record: record.started_at, reverse=True):
+        key = (record.scope, record.scope_id)
+        if key not in known:
+            continue
+        present = after.setdefault(key, Open(record=record)).record
+        if present.record_id != record.record_id:
+            records.append(
+                msgspec.structs.replace(record, ended_at=max(record.started_at, present.started_at))
+            )
     return after, tuple(records)
 
 

@@ -1,4 +1,4 @@
-"""What access refuses, each with its HTTP status."""
+"""What REST refuses beyond what the tree does, each with its HTTP status."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from actors.vocabulary import CallerError
 
 
 class UnauthenticatedError(CallerError):
-    """401: nobody knows who asks. The text says what to do, never which part of a credential was wrong."""
+    """401: nobody knows who asks. The text says what to do, never which part of a credential was wrong.
+
+    `actor` and `shown`: whose credential it was, and which, where we made it and it counts no more; for the audit log,
+    never for the answer.
+    """
+
+    def __init__(self, text: str, actor: str = "", shown: str = "") -> None:
+        super().__init__(text)
+        self.actor = actor
+        self.shown = shown
 
 
 class ForbiddenError(CallerError):
@@ -23,3 +32,11 @@ class TooManyError(CallerError):
 
     def __str__(self) -> str:
         return self.text
+
+
+class ChangedMeanwhileError(CallerError):
+    """412: what the client saw is no longer what there is."""
+
+
+class KeyReusedError(CallerError):
+    """422: the key belongs to another command."""

@@ -11,14 +11,14 @@ from litestar.handlers import BaseRouteHandler
 
 from actors.vocabulary import InvalidValueError
 from actors.vocabulary.access import Operation
-from actors.vocabulary.users import LOCAL_PREFIX, Principal
+from actors.vocabulary.users import LOCAL_PREFIX, Principal, without_local
+from api.access.identity import identified
 from api.handling import peer_of, service_of
 from api.stop_answers import checked_text
 
 OPERATION: Final = "operation"
 PUBLIC: Final = "public"
 PRINCIPAL: Final = "calejo.principal"
-NAMED_HEADER: Final = "calejo-by"
 
 
 def needs(operation: Operation) -> dict[str, Any]:
@@ -45,12 +45,8 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     # Our own mistake, which a test finds: refused by crashing.
     assert isinstance(operation, Operation), f"{handler} names no operation"
     scope: Any = connection.scope
-    scope[PRINCIPAL] = await service_of(connection.app.state).access.desk.authenticate(
-        connection.headers.getall("authorization", []),
-        operation,
-        peer=peer_of(connection),
-        named=connection.headers.get(NAMED_HEADER, ""),
-    )
+    desk = service_of(connection.app.state).access.desk
+    scope[PRINCIPAL] = await identified(desk, connection, operation, peer=peer_of(connection))
 
 
 def principal_of(request: Request[Any, Any, State]) -> Principal:
@@ -70,7 +66,8 @@ def by_of(request: Request[Any, Any, State], given: str) -> str:
     """
     principal = principal_of(request)
     if principal.is_local:
-        return f"{LOCAL_PREFIX}{checked_text('by', given)}" if given else principal.user_id
+        name = without_local(given)
+        return f"{LOCAL_PREFIX}{checked_text('by', name)}" if name else principal.user_id
     if given and given.strip().lower() != principal.user_id:
         raise InvalidValueError(
             f"by: {given[:60]!r}, expected {principal.user_id!r}, who is logged in, or nothing"

@@ -35,7 +35,16 @@ from actors.messages import (
 )
 from actors.safety.actor import BEAT
 from actors.station import foreign
-from actors.vocabulary import CallerError, Instant, InvalidValueError, Mode, Reason, Scope, WriteRefusal
+from actors.vocabulary import (
+    Address,
+    CallerError,
+    Instant,
+    InvalidValueError,
+    Mode,
+    Reason,
+    Scope,
+    WriteRefusal,
+)
 from ops.settings import fields, load
 from protocols.endpoint import ClientWrite
 from protocols.points import site_points
@@ -432,7 +441,8 @@ def test_other_messages_to_safety() -> None:
         StopsChanged(stops=(stop("elsewhere", Scope.PUMP, "nobody"),), origin="x"),
         StopsChanged(stops=(), origin="x"),
         ScopeFailed(
-            scope=Scope.PUMP, scope_id="nobody", active=True, reason=Reason.FAILSAFE_OPERATOR, detail=""
+            child=Address("/x"), scope=Scope.PUMP, scope_id="nobody", active=True,
+            reason=Reason.FAILSAFE_OPERATOR, detail="",
         ),
         Tick(what="nonsense"),
     )  # fmt: skip

@@ -176,6 +176,7 @@ class Tree:
         self.gate_disk_refuses = False
         self.controller_answers = True
         self.modes: dict[str, SetMode] = {}
+        self.carried_out: dict[tuple[str, str], datetime] = {}
 
     def ref(self, address: Address) -> TreeRef:
         return TreeRef(self, address)
@@ -192,6 +193,10 @@ class Tree:
             self.records += message.records
             return Stored(count=len(message.records))
         if isinstance(message, SetMode):
+            named = (message.pump_id, message.command_id)
+            if named in self.carried_out:
+                return Done(repeat_of=self.carried_out[named])
+            self.carried_out[named] = moment().utc
             self.modes[message.pump_id] = message
             return Done()
         if isinstance(message, RetryChild):
@@ -513,13 +518,19 @@ class Served:
         memory: Memory,
         tmp_path: Path,
         decisions: DecisionReader | None = None,
+        *,
+        users: Users | None = None,
+        limits: Store | None = None,
+        ports: tuple[int, int] | None = None,
+        **readers: Any,
     ) -> None:
         self.tree, self.latches, self.memory = tree, latches, memory
-        self.rest, self.health = free_ports(2)
+        self.rest, self.health = ports or free_ports(2)
         self.settings = Settings(data_dir=str(tmp_path), api=ApiSettings(rest=self.rest, health=self.health))
         self.ports = Ports(tree)
-        self.limits = Store()
-        self.users = Users()
+        self.limits = limits or Store()
+        self.users = users or Users()
+        self.users.audits = tree.records
         self.actor = ApiActor(
             self.ports,
             self.start_arguments(),
@@ -528,6 +539,7 @@ class Served:
             limits=self.limits,
             decisions=decisions,
             users=self.users,
+            **readers,
         )
         LocalCredential(tmp_path).renew()
         self._tokens: dict[tuple[str, UserRole], str] = {}
@@ -654,9 +666,10 @@ def served(
     latches: Latches | None = None,
     memory: Memory | None = None,
     decisions: DecisionReader | None = None,
+    **given: Any,
 ) -> Iterator[Served]:
     """Run the API; at the end nothing of it may have failed, and both ports are free again."""
-    api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions)
+    api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions, **given)
     api._thread.start()
     try:
         with _BUILT.lent():

@@ -173,6 +173,41 @@ def test_a_child_that_never_gets_a_processor_is_replaced_before_its_lease_ends()
     simulate(59, make, scenario)
 
 
+def test_a_supervisor_that_is_held_up_again_and_again_still_replaces_who_hangs() -> None:
+    """SUP-3: its own delays excuse a child for a while, not for as long as the machine is busy."""
+
+    async def scenario(world: SimRuntime) -> None:
+        await grown(world, PLANT)
+        victim, supervisor = world.life(PUMP_1).handle, world.life(SITE).handle
+        world.hang(PUMP_1)
+        for _ in range(8):
+            await asyncio.sleep(1.6)
+            world.hang(SITE)
+            await asyncio.sleep(1.6)
+            world.resume(SITE)
+        assert victim.dead
+        assert world.is_running(PUMP_1)
+        assert world.life(SITE).handle is supervisor
+
+    simulate(60, make, scenario)
+
+
+def test_a_supervisor_that_was_held_up_takes_nobody_living_for_dead() -> None:
+    """SUP-3: children that answered while it could not listen live on, however often that happens."""
+
+    async def scenario(world: SimRuntime) -> None:
+        await grown(world, PLANT)
+        lives = {address: world.life(address).handle for address in await world.living()}
+        for _ in range(20):
+            await asyncio.sleep(1.6)
+            world.hang(SITE)
+            await asyncio.sleep(1.6)
+            world.resume(SITE)
+        assert {address: world.life(address).handle for address in await world.living()} == lives
+
+    simulate(61, make, scenario)
+
+
 def test_a_child_that_hangs_has_one_deadline() -> None:
     """SUP-3: who does not wait for a processor is replaced after 3 s, not after 9."""
 

@@ -47,7 +47,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
 )
-from actors.vocabulary.durable import MotorTimers, PumpMemory, StationMemory
+from actors.vocabulary.durable import MotorTimers, PumpMemory, PumpSeen, StationMemory
 from actors.vocabulary.records import (
     AuditRecord,
     DecisionRecord,
@@ -91,6 +91,7 @@ class World:
         self.records: list[Record] = []
         self.delivered: list[object] = []
         self.later: list[object] = []
+        self.inbox_full = False
         self.background: list[Coroutine[Any, Any, None]] = []
 
     @property
@@ -131,7 +132,8 @@ class World:
     def after(self, delay_s: float, message: object) -> None:
         """Note it; `Rig.send` lets the moment pass before it is done."""
         assert 0.0 < delay_s < 0.1
-        self.later.append(message)
+        if not self.inbox_full:
+            self.later.append(message)
 
     def deliver(self, message: object) -> None:
         self.delivered.append(message)
@@ -180,7 +182,7 @@ class FakeTimers:
 
     def __init__(self) -> None:
         self.memory: StationMemory | None = None
-        self.marks: dict[str, Instant] = {}
+        self.marks: dict[str, PumpSeen] = {}
         self.broken = False
         self.stored: list[StationMemory] = []
 
@@ -188,7 +190,7 @@ class FakeTimers:
         if self.broken:
             raise DeviceError("the disk refuses")
 
-    def load(self, station_id: str) -> tuple[StationMemory | None, dict[str, Instant]]:
+    def load(self, station_id: str) -> tuple[StationMemory | None, dict[str, PumpSeen]]:
         self._check()
         return self.memory, self.marks
 
@@ -197,7 +199,7 @@ class FakeTimers:
         self.memory = memory
         self.stored.append(memory)
 
-    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, PumpSeen]) -> None:
         self._check()
         self.marks = dict(pumps)
 
@@ -655,6 +657,7 @@ def test_a_quarantined_scope_is_failsafe_until_it_is_revived() -> None:
         rig.second()
         rig.take(SetpointsDecided)
         failed = ScopeFailed(
+            child=Address("/sites/site/stations/s/part"),
             scope=scope,
             scope_id=scope_id,
             active=True,
@@ -668,6 +671,55 @@ def test_a_quarantined_scope_is_failsafe_until_it_is_revived() -> None:
         for _ in range(62):
             rig.second()
         assert rig.take(SetpointsDecided)[-1].setpoints[0].reason is Reason.RAMP
+
+
+def test_a_quarantine_that_nobody_repeats_is_over() -> None:
+    """SUP-5, SUP-8: its supervisor was killed and its successor knows of none: not failsafe for ever."""
+    rig = Rig()
+    rig.second()
+    failed = ScopeFailed(
+        child=Address("/sites/site/stations/s/plan"), scope=Scope.STATION, scope_id="s", active=True,
+        reason=Reason.FAILSAFE_CHILD_QUARANTINED, detail="",
+    )  # fmt: skip
+    for _ in range(6):
+        rig.send(failed)
+        for _ in range(5):
+            rig.second()
+    rig.send(Tick(what=BEAT))
+    rig.second()
+    assert rig.take(SetpointsDecided)[-1].setpoints[0].reason is Reason.FAILSAFE_CHILD_QUARANTINED
+    for _ in range(75):
+        rig.second()
+        rig.send(Tick(what=BEAT))
+    assert rig.take(SetpointsDecided)[-1].setpoints[0].reason is not Reason.FAILSAFE_CHILD_QUARANTINED
+
+
+def test_one_part_in_quarantine_does_not_hide_another_of_the_same_station() -> None:
+    """SUP-5: plan and station actor are both of the station's scope: reviving one does not revive the other."""
+    rig = Rig()
+    rig.second()
+    plan = ScopeFailed(
+        child=Address("/sites/site/stations/s/plan"), scope=Scope.STATION, scope_id="s", active=True,
+        reason=Reason.FAILSAFE_CHILD_QUARANTINED, detail="",
+    )  # fmt: skip
+    rig.send(plan)
+    rig.send(msgspec.structs.replace(plan, child=Address("/sites/site/stations/s/station")))
+    rig.send(msgspec.structs.replace(plan, active=False))
+    rig.second()
+    assert rig.take(SetpointsDecided)[-1].setpoints[0].reason is Reason.FAILSAFE_CHILD_QUARANTINED
+
+
+def test_a_round_that_had_no_place_in_the_inbox_is_asked_for_again() -> None:
+    """SUP-6: one pump silent, and the order for a round lost in a full inbox: the others are decided all the same."""
+    rig = Rig(station(pump("a", limits()), pump("b", limits())))
+    rig.second()
+    rig.take(SetpointsDecided)
+    rig.world.inbox_full = True
+    rig.second(pumps="a")
+    assert not rig.take(SetpointsDecided)
+    rig.world.inbox_full = False
+    rig.second(pumps="a")
+    assert rig.take(SetpointsDecided)
 
 
 def test_the_beat_protects_while_the_pumps_actor_is_silent() -> None:
@@ -717,19 +769,23 @@ def test_failures_are_bounded() -> None:
     """SUP-6: everything is bounded; what is known already still changes when the table is full."""
     rig = Rig()
     failure = ScopeFailed(
-        scope=Scope.PUMP, scope_id="a", active=True, reason=Reason.FAILSAFE_OPERATOR, detail=""
-    )
+        child=Address("/a"), scope=Scope.PUMP, scope_id="a", active=True, reason=Reason.FAILSAFE_OPERATOR,
+        detail="",
+    )  # fmt: skip
+
+    def other(number: int) -> ScopeFailed:
+        return msgspec.structs.replace(failure, child=Address(f"/p{number}"), scope_id=f"p{number}")
+
     intake = Intake(rig.site(rig.config), "s", since=START, control=Settings(data_dir="unused").control)
     for number in range(FAILURES_MAX + 10):
-        intake.take_failure(msgspec.structs.replace(failure, scope_id=f"p{number}"))
-    intake.take_failure(failure)
+        intake.take_failure(other(number), now=START)
+    intake.take_failure(failure, now=START)
     entry = intake.round_input(frozenset(), now=START)
     assert entry is not None
     assert entry.pumps["a"].scope_failure is None
-    intake.take_failure(msgspec.structs.replace(failure, scope_id="p0", active=False))
-    for number in range(11):
-        intake.take_failure(msgspec.structs.replace(failure, scope_id=f"p{number}", active=False))
-    intake.take_failure(failure)
+    for number in (0, *range(11)):
+        intake.take_failure(msgspec.structs.replace(other(number), active=False), now=START)
+    intake.take_failure(failure, now=START)
     entry = intake.round_input(frozenset(), now=START)
     assert entry is not None
     assert entry.pumps["a"].scope_failure is Reason.FAILSAFE_OPERATOR
@@ -746,7 +802,7 @@ def rested(at: Instant = START) -> FakeTimers:
         station_id="s",
         epoch=Epoch(0, 7),
         boot_id="boot",
-        pumps={"a": PumpMemory(timers=stood, dry_run=False)},
+        pumps={"a": PumpMemory(timers=stood, dry_run=False, claimed=True)},
     )
     return timers
 
@@ -875,11 +931,30 @@ def test_the_beat_stores_what_changed_without_our_order_and_marks_the_rest() -> 
     rig.second(hz=0.0, wish_hz=0.0)
     rig.send(Tick(what=BEAT))
     assert timers.stored == []
-    assert timers.marks == {"a": rig.world.instant}
+    assert timers.marks == {"a": PumpSeen(known_at=rig.world.instant, origin=rig.world.instant)}
     rig.second(hz=30.0, wish_hz=0.0)
     rig.send(Tick(what=BEAT))
     [stored] = timers.stored
     assert stored.pumps["a"].timers.starts == (rig.world.instant,)
+
+
+def test_a_successor_hands_back_what_its_predecessor_had_handed_back() -> None:
+    """CTL-7: killed while a level is frozen, the next incarnation finds it as frozen, and its first word is 0."""
+    config = station(pump("a", limits(dry_run_m=0.4)))
+    timers = rested()
+    rig = Rig(config, timers=timers)
+    for second in range(310):
+        rig.second(hz=30.0, level_m=1.0)
+        if second % 10 == 0:
+            rig.send(Tick(what=BEAT))
+    rig.send(Tick(what=BEAT))
+    assert shown(rig)[-1] == (30.0, False, Reason.HANDED_BACK_LEVEL)
+    successor = Rig(config, timers=timers, now=rig.world.instant.plus(3.0))
+    for _ in range(100):
+        successor.second(hz=30.0, level_m=1.0)
+    told = shown(successor)
+    assert {enabled for _, enabled, _ in told} == {False}
+    assert told[-1][2] is Reason.HANDED_BACK_LEVEL
 
 
 def test_nothing_known_overwrites_nothing() -> None:

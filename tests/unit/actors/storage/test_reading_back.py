@@ -13,7 +13,9 @@ from actors.messages import (
     GetStops,
     KnownStops,
     OpenAlarmsRead,
+    OpenFailsafesRead,
     ReadOpenAlarms,
+    ReadOpenFailsafes,
     StoreRecords,
     Tick,
 )
@@ -21,8 +23,8 @@ from actors.start import WorkerStart
 from actors.storage import joining
 from actors.storage.actor import StorageActor
 from actors.vocabulary import DeviceError, Role, Scope, Settings, Severity
-from actors.vocabulary.ids import ALARM, STORAGE
-from actors.vocabulary.records import AlarmRecord, AuditRecord, Record, StopEventRecord
+from actors.vocabulary.ids import ALARM, STORAGE, watchdog_address
+from actors.vocabulary.records import AlarmRecord, AuditRecord, FailsafeRecord, Record, StopEventRecord
 from storage.latches import LatchFolder
 from storage.spool import SpoolFile
 from tests.unit.actors.storage.ports import START, FakePorts
@@ -51,6 +53,7 @@ class FakeDatabase:
         self.looks = 0
         self.rows: dict[str, StopEventRecord] = {}
         self.alarms: dict[str, AlarmRecord] = {}
+        self.failsafes: dict[str, FailsafeRecord] = {}
         self.audits: dict[str, AuditRecord] = {}
 
     async def write(self, records: Sequence[tuple[int, Record]]) -> dict[int, str]:
@@ -60,6 +63,8 @@ class FakeDatabase:
                 self.rows[record.record_id] = record
             elif isinstance(record, AlarmRecord):
                 self.alarms[record.record_id] = record
+            elif isinstance(record, FailsafeRecord):
+                self.failsafes[record.record_id] = record
             elif isinstance(record, AuditRecord):
                 self.audits.setdefault(record.record_id, record)
         return {}
@@ -72,6 +77,10 @@ class FakeDatabase:
     async def open_alarms(self) -> Sequence[AlarmRecord]:
         self._answer()
         return tuple(record for record in self.alarms.values() if record.returned_at is None)
+
+    async def open_failsafes(self) -> Sequence[FailsafeRecord]:
+        self._answer()
+        return tuple(record for record in self.failsafes.values() if record.ended_at is None)
 
     def _answer(self) -> None:
         if self.away:
@@ -262,5 +271,29 @@ def test_open_alarms_are_told_once_what_was_stored_before_is_in_the_database(tmp
         assert [news for news in told if isinstance(news, OpenAlarmsRead)] == [
             OpenAlarmsRead(records=(alarm("a"),))
         ]
+
+    run(tmp_path, story)
+
+
+def test_open_failsafes_are_told_to_each_watchdog_that_asked(tmp_path: Path) -> None:
+    """WDG-2: what a former watchdog began, once the spool is empty and the database answers."""
+    begun = FailsafeRecord(
+        record_id="f", scope=Scope.PUMP, scope_id="p", reason="LEASE_EXPIRED", started_at=NOON, detail=""
+    )
+    over = msgspec.structs.replace(begun, record_id="g", ended_at=NOON)
+
+    async def story(scene: Scene) -> None:
+        scene.database.away = True
+        await scene.actor.handle(StoreRecords(records=(begun, over)))
+        for site_id in ("north", "south"):
+            await scene.actor.handle(ReadOpenFailsafes(site_id=site_id))
+        watchdogs = [scene.ports.directory.ref(watchdog_address(each)) for each in ("north", "south")]
+        began = scene.ports.clock.now()
+        await scene.ports.tasks.settle(lambda: scene.ports.clock.now().seconds_since(began) > 60.0)
+        assert not any(watchdog.told for watchdog in watchdogs)
+        scene.database.away = False
+        await scene.ports.tasks.settle(lambda: all(watchdog.told for watchdog in watchdogs))
+        await scene.looks(2)
+        assert [watchdog.told for watchdog in watchdogs] == [[OpenFailsafesRead(records=(begun,))]] * 2
 
     run(tmp_path, story)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from itertools import pairwise
 
 from actors.messages import (
@@ -13,15 +14,18 @@ from actors.messages import (
     EndpointStatus,
     Epoch,
     GetWatchdog,
+    OpenFailsafesRead,
     PublishedPump,
+    ReadOpenFailsafes,
     StationDecisions,
     Tick,
     WatchdogStatus,
 )
 from actors.start import WorkerStart
-from actors.vocabulary import Quality, Reason, Role, Settings
-from actors.vocabulary.ids import ALARM, watchdog_address
-from actors.watchdog.actor import WatchdogActor
+from actors.vocabulary import Quality, Reason, Role, Scope, Settings
+from actors.vocabulary.ids import ALARM, STORAGE, watchdog_address
+from actors.vocabulary.records import FailsafeRecord
+from actors.watchdog.actor import ASK_AGAIN_BEATS, WatchdogActor
 from tests.simulation.fakes import FakePorts
 from tests.unit.actors.watchdog.test_timers import SITE
 
@@ -135,6 +139,31 @@ def test_a_lapse_at_the_gate_is_a_recorded_failsafe() -> None:
         assert [record.reason for record in records] == ["LEASE_EXPIRED", "LEASE_EXPIRED"]
         assert [record.ended_at is None for record in records] == [True, False]
         assert ("failsafe", "pump:p1") in bench.alarms(AlarmReturned)
+
+    play(story)
+
+
+def test_what_a_former_watchdog_left_open_is_asked_for_and_ended() -> None:
+    """WDG-2: asked again until storage answers, taken over once, ended when nobody is in failsafe any more."""
+    left = FailsafeRecord(
+        record_id="old", scope=Scope.PUMP, scope_id="p1", reason="LEASE_EXPIRED", detail="",
+        started_at=datetime(2026, 6, 1, tzinfo=UTC),
+    )  # fmt: skip
+
+    async def story(bench: Bench) -> None:
+        asked = ReadOpenFailsafes(site_id="north")
+        assert bench.ports.told_to(str(STORAGE), ReadOpenFailsafes) == [asked]
+        for _ in range(ASK_AGAIN_BEATS):
+            await bench.second()
+        assert bench.ports.told_to(str(STORAGE), ReadOpenFailsafes) == [asked, asked]
+        read = OpenFailsafesRead(records=(left,))
+        await bench.second(read)
+        await bench.second(read)
+        [record] = [each for each in await bench.ports.stored() if isinstance(each, FailsafeRecord)]
+        assert (record.record_id, record.ended_at is None) == ("old", False)
+        for _ in range(ASK_AGAIN_BEATS):
+            await bench.second()
+        assert len(bench.ports.told_to(str(STORAGE), ReadOpenFailsafes)) == 2
 
     play(story)
 

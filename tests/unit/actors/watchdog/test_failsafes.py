@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from actors.messages import Epoch, PumpDecision, Setpoint, StationDecisions
+from actors.messages import EndpointStatus, Epoch, PumpDecision, Setpoint, StationDecisions
 from actors.vocabulary import Instant, Mode, Quality, Reason, Scope, SiteConfig
 from actors.vocabulary.records import FailsafeRecord
-from actors.watchdog.failsafes import REPORT_AGE_S_MAX, Cause, Open, causes, follow, scopes
+from actors.watchdog.failsafes import REPORT_AGE_S_MAX, Cause, Open, causes, follow, scopes, taken_over
 from tests.unit.actors.watchdog.test_echo import status
 from tests.unit.actors.watchdog.test_timers import SITE, T0
 
@@ -81,7 +81,7 @@ def test_a_failsafe_has_the_chains_own_reason_whatever_the_wire_shows() -> None:
         decided("p2", reason=None, since=None),
         decided("q1", reason=None, since=T0),
     )
-    found = causes({"s1": chain}, {}, now=T0)
+    found = _causes({"s1": chain}, {}, now=T0)
     assert found == {
         "p1": Cause(reason=PLAN, since=T0.plus(-70.0)),
         "q1": Cause(reason=Reason.DRY_RUN, since=T0),
@@ -94,12 +94,24 @@ def test_a_gate_speaks_for_a_dead_chain_while_it_reports() -> None:
     lapsed = msgspec.structs.replace(
         silent, pumps=(msgspec.structs.replace(silent.pumps[0], lease_left_s=0.0),)
     )
-    found = causes({}, {"modbus": lapsed}, now=T0.plus(REPORT_AGE_S_MAX))
-    assert found == {"p1": Cause(reason=Reason.LEASE_EXPIRED, since=T0, detail="at the modbus gate")}
-    assert causes({}, {"modbus": lapsed}, now=T0.plus(REPORT_AGE_S_MAX + 0.1)) == {}
-    assert causes({}, {"modbus": silent}, now=T0) == {}
+    accepted = lapsed.pumps[0].accepted_at
+    assert accepted is not None
+    found = _causes({}, {"modbus": lapsed}, now=T0.plus(REPORT_AGE_S_MAX))
+    assert found == {
+        "p1": Cause(reason=Reason.LEASE_EXPIRED, since=accepted.plus(10.0), detail="at the modbus gate")
+    }
+    later = msgspec.structs.replace(lapsed, sent_at=T0.plus(2.0))
+    assert _causes({}, {"modbus": later}, now=T0.plus(2.0)) == found, "one lapse, whoever asks and when"
+    assert _causes({}, {"modbus": lapsed}, now=T0.plus(REPORT_AGE_S_MAX + 0.1)) == {}
+    assert _causes({}, {"modbus": silent}, now=T0) == {}
     chain = {"s1": station_of(decided("p1", reason=PLAN, since=T0))}
-    assert causes(chain, {"modbus": lapsed}, now=T0)["p1"].reason is PLAN
+    assert _causes(chain, {"modbus": lapsed}, now=T0)["p1"].reason is PLAN
+
+
+def _causes(
+    decisions: Mapping[str, StationDecisions], endpoints: Mapping[str, EndpointStatus], *, now: Instant
+) -> dict[str, Cause]:
+    return causes(decisions, endpoints, lease_s=10.0, now=now)
 
 
 def step(
@@ -124,6 +136,30 @@ def test_a_restarted_watchdog_opens_the_same_record() -> None:
     _, first = step({}, {"p1": cause()}, T0)
     _, again = step({}, {"p1": cause()}, T0.plus(99.0))
     assert [record.record_id for record in first] == [record.record_id for record in again]
+
+
+def test_what_a_former_life_left_open_is_ended_by_the_next() -> None:
+    """WDG-2: a failsafe that ended while the watchdog was away has an end too, and one that goes on is the same."""
+    _, (over, goes_on) = step({}, {"p1": cause(), "q1": cause()}, T0)
+    foreign = msgspec.structs.replace(over, record_id="f", scope_id="of another site")
+    opened, records = taken_over({}, (over, goes_on, foreign), SITE)
+    assert records == ()
+    opened, records = step(opened, {"q1": cause()}, T0.plus(9.0))
+    assert records == (msgspec.structs.replace(over, ended_at=T0.plus(9.0).utc),)
+    assert [period.record for period in opened.values()] == [goes_on]
+
+
+def test_what_was_left_open_ended_before_the_same_scope_failed_again() -> None:
+    """WDG-2: at every moment each pump is under exactly one open record, also when storage answers late."""
+    _, (old,) = step({}, {"p1": cause(-60.0)}, T0)
+    _, (older,) = step({}, {"p1": cause(-90.0)}, T0)
+    now_open, (new,) = step({}, {"p1": cause()}, T0)
+    opened, records = taken_over(now_open, (older, new, old), SITE)
+    assert opened == now_open
+    assert {record.record_id: record.ended_at for record in records} == {
+        old.record_id: new.started_at,
+        older.record_id: new.started_at,
+    }
 
 
 def test_growing_to_the_station_ends_the_pumps_record() -> None:

@@ -1,0 +1,1 @@
+"""What changes in the plant, told as it changes: one look for all who watch, by server-sent events and WebSocket."""
