@@ -81,7 +81,9 @@ class ApiActor:
         self._outbox = Outbox(ports, records_max=_RECORDS_MAX)
         self._conditions = ConditionBook()
         self._certificates = CertificateWatch(
-            Path(start.settings.data_dir) / FOLDER, self._conditions, also=start.settings.api.certificate
+            Path(start.settings.data_dir) / FOLDER,
+            self._conditions,
+            also=(start.settings.api.certificate, start.settings.opcua.certificate),
         )
         self._sources = Sources(
             ports.directory,

@@ -22,7 +22,7 @@ from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Sett
 from actors.vocabulary.ids import ROOT, STORAGE
 from actors.vocabulary.records import Record
 from actors.vocabulary.settings import health_host, modbus_host
-from ops import database
+from ops import database, opcua_access
 from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 from ops.cli.settings_of import settings_of
@@ -63,6 +63,8 @@ def command(arguments: argparse.Namespace) -> int:
 
     """
     settings = settings_of(arguments)
+    if arguments.demo:
+        settings = opcua_access.demo_settings(settings)
     folder = DataDirectory(Path(settings.data_dir))
     tell = Teller(sys.stdout)
     with StopRequest() as stop:
@@ -100,6 +102,8 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
         from api.tls import Tls
 
         Tls(*rest_files(settings))  # refuses now, in one line, what could not be served
+    for line in opcua_access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251
+        tell.say(line)
     if local:  # on a cluster joined our own tree may live on, and have them
         _check_ports(settings)
     there = True

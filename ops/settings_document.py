@@ -41,7 +41,7 @@ sites:
 
 MEANINGS: Final = {
     "data_dir": "Folder for latches, epochs, spool, SQLite file and `run.json`; relative to where Calejo is started",
-    "ports.host": "Where OPC UA and Modbus listen (Modbus: see `modbus.host`); loopback only until OPC UA knows users",
+    "ports.host": "Where OPC UA and Modbus listen unless `opcua.host` or `modbus.host` says otherwise; loopback only",
     "ports.opcua": "TCP port of OPC UA",
     "ports.modbus": "TCP port of Modbus",
     "ports.modbus_tls": "TCP port of Modbus/TLS, if it is on; 802 in production",
@@ -57,6 +57,15 @@ MEANINGS: Final = {
     "api.private_key": "PEM file of its private key; empty: `certs/rest-key.pem` in the data directory",
     "api.trusted_proxy": "IP address of the reverse proxy that ends TLS: nobody else beyond loopback is answered,"
     " and its `X-Forwarded-For` counts",
+    "opcua.host": "Where OPC UA listens (`0.0.0.0`: on every address); empty: as `ports.host`",
+    "opcua.allow_none": "Serve clients without any security; said at every start, needs `opcua.anonymous_roles`",
+    "opcua.anonymous_roles": "Roles, commas between, of OPC UA clients that show neither name nor certificate; empty:"
+    " nobody is let in so",
+    "opcua.certificate": "PEM or DER file of the OPC UA server's certificate; empty: `certs/opcua.pem` in the data"
+    " directory, made at the first start. A file that changes is taken up within seconds",
+    "opcua.private_key": "PEM file of its private key; empty: `certs/opcua-key.pem` in the data directory",
+    "opcua.sessions_max": "OPC UA sessions at a time, of each site's endpoint",
+    "opcua.sessions_per_address_max": "OPC UA sessions at a time from one address",
     "access.signing_keys": "What signs tokens: secrets of at least 32 characters, commas between; the first signs, all"
     " verify. Empty: a file of the data directory. Takes `${secret:name}`",
     "access.token_s": "How long an access token is good for; 60 to 3600 s",

@@ -114,3 +114,22 @@ class Linked(Protocol):
     async def ended(self) -> None:
         """Return when it is closed; raises a fault of our own, which its actor must not outlive."""
         ...
+
+
+@runtime_checkable
+class Secured(Protocol):
+    """What an endpoint adds that knows certificates and users, and shows how well the server is."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of its security is switched off; to be said at every start."""
+        ...
+
+    @property
+    def security(self) -> Mapping[tuple[str, str], int]:
+        """How often each security event came since the start, by (event, 'success' or 'refused')."""
+        ...
+
+    def show_health(self, level: int) -> None:
+        """Take the service level, 0 to 255, that clients shall see (OPC 10000-4, 6.6.2.4.2)."""
+        ...

@@ -46,8 +46,8 @@ class AuditDesk:
 
         """
         segments = await self._book.segments()
-        if after == 0 and segments:
-            after = segments[-1].last_sequence
+        archived = segments[-1].last_sequence if after == 0 and segments else 0
+        after = after or archived
         if await self._book.hash_at(after) is None:
             raise UnknownSubjectError(f"after: there is no record {after}")
         held = await asyncio.to_thread(self._ledger.read)
@@ -59,8 +59,11 @@ class AuditDesk:
         # The last window is held also against what was signed over records that are not there any more.
         found = await self._book.verify(known, after=after, until=None if is_end else until)
         complaints = (*((wrong,) if wrong else ()), *found.complaints)
+        if archived:
+            unseen = f"records 1 to {archived} are archived: their segments are not seen here (calejo audit verify)"
+            complaints = (*complaints, unseen)
         chain = found.chain
-        holds = found.holds and not wrong
+        holds = found.holds and not wrong and not archived
         return AuditWindow(
             holds=holds,
             first=chain.first,
@@ -72,6 +75,7 @@ class AuditDesk:
             complaints=complaints,
             checkpoints_met=found.checkpoints_met,
             next_after=None if is_end or chain.broken_at is not None else chain.count,
+            archived=archived,
         )
 
     async def records(self, *, after: int, count_max: int) -> Sequence[Mapping[str, Any]]:

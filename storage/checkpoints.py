@@ -144,13 +144,12 @@ class Ledger:
         with self._alone:
             raw, keys = read_raw(self._path), self._keys.keys()
             held = self._held
-            has_grown = (
-                not held.wrong
-                and keys == held.keys
-                and hashlib.sha256(memoryview(raw)[: self._length]).digest() == self._digest
+            is_kept = (
+                keys == held.keys and hashlib.sha256(memoryview(raw)[: self._length]).digest() == self._digest
             )
-            if has_grown and len(raw) == self._length:
+            if is_kept and len(raw) == self._length:
                 return held
+            has_grown = is_kept and not held.wrong
             if has_grown:
                 signed, good = list(held.signed), list(held.known)
             else:
@@ -200,7 +199,7 @@ class Notary:
         """
         count, head = await self._book.tail()
         at = utc_text(now)
-        # A hundred thousand signatures take seconds: not in the loop, which has records to take.
+        # The signatures of years take seconds: not in the loop, which has records to take.
         (private, key, made), held = await asyncio.to_thread(self._opened, at)
         signed, keys, known, wrong = held
         look = Look(key_made=key.key_id if made else "")
@@ -250,7 +249,9 @@ class Notary:
 
     def _opened(self, at: str) -> tuple[tuple[Ed25519PrivateKey, PublicKey, bool], Held]:
         with self._keys.alone():
-            return self._keys.ensure(at=at), self._ledger.read()
+            own = self._keys.ensure(at=at)
+        # Not alone: it may take seconds, and whoever signs or rotates meanwhile is noticed before we append.
+        return own, self._ledger.read()
 
     def _append(self, entry: SignedCheckpoint, last: Checkpoint | None, key: PublicKey) -> None:
         with self._keys.alone():

@@ -10,7 +10,7 @@ from typing import Any, Final
 from sqlalchemy import delete, insert, literal, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.vocabulary import RefusedError, UnknownSubjectError
+from actors.vocabulary import DeviceError, RefusedError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.users import Account, AccountKind, Ending, ServiceKey, Session, Telling, nothing
 from storage import audit
@@ -223,7 +223,9 @@ class DatabaseUsers:
             rows = await rows_of(connection, _of(service_keys, key_id=key_id))
             if not rows:
                 return None
-            key = _key(rows[0])
+            key = _readable(rows[0])
+            if key is None:
+                raise DeviceError(f"service_keys/{key_id}: its operations are none")
             account = await rows_of(connection, _of(users, user_id=key.user_id))
             return key, _account(account[0])
 
@@ -240,7 +242,9 @@ class DatabaseUsers:
                 .order_by(service_keys.c.key_id)
                 .limit(LIVE_KEYS_MAX)
             )
-            keys = [_key(row) for row in await rows_of(connection, statement)]
+            rows = await rows_of(connection, statement)
+            # One that somebody wrote by SQL and nobody can read lets nobody in, and costs the others nothing.
+            keys = [key for row in rows if (key := _readable(row)) is not None]
             # Each account once: a program may have many keys.
             owners = {each.user_id: each for each in await _accounts(connection)} if keys else {}
             return tuple((key, owners[key.user_id]) for key in keys)
@@ -365,6 +369,13 @@ def _session_row(session: Session) -> dict[str, Any]:
     row = {name: getattr(session, name) for name in session.__struct_fields__}
     texts = ("source_address", "client", "ended_by", "end_reason")
     return {**row, **{name: clean(row[name]) for name in texts}}
+
+
+def _readable(row: Row) -> ServiceKey | None:
+    try:
+        return _key(row)
+    except (ValueError, TypeError):
+        return None
 
 
 def _key(row: Row) -> ServiceKey:

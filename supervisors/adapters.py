@@ -32,6 +32,7 @@ from actors.stores import (
     TrendReader,
 )
 from actors.vocabulary import Role, Settings, SiteConfig
+from actors.vocabulary.callers import roles_named
 from actors.vocabulary.client_calls import PastPage, PastQuestion
 from actors.vocabulary.settings import PortSettings, modbus_host
 from protocols.endpoint import EndpointServer
@@ -303,6 +304,37 @@ def sparkplug_node(ports: Ports, start: WorkerStart) -> SparkplugEndpoint:
     )
 
 
+def opcua_endpoint(actor_ports: Ports, start: WorkerStart, ports: PortSettings) -> EndpointServer:
+    """Return a site's OPC UA server with its certificates, its users, and the way of its events to the audit trail."""
+    from actors.outbox import Outbox
+    from api.access.security_log import SecurityLog
+    from api.access.wire_users import WireUsers
+    from protocols.opcua.admission import Rules
+    from protocols.opcua.server import OpcUaEndpoint
+    from storage.opcua_pki import PkiFolder, folder_of, opcua_files
+
+    settings = start.settings.opcua
+    outbox = Outbox(actor_ports)
+    return OpcUaEndpoint(
+        settings.host or ports.host,
+        ports.opcua,
+        rules=Rules(
+            allow_none=settings.allow_none,
+            anonymous_roles=roles_named(settings.anonymous_roles),
+            has_users=True,
+            sessions_max=settings.sessions_max,
+            sessions_per_address_max=settings.sessions_per_address_max,
+        ),
+        pki=PkiFolder(folder_of(_folder(start)), lambda: opcua_files(start.settings)),
+        doorkeeper=WireUsers(
+            users(actor_ports, start),
+            log=SecurityLog(lambda records: outbox.put(*records), actor_ports.clock),
+            clock=actor_ports.clock,
+            wire="OPC UA",
+        ),
+    )
+
+
 def modbus_tls_files(settings: Settings) -> TlsFiles | None:
     """Return the files of Modbus/TLS; None: it is off."""
     from protocols.modbus.tls import TlsFiles
@@ -343,9 +375,7 @@ def endpoint_server(actor_ports: Ports, start: WorkerStart) -> EndpointServer:
     ports = ports_of(start.settings, start.site.site_id)
     match start.role:
         case Role.OPCUA:
-            from protocols.opcua.server import OpcUaEndpoint
-
-            return OpcUaEndpoint(ports.host, ports.opcua)
+            return opcua_endpoint(actor_ports, start, ports)
         case Role.MODBUS:
             return _modbus_endpoint(start.settings, ports)
         case Role.SPARKPLUG:

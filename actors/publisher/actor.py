@@ -35,6 +35,7 @@ from actors.publisher.binding import Hearing
 from actors.publisher.calls import CallDesk
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
+from actors.publisher.health import service_level
 from actors.publisher.latency import LatencyBook, noted, summary
 from actors.publisher.link_watch import LinkWatch
 from actors.publisher.operators import OPERATOR_POINTS, OperatorDesk, Wanted
@@ -57,7 +58,7 @@ from actors.vocabulary.client_calls import PastPage, PastQuestion, named
 from actors.vocabulary.ids import watchdog_address
 from actors.vocabulary.records import StopEventRecord
 from actors.vocabulary.settings import protocols_of
-from protocols.endpoint import ClientWrite, Counting, EndpointServer, Linked, Operated
+from protocols.endpoint import ClientWrite, Counting, EndpointServer, Linked, Operated, Secured
 from protocols.points import Point, PointValue
 
 REFRESH: Final = "refresh"
@@ -177,6 +178,9 @@ class PublisherActor:
             self._ports.tasks.spawn(follow, name="alarms")
         await self._server.open(guard=self._guard, refresh=self._refresh, news=self._client_news)
         self._ports.log.info("endpoint_bound", protocol=self._protocol, bound=self._server.bound)
+        if isinstance(self._server, Secured):
+            for warning in self._server.warnings:
+                self._ports.log.warning("endpoint_open_to_all", protocol=self._protocol, what=warning)
         if isinstance(self._server, Linked):
             await self._server.ended()
 
@@ -490,6 +494,8 @@ class PublisherActor:
         if isinstance(self._server, Linked):
             self._link_watch.look(self._server.link, now=now)
         self._traffic.tell_alarms()
+        if isinstance(self._server, Secured):
+            self._server.show_health(service_level(self._gates, whole=self._desk.whole, now=now))
         shown = self._all_shown(now)
         self._receipts, rows = receipts.due(
             self._receipts, self._gates, shown, endpoint=self._protocol, now=now
@@ -513,6 +519,12 @@ class PublisherActor:
             scada_moved_at={key: beat.moved_at for key, beat in beats.items() if beat is not None},
             proposal_to_wire=summary(self._latencies, now=now, within_s=latency_window_s),
             link=self._server.link if isinstance(self._server, Linked) else None,
+            clients_refused=self._refused_clients.total,
+            security={
+                f"{event}:{outcome}": count for (event, outcome), count in self._server.security.items()
+            }
+            if isinstance(self._server, Secured)
+            else {},
             told=dict(self._server.told) if isinstance(self._server, Counting) else {},
         )
 

@@ -66,11 +66,14 @@ def observe(
     facts: dict[str, Facts] = {}
     for pump_id, old in pumps.items():
         entry = round_input.pumps[pump_id]
+        problem = _problem(entry, old, level, levels[pump_id], starts_durable=round_input.starts_durable)
         hand_back = claims.advance(
             old.hand_back,
-            _problem(entry, old, level, levels[pump_id], starts_durable=round_input.starts_durable),
+            problem,
             now=now,
             hold_s=round_input.control.failsafe_recovery_hold_s,
+            lost=claims.arrived_bad(entry.feedback)
+            or (problem is Reason.HANDED_BACK_LEVEL and arrived(entry.feedback, LEVEL)),
         )
         was = msgspec.structs.replace(old, hand_back=hand_back)
         fact = _facts(entry, was, level, levels[pump_id], round_input, now=now)

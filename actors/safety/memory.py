@@ -37,6 +37,7 @@ def memory_of(station_id: str, state: KernelState, *, epoch: Epoch, boot_id: str
                 held_since=pump.strategy.held_since,
                 failsafe_reason=pump.failsafe.reason,
                 failsafe_since=pump.failsafe.since,
+                claimed=pump.hand_back.claimed or pump.hand_back.inherited,
                 # Before the first claim nothing was lost: that is a start, and has no hold (CTL-7).
                 handed_back_since=pump.hand_back.since if pump.hand_back.claimed else None,
                 lapses=pump.lapses,
@@ -89,7 +90,9 @@ def restored(
             high=pump.high,
             wear=_rebased_wear(pump.wear, now),
             failsafe=_failsafe(pump, now) if lately else Failsafe(),
-            hand_back=HandBack() if since is None else HandBack(claimed=True, since=_rebased(since, now)),
+            hand_back=HandBack(inherited=pump.claimed and lately)
+            if since is None
+            else HandBack(claimed=True, since=_rebased(since, now)),
             strategy=StrategyMemory(
                 held_since=None if pump.held_since is None else _rebased(pump.held_since, now)
             ),
@@ -194,6 +197,7 @@ def _settled(memory: StationMemory) -> tuple[object, ...]:
             pump.high,
             pump.held_since,
             pump.failsafe_reason,
+            pump.claimed,
             pump.handed_back_since,
             pump.lapses,
             pump.wear.starts,

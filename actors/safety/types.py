@@ -54,10 +54,12 @@ class HandBack(msgspec.Struct, frozen=True, kw_only=True):
     """Whether we may claim a pump (CTL-7). `claimed`: all had arrived once since our start.
 
     `since` is when the claim was lost (or, before the first claim, when we started to wait), `good_since`
-    since when all has been good again, `reason` why nothing is claimed.
+    since when all has been good again, `reason` why nothing is claimed. `inherited`: our predecessor had claimed it a
+    moment ago, so what is bad at our start is a loss and not something that has yet to arrive (SAF-10).
     """
 
     claimed: bool = False
+    inherited: bool = False
     since: Instant | None = None
     good_since: Instant | None = None
     reason: Reason | None = None

@@ -232,6 +232,9 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CERTIFICATE_REPLACED": EventType(
         "Calejo took up a new certificate", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
+    "TRUST_CHANGED": EventType(
+        "Which certificates OPC UA trusts was changed", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
+    ),
     "RATE_LIMITED": EventType(
         "A client asked too often, or held too many connections", Category.ACCESS, _MEDIUM, _FLOOD, _USERS
     ),

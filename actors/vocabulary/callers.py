@@ -7,6 +7,7 @@ from enum import StrEnum, unique
 import msgspec
 
 from actors.vocabulary.access import Operation, UserRole, may
+from actors.vocabulary.errors import InvalidValueError
 
 
 @unique
@@ -29,7 +30,7 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     roles: frozenset[UserRole]
     how: Shown
-    key_id: str = ""
+    proof: str = ""
     operations: frozenset[Operation] | None = None
 
     def may(self, operation: Operation) -> bool:
@@ -37,3 +38,17 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         if self.operations is not None and operation not in self.operations:
             return False
         return any(may(role, operation) for role in self.roles)
+
+
+def roles_named(text: str) -> frozenset[UserRole]:
+    """Return the roles of a list with commas between; none in an empty one.
+
+    Raises:
+        InvalidValueError: a name in it is no role's.
+
+    """
+    names = [part.strip().upper() for part in text.split(",") if part.strip()]
+    wrong = [name for name in names if name not in set(UserRole)]
+    if wrong:
+        raise InvalidValueError(f"role: {wrong[0][:40]!r}, expected {', '.join(UserRole)}")
+    return frozenset(UserRole(name) for name in names)

@@ -77,8 +77,8 @@ class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     `held_since`: since when its failsafe holds the last value (WDG-3): no number of restarts makes that longer.
     `failsafe_reason`, `failsafe_since`: the failsafe it is in (WDG-2): no restart makes its recovery hold shorter.
-    `handed_back_since`: since when its claim is lost (CTL-7): nor that one. `lapses`: when its last leases ran out; the
-    gates remember them too (SAF-9).
+    `claimed`: it was ours, or had been. `handed_back_since`: since when that claim is lost (CTL-7): nor that one.
+    `lapses`: when its last leases ran out; the gates remember them too (SAF-9).
     """
 
     timers: MotorTimers
@@ -87,6 +87,7 @@ class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
     held_since: Instant | None = None
     failsafe_reason: Reason | None = None
     failsafe_since: Instant | None = None
+    claimed: bool = False
     handed_back_since: Instant | None = None
     lapses: tuple[Instant, ...] = ()
     wear: Wear = Wear()

@@ -45,7 +45,7 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class PortSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one site's endpoints listen. Loopback only: OPC UA and Modbus know no users."""
+    """Where one site's endpoints listen, unless `opcua.host` or `modbus.host` says otherwise: loopback only."""
 
     host: str = "127.0.0.1"
     opcua: int = 4840
@@ -112,6 +112,22 @@ class AccessSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     token_s: float = 600.0
     idle_s: float = 1800.0
     session_s: float = 43_200.0
+
+
+class OpcUaSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may connect by OPC UA, and how (OPC-4, OPC-5). `host` '': where `ports.host` says.
+
+    `anonymous_roles`: roles, commas between, of whoever shows neither name nor certificate; '': nobody is let in so.
+    `certificate` and `private_key` '': those of the data directory.
+    """
+
+    host: str = ""
+    allow_none: bool = False
+    anonymous_roles: str = ""
+    certificate: str = ""
+    private_key: str = ""
+    sessions_max: int = 50
+    sessions_per_address_max: int = 50
 
 
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -183,6 +199,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ports: PortSettings = PortSettings()
     api: ApiSettings = ApiSettings()
     access: AccessSettings = AccessSettings()
+    opcua: OpcUaSettings = OpcUaSettings()
     database: DatabaseSettings = DatabaseSettings()
     control: ControlSettings = ControlSettings()
     audit: AuditSettings = AuditSettings()

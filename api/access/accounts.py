@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -12,18 +12,17 @@ import pyotp
 
 from actors.access import accounts as law
 from actors.access.passwords import check_form, words_around
-from actors.vocabulary import DeviceError, InvalidValueError, RefusedError, Severity, UnknownSubjectError
+from actors.vocabulary import InvalidValueError, RefusedError, Severity, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole, may
-from actors.vocabulary.records import AuditRecord
 from actors.vocabulary.users import (
     Account,
     AccountKind,
-    Ending,
     Principal,
     ServiceKey,
     Session,
     checked_user_id,
 )
+from api.access.changes import Changes, as_checked
 from api.access.desk import AccessDesk
 from api.access.hashing import generated
 from api.access.logins import Logins
@@ -41,6 +40,7 @@ class Accounts:
     def __init__(self, desk: AccessDesk, logins: Logins) -> None:
         self._desk = desk
         self._logins = logins
+        self._changes = Changes(desk)
 
     # ------------------------------------------------------------------ an administrator's
 
@@ -81,7 +81,7 @@ class Accounts:
         now, password, hashed = self._now(), "", ""
         if kind is AccountKind.PERSON:
             password = generated()
-            hashed = await self._hashed(password, by, peer)
+            hashed = await self._changes.hashed(password, by, peer)
         account = Account(
             user_id=user_id,
             kind=kind,
@@ -104,13 +104,13 @@ class Accounts:
             RefusedError: it is the last administrator.
 
         """
-        return await self._changed(
+        return await self._changes.change(
             user_id,
             lambda one, others: law.set_enabled(one, others, enabled=enabled),
             "USER_ENABLED" if enabled else "USER_DISABLED",
             by=by,
             peer=peer,
-            ending=None if enabled else self._ending(by, "the account was disabled"),
+            ending=None if enabled else self._changes.ending(by, "the account was disabled"),
         )
 
     async def set_role(self, user_id: str, role: UserRole, *, by: Principal, peer: str) -> Account:
@@ -121,7 +121,7 @@ class Accounts:
             RefusedError: it is the last administrator.
 
         """
-        return await self._changed(
+        return await self._changes.change(
             user_id,
             lambda one, others: law.set_role(one, others, role=role),
             "USER_ROLE_SET",
@@ -138,8 +138,8 @@ class Accounts:
 
         """
         password = generated()
-        hashed, now = await self._hashed(password, by, peer), self._now()
-        account = await self._changed(
+        hashed, now = await self._changes.hashed(password, by, peer), self._now()
+        account = await self._changes.change(
             user_id,
             lambda one, _: law.without_factor(
                 law.set_password(one, password_hash=hashed, at=now, must_change=True)
@@ -147,7 +147,7 @@ class Accounts:
             "USER_PASSWORD_RESET",
             by=by,
             peer=peer,
-            ending=self._ending(by, "the password was reset"),
+            ending=self._changes.ending(by, "the password was reset"),
         )
         return account, password
 
@@ -274,16 +274,16 @@ class Accounts:
         why = await self._desk.hashed_for(judging, actor=by.user_id, peer=peer)
         if why:
             raise InvalidValueError(f"password: {why}; expected one that is not among the first guesses")
-        hashed, now = await self._hashed(new, by, peer), self._now()
-        await self._changed(
+        hashed, now = await self._changes.hashed(new, by, peer), self._now()
+        await self._changes.change(
             account.user_id,
             lambda one, _: law.set_password(
-                _as_checked(one, account), password_hash=hashed, at=now, must_change=False
+                as_checked(one, account), password_hash=hashed, at=now, must_change=False
             ),
             "PASSWORD_CHANGED",
             by=by,
             peer=peer,
-            ending=self._ending(by, "the password was changed", but=by.session_id),
+            ending=self._changes.ending(by, "the password was changed", but=by.session_id),
         )
 
     async def begin_factor(self, *, by: Principal, password: str, peer: str) -> tuple[str, str]:
@@ -300,11 +300,11 @@ class Accounts:
         sealed = self._desk.ring.seal(secret)
 
         def want(one: Account, _: tuple[Account, ...]) -> Account:
-            if _as_checked(one, account).totp:
+            if as_checked(one, account).totp:
                 raise RefusedError("there is a second factor already: remove it first")
             return msgspec.structs.replace(one, totp_wanted=sealed)
 
-        await self._changed(account.user_id, want, "SECOND_FACTOR_BEGUN", by=by, peer=peer)
+        await self._changes.change(account.user_id, want, "SECOND_FACTOR_BEGUN", by=by, peer=peer)
         return secret, pyotp.TOTP(secret).provisioning_uri(name=account.user_id, issuer_name="Calejo")
 
     async def confirm_factor(self, *, by: Principal, code: str, peer: str) -> None:
@@ -327,7 +327,7 @@ class Accounts:
                 raise RefusedError("this code, or this secret, was used before: begin again")
             return msgspec.structs.replace(one, totp=one.totp_wanted, totp_wanted="", totp_step=step)
 
-        await self._changed(account.user_id, take, "SECOND_FACTOR_SET", by=by, peer=peer)
+        await self._changes.change(account.user_id, take, "SECOND_FACTOR_SET", by=by, peer=peer)
 
     async def remove_factor(self, *, by: Principal, password: str, peer: str) -> None:
         """Take one's own second factor away.
@@ -338,58 +338,15 @@ class Accounts:
         """
         account = await self.one(by.user_id)
         await self._logins.check_password(account, password, peer=peer)
-        await self._changed(
+        await self._changes.change(
             account.user_id,
-            lambda one, _: law.without_factor(_as_checked(one, account)),
+            lambda one, _: law.without_factor(as_checked(one, account)),
             "SECOND_FACTOR_REMOVED",
             by=by,
             peer=peer,
         )
 
     # ------------------------------------------------------------------ inside
-
-    async def _changed(
-        self,
-        user_id: str,
-        decide: Callable[[Account, tuple[Account, ...]], Account],
-        event: str,
-        *,
-        by: Principal,
-        peer: str,
-        ending: Ending | None = None,
-    ) -> Account:
-        """Change an account, end its sessions and tell the audit log of it: all of that, or nothing."""
-        user_id = user_id.strip().lower()
-        # One record, however often the transaction is tried.
-        made = self._desk.log.made(
-            event, actor=by.user_id, peer=peer, subject=f"USER:{user_id}", severity=Severity.HIGH
-        )
-
-        def tell(before: Account, after: Account, ended: tuple[Session, ...]) -> tuple[AuditRecord]:
-            was: dict[str, object] = {}
-            now: dict[str, object] = {}
-            if before.role is not after.role:
-                was, now = {"role": before.role.value}, {"role": after.role.value}
-            if ended:
-                now["sessions_ended"] = [each.session_id for each in ended]
-            return (msgspec.structs.replace(made, before=was or None, after=now or None),)
-
-        try:
-            account = await self._desk.store.change(user_id, decide, ending=ending, tell=tell)
-        except DeviceError:
-            # Perhaps the answer was lost: then nobody knows whether it was written.
-            self._desk.doubted(user_id=user_id)
-            raise
-        self._desk.log.count(event)
-        self._desk.account_changed(account)
-        return account
-
-    async def _hashed(self, password: str, by: Principal, peer: str) -> str:
-        work = self._desk.hashing.hashed(password)
-        return await self._desk.hashed_for(work, actor=by.user_id, peer=peer)
-
-    def _ending(self, by: Principal, reason: str, *, but: str = "") -> Ending:
-        return Ending(by=by.user_id, reason=reason, at=self._now(), but=but)
 
     def _tell(
         self,
@@ -411,15 +368,3 @@ class Accounts:
 
     def _now(self) -> datetime:
         return self._desk.clock.now().utc
-
-
-def _as_checked(one: Account, checked: Account) -> Account:
-    """Return the account if its password is still the one that was asked for.
-
-    Raises:
-        RefusedError: somebody has changed it meanwhile.
-
-    """
-    if one.password_hash != checked.password_hash or not one.enabled:
-        raise RefusedError("the account was changed meanwhile: log in again")
-    return one

@@ -131,7 +131,11 @@ class Logins:
             actor=name,
             peer=peer,
             subject=f"SESSION:{session.session_id}",
-            after={"sessions_ended": list(dropped), "second_factor": bool(account.totp)},
+            after={
+                "sessions_ended": list(dropped),
+                "second_factor": bool(account.totp),
+                "ends_at": session.expires_at.isoformat(),
+            },
         )
         return session, account
 

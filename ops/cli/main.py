@@ -145,6 +145,9 @@ def _add_run(
         "--audit", type=int, default=0, metavar="N", help="only this: N records through the audit trail"
     )
     bench.add_argument(
+        "--opcua", type=int, default=0, metavar="N", help="only this: OPC UA with N pumps beside bare asyncua"
+    )
+    bench.add_argument(
         "--database", default="", metavar="URL", help="with --audit: an empty PostgreSQL database as well"
     )
     bench.add_argument("--cold", action="store_true", help="with --pumps: processes started cold, not forked")

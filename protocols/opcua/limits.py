@@ -25,7 +25,25 @@ QUEUED_FRAMES_LOW: Final = 8
 # --- Sessions and channels ------------------------------------------------------------------------------------
 SESSION_TIMEOUT_S_MIN: Final = 5.0
 SESSION_TIMEOUT_S_MAX: Final = 60.0
+CHANNEL_LIFETIME_MS_MIN: Final = 10_000
 CHANNEL_LIFETIME_MS_MAX: Final = 3_600_000
+
+# Opening or renewing a channel costs a private key's work, some 10 ms: from one address so many at once, then so many
+# a second, and for all addresses together so many times that.
+HANDSHAKES_BURST: Final = 64
+HANDSHAKES_PER_S: Final = 8.0
+HANDSHAKES_SHARE: Final = 2
+# The encrypted part of such a request: a real one has two or three blocks of the key's length.
+OPEN_BYTES_MAX: Final = 4_096
+# Who cannot say who they are after so many tries loses the connection.
+ACTIVATIONS_FAILED_MAX: Final = 3
+# A password is compared beside the loop; whoever waits longer is told to come back.
+IDENTIFY_DEADLINE_S: Final = 5.0
+# How soon a user who was disabled, or a certificate that was taken away, loses the session.
+STANDING_PERIOD_S: Final = 5.0
+# How soon a certificate file that changed is taken up, and how long its disk may take.
+PKI_PERIOD_S: Final = 2.0
+DISK_DEADLINE_S: Final = 5.0
 
 # --- Messages -------------------------------------------------------------------------------------------------
 CHUNK_BYTES_MIN: Final = 8_192  # OPC 10000-6, 7.1.2.3: no buffer may be smaller

@@ -176,8 +176,10 @@ def _number(name: str) -> int:
 # Absent on purpose, thus BadServiceUnsupported: RegisterServer(2) (anybody could fill our memory), node and
 # reference management, HistoryUpdate (what was is not to be rewritten), Query, TransferSubscriptions (anonymous clients
 # cannot prove that one was theirs), BrowseNext (no browse is cut off).
+_DISCOVERY: Final = frozenset({"GetEndpoints", "FindServers", "CloseSecureChannel"})
+
 SERVICES: Final = {
-    _number(name): Service(decode, needs_session, answer)
+    _number(name): Service(decode, needs_session, answer, name in _DISCOVERY)
     for name, decode, needs_session, answer in (
         ("GetEndpoints", ua.GetEndpointsParameters, False, _get_endpoints),
         ("FindServers", ua.FindServersParameters, False, _find_servers),

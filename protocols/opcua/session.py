@@ -17,10 +17,11 @@ from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.user_managers import UserManager
 
-from actors.vocabulary.access import Operation, UserRole
+from actors.vocabulary.access import Operation
 from actors.vocabulary.callers import Caller
 from protocols.opcua import limits
-from protocols.opcua.identity import anonymous, current_caller
+from protocols.opcua.admission import Admission, user_certificate_of
+from protocols.opcua.identity import current_caller
 from protocols.opcua.ids import random, status
 from protocols.opcua.subscriptions import BoundedSubscriptions, cancel
 from protocols.opcua.values import wire_time
@@ -61,10 +62,10 @@ class NoOperations:
         raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
 
 
-class AnonymousOnly(UserManager):
-    """Lets in who claims nothing; no name or password is accepted until users exist (SEC-2).
+class Identified(UserManager):
+    """Lets in whom the admission has let in already; asyncua itself asks for nothing more.
 
-    asyncua's default takes any password and makes an administrator of everybody called admin.
+    Its default takes any password and makes an administrator of everybody called admin.
     """
 
     def get_user(
@@ -74,14 +75,10 @@ class AnonymousOnly(UserManager):
         password: str | None = None,
         certificate: Any = None,
     ) -> User | None:
-        """Return the one user there is, or None: refused.
-
-        The certificate is the channel's, which proves nothing under policy None; tokens with one of their own
-        are refused before this.
-        """
+        """Return an ordinary user of asyncua's; None for a name: none ever gets here."""
         if username is not None or password is not None:
             return None
-        return User(role=StockRole.User, name="anonymous")
+        return User(role=StockRole.User, name="identified")
 
 
 class Session(InternalSession):
@@ -97,8 +94,12 @@ class Session(InternalSession):
         self.server: Final = server
         # The processor whose connection carries this session now; None between two connections.
         self.channel: object | None = None
-        # Who it is, once it is activated.
+        # Who it is, once it is activated, and by which certificate (b'': by none).
         self.caller: Caller | None = None
+        self.user_certificate = b""
+        # What its channel has shown: only such another one may take it over.
+        self.application = b""
+        self._security: tuple[str, Any] | None = None
         server.register_external_session(self)
 
     async def create_session(
@@ -111,12 +112,23 @@ class Session(InternalSession):
         result.MaxRequestMessageSize = ua.UInt32(limits.REQUEST_BYTES_MAX)
         return result
 
-    def activate_session(
-        self, params: ua.ActivateSessionParameters, peer_certificate: bytes | None
-    ) -> ua.ActivateSessionResult:
-        """Activate the session; from then on it is known who asks."""
-        result = super().activate_session(params, peer_certificate)
-        self.caller = anonymous(self.server.anonymous_roles)
+    def bind(self, policy: Any) -> None:
+        """Tie the session to the security of the channel that it was made on."""
+        self.application = policy.peer_certificate or b""
+        self._security = policy.URI, policy.Mode
+
+    def is_bound_to(self, policy: Any) -> bool:
+        """Say whether a channel is of the same program and security (OPC 10000-4, 5.6.3)."""
+        return (policy.URI, policy.Mode) == self._security and (
+            (policy.peer_certificate or b"") == self.application
+        )
+
+    def activate_as(self, caller: Caller, params: ua.ActivateSessionParameters) -> ua.ActivateSessionResult:
+        """Activate the session for somebody who was let in; from then on it is known who asks."""
+        shown = user_certificate_of(params)
+        params.UserIdentityToken = ua.AnonymousIdentityToken()
+        result = self.activate_session(params, None)
+        self.caller, self.user_certificate = caller, shown
         return result
 
     async def close_session(self, delete_subs: bool = True) -> None:
@@ -232,11 +244,9 @@ class CachedViews(ViewService):
 class Sessions(InternalServer):
     """asyncua's inner server with our sessions, subscriptions and bounds."""
 
-    def __init__(
-        self, *, before_read: BeforeRead, write_items: WriteItems, anonymous_roles: frozenset[UserRole]
-    ) -> None:
-        super().__init__(user_manager=AnonymousOnly())
-        self.anonymous_roles: Final = anonymous_roles
+    def __init__(self, *, before_read: BeforeRead, write_items: WriteItems, admission: Admission) -> None:
+        super().__init__(user_manager=Identified())
+        self.admission: Final = admission
         self.before_read: Final = before_read
         # What only whoever asks can know: their own rights at a node; None until the space is built.
         self.rights: Rights | None = None
@@ -256,19 +266,26 @@ class Sessions(InternalServer):
         """All client sessions, activated or not."""
         return [session for session in self._external_sessions.values() if isinstance(session, Session)]
 
-    async def admit(self, name: str) -> Session:
+    async def admit(self, peer: str) -> Session:
         """Make a session; when all places are taken, the longest idle one without a connection goes.
 
         Raises:
-            ServiceError: all places are taken by connected clients.
+            ServiceError: all places, or all that one address may have, are taken by connected clients.
 
         """
-        if len(self._external_sessions) >= limits.SESSIONS_MAX:
-            detached = [session for session in self.sessions if session.channel is None]
-            if not detached:
-                raise ServiceError(ua.StatusCodes.BadTooManySessions)
-            await min(detached, key=lambda session: session._last_activity).close_session()
-        return Session(self, name, User(role=StockRole.Anonymous))
+        rules, address = self.admission.rules, _address(peer)
+        same = [session for session in self.sessions if _address(str(session.name)) == address]
+        if len(same) >= rules.sessions_per_address_max:
+            await self._make_room_among(same)
+        if len(self._external_sessions) >= rules.sessions_max:
+            await self._make_room_among(self.sessions)
+        return Session(self, peer, User(role=StockRole.Anonymous))
+
+    async def _make_room_among(self, sessions: list[Session]) -> None:
+        detached = [session for session in sessions if session.channel is None]
+        if not detached:
+            raise ServiceError(ua.StatusCodes.BadTooManySessions)
+        await min(detached, key=lambda session: session._last_activity).close_session()
 
     async def begin(self) -> None:
         """Show the server as running and start its clock."""
@@ -295,3 +312,8 @@ def _stamped(
     if wanted == ua.TimestampsToReturn.Server:
         return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=now)
     return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=None)
+
+
+def _address(peer: str) -> str:
+    """Return the address of `address:port`."""
+    return peer.rpartition(":")[0]

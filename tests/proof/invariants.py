@@ -235,6 +235,16 @@ def a_lost_claim_waits(one: One) -> str:
     return "" if good_s >= one.round.given.control.failsafe_recovery_hold_s else f"claimed after {good_s:g} s"
 
 
+def a_lost_claim_is_remembered(one: One) -> str:
+    """CTL-7: what has arrived and is bad loses a claim, and the moment is kept: its hold has to be over first."""
+    was, kept = one.state.hand_back, one.round.after.pumps[one.decision.pump_id].hand_back
+    points = [one.entry.feedback.get(point) for point in (*ESSENTIAL, "plc_heartbeat")]
+    bad = any(point is not None and point.age_s is not None and good(point) is None for point in points)
+    if not bad or not was.claimed:
+        return ""
+    return "" if kept.claimed and kept.since is not None else f"bad, and {kept} is remembered"
+
+
 def the_claim_is_told(one: One) -> str:
     """CTL-7, WDG-3: quality BAD exactly where nothing is claimed, GOOD exactly where it is and no failsafe holds; what
     is not claimed follows the measured speed, what is claimed follows nothing.
@@ -678,6 +688,7 @@ OF_A_PUMP: Final[tuple[PumpInvariant, ...]] = (
     fit_for_the_wire,
     nothing_claimed_without_feedback,
     a_lost_claim_waits,
+    a_lost_claim_is_remembered,
     the_claim_is_told,
     an_emergency_stop_stops,
     out_of_service_is_0,
@@ -1114,6 +1125,7 @@ def violations(round_: Round) -> Iterator[tuple[str, str]]:
 
 OF_A_PUMP_OVER_RESTARTS: Final[tuple[PumpInvariant, ...]] = (
     a_lost_claim_waits,
+    a_lost_claim_is_remembered,
     failsafe_lasts,
     dry_run_is_0,
     after_a_lapse_it_follows_the_pump,
@@ -1597,9 +1609,12 @@ class Motor:
 
 @dataclass
 class Claim:
-    """What a witness beside the kernel knows of one claim: whether it ever was, and since when all has been good."""
+    """What a witness beside the kernel knows of one claim: whether it ever was, whether it is lost, and since when all
+    has been good.
+    """
 
     claimed: bool = False
+    lost: bool = False
     good_since: Instant | None = None
 
 
@@ -1615,7 +1630,7 @@ def check_claims(round_: Round, claims: Mapping[str, Claim]) -> None:
         if claim.claimed and any(
             point is not None and point.age_s is not None and good(point) is None for point in points
         ):
-            claim.good_since = None
+            claim.lost, claim.good_since = True, None
         elif claim.good_since is None:
             claim.good_since = round_.now if claim.claimed else round_.before.since.plus(-HOUR_S)
         if decision is None or not decision.remote_enabled:
@@ -1624,7 +1639,7 @@ def check_claims(round_: Round, claims: Mapping[str, Claim]) -> None:
         good_s = round_.now.seconds_since(claim.good_since)
         hold_s = round_.given.control.failsafe_recovery_hold_s
         assert good_s >= hold_s, f"{pump_id} is claimed {good_s:g} s after its cause"
-        claim.claimed = True
+        claim.claimed, claim.lost = True, False
 
 
 def check_motors(round_: Round, motors: Mapping[str, Motor]) -> None:

@@ -77,6 +77,10 @@ def _the_hand_back(pump: PumpState) -> PumpState:
     return msgspec.structs.replace(pump, hand_back=HandBack())
 
 
+def _the_claim(pump: PumpState) -> PumpState:
+    return msgspec.structs.replace(pump, hand_back=msgspec.structs.replace(pump.hand_back, inherited=False))
+
+
 def _the_failsafe(pump: PumpState) -> PumpState:
     return msgspec.structs.replace(pump, failsafe=Failsafe())
 
@@ -97,6 +101,7 @@ def _the_high_level(pump: PumpState) -> PumpState:
     ("forget", "missed_by"),
     [
         (_the_hand_back, "a_lost_claim_waits"),
+        (_the_claim, "a_lost_claim_is_remembered"),
         (_the_failsafe, "failsafe_lasts"),
         (_the_lease, "after_a_lapse_it_follows_the_pump"),
         (_the_dry_run, "dry_run_is_0"),

@@ -404,8 +404,8 @@ def test_whatever_is_more_than_growth_is_judged_from_the_beginning(tmp_path: Pat
         case _:
             (tmp_path / KEYS_FILE).unlink()
     now = ledger.read()
-    fresh = Ledger(tmp_path).read()
-    assert now == fresh
+    assert now == Ledger(tmp_path).read()
+    assert now == ledger.read(), "and found again what was found"
     assert (len(now.known), bool(now.wrong)) == {
         "edited": (1, True), "shortened": (3, False), "swapped": (1, True), "key": (0, True),
     }[change]  # fmt: skip

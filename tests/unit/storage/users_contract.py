@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -11,7 +12,7 @@ import pytest
 
 from actors.access.sessions import Turn, ended, refreshed
 from actors.access.store import UserStore
-from actors.vocabulary import RefusedError, UnknownSubjectError
+from actors.vocabulary import DeviceError, RefusedError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.records import AuditRecord
 from actors.vocabulary.settings import DatabaseSettings
@@ -331,6 +332,73 @@ class DatabaseUsersContract(UsersContract):
         on_users(place, lambda users: users.add(account()))
         with pytest.raises(place.refusal):
             place.execute(statement)
+
+    def test_a_key_that_nobody_can_read_costs_the_others_nothing(self, place: Place) -> None:
+        """EST-3: a row of SQL with an operation that there is not lets nobody in, and keeps nobody out."""
+
+        def key(key_id: str) -> ServiceKey:
+            return ServiceKey(
+                key_id=key_id, user_id="scada", secret_hash="0" * 64, created_at=NOON, created_by="root"
+            )
+
+        async def fill(users: UserStore) -> None:
+            await users.add(account("scada", kind=AccountKind.SERVICE, password_hash=""))
+            await users.add_key(key("good"))
+            await users.add_key(key("odd"))
+
+        async def read(users: UserStore) -> None:
+            assert [each.key_id for each, _ in await users.live_keys()] == ["good"]
+            with pytest.raises(DeviceError, match="odd"):
+                await users.key("odd")
+
+        on_users(place, fill)
+        for odd in ('["NEVER"]', "5"):
+            place.execute("UPDATE service_keys SET operations = ? WHERE key_id = 'odd'", odd)
+            on_users(place, read)
+
+    @pytest.mark.parametrize("how", ["begin", "change"])
+    def test_nobody_changes_an_account_while_it_is_judged(self, place: Place, how: str) -> None:
+        """SEC-1: between what is read and what is written no other client gets in, also with SQL of its own."""
+        changed = threading.Event()
+
+        def other() -> None:
+            place.execute("UPDATE users SET password_hash = '$argon2id$other' WHERE user_id = 'anna'")
+            changed.set()
+
+        thread = threading.Thread(target=other)
+
+        def decide(one: Account, _: tuple[Account, ...] = ()) -> Account:
+            if not thread.is_alive():
+                thread.start()
+            assert not changed.wait(0.5), "it waits until what was judged is written"
+            return msgspec.structs.replace(one, password_hash="$argon2id$better", totp_step=3)
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            if how == "begin":
+                await users.begin(session(), live_max=3, decide=decide)
+            else:
+                await users.change("anna", decide)
+            assert await asyncio.to_thread(changed.wait, 10.0)
+            found = await users.account("anna")
+            assert found is not None
+            assert (found.password_hash, found.totp_step) == ("$argon2id$other", 3)
+
+        on_users(place, work)
+        thread.join(10.0)
+
+    def test_what_a_change_tells_stands_in_the_audit_log(self, place: Place) -> None:
+        """SEC-5, AUD-1: in the same transaction, behind what stood there."""
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            for number in (1, 2):
+                record = audit_record(number)
+                await users.change("anna", lambda one, _: one, tell=lambda *_, told=record: (told,))
+
+        on_users(place, work)
+        found = place.execute("SELECT sequence, record_id FROM audit_log ORDER BY sequence")
+        assert [tuple(row) for row in found] == [(1, "a1"), (2, "a2")]
 
     def test_a_text_is_a_value_never_a_statement(self, place: Place) -> None:
         """SEC-1: what looks like SQL is a name that nobody has."""

@@ -31,8 +31,11 @@ from actors.vocabulary.client_calls import (
     PastValue,
     ShownAlarm,
 )
+from actors.vocabulary.pki import Pki
 from protocols.endpoint import ClientWrite
 from protocols.opcua import OpcUaEndpoint
+from protocols.opcua.admission import Rules
+from protocols.opcua.doorkeeper import Doorkeeper
 from protocols.opcua.ids import own
 from protocols.points import PointValue, opcua_points
 from tests.unit.protocols.plants import north
@@ -100,7 +103,7 @@ class Publisher:
         if self.hold:
             await self.hold.wait()
         self.requests.append(list(writes))
-        verdicts = [self.refusals.get(write.path) for write in writes]
+        verdicts = [write.refusal or self.refusals.get(write.path) for write in writes]
         self.show(
             {
                 write.path: write.value
@@ -133,13 +136,21 @@ class Publisher:
 
 
 EVERYTHING = frozenset({UserRole.FIELD, UserRole.OPERATOR})
+OPEN = Rules(allow_none=True, anonymous_roles=EVERYTHING)
 
 
 @asynccontextmanager
 async def served(
-    *, port: int = 0, roles: frozenset[UserRole] = EVERYTHING, site: SiteConfig | None = None
+    *,
+    port: int = 0,
+    roles: frozenset[UserRole] = EVERYTHING,
+    site: SiteConfig | None = None,
+    rules: Rules | None = None,
+    pki: Pki | None = None,
+    doorkeeper: Doorkeeper | None = None,
 ) -> AsyncIterator[Publisher]:
-    endpoint = OpcUaEndpoint("127.0.0.1", port, anonymous_roles=roles)
+    rules = rules or msgspec.structs.replace(OPEN, anonymous_roles=roles)
+    endpoint = OpcUaEndpoint("127.0.0.1", port, rules=rules, pki=pki, doorkeeper=doorkeeper)
     publisher = Publisher(endpoint)
     await endpoint.configure(opcua_points(north() if site is None else site))
     endpoint.operate(call=publisher.call, past=publisher.look_back)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from asyncua import ua
 
@@ -14,6 +15,7 @@ from protocols.opcua import limits
 from protocols.opcua.identity import anonymous, current_caller
 from protocols.opcua.ids import standard
 from tests.wire.opcua.served import (
+    OPEN,
     PUMP,
     Fault,
     Raw,
@@ -142,12 +144,12 @@ def test_services_need_the_session_s_own_token() -> None:
     asyncio.run(story())
 
 
-def test_sessions_are_bounded_one_per_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", ["sessions_max", "sessions_per_address_max"])
+def test_sessions_are_bounded_one_per_channel(bound: str) -> None:
     """OPC-5: repeated CreateSession grows nothing; a session that lost its connection gives way to a new one."""
-    monkeypatch.setattr(limits, "SESSIONS_MAX", 3)
 
     async def story() -> None:
-        async with served() as publisher:
+        async with served(rules=msgspec.structs.replace(OPEN, **{bound: 3})) as publisher:
             sessions = publisher.endpoint._sessions
             assert sessions is not None
             one = await Raw.session_to(publisher)

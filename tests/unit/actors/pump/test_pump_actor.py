@@ -332,9 +332,20 @@ def test_a_repeated_order_is_told_as_one_also_after_a_restart() -> None:
         again.modes, again.bench.t_s = it.modes, 20.0
         await again.start()
         assert (await again.manual(40.0)).repeat_of == taken_at
+        auto = SetMode(pump_id="p-1", command_id="c-1", mode=Mode.AUTO, by="ada")
         with pytest.raises(RefusedError, match="another command of pump p-1"):
-            await again.bench.give(SetMode(pump_id="p-1", command_id="c-1", mode=Mode.AUTO, by="ada"))
+            await again.bench.give(auto)
+        auto = msgspec.structs.replace(auto, command_id="c-2")
+        assert (await again.bench.give(auto)).repeat_of is None
+        back_at = again.bench.now().utc
         again.bench.close()
+        third = Played()
+        third.modes, third.bench.t_s = it.modes, 40.0
+        await third.start()
+        assert (await third.bench.give(auto)).repeat_of == back_at
+        assert (await third.manual(40.0)).repeat_of == taken_at, "nor does its copy end the AUTO"
+        assert (await third.bench.give(GetPump())).mode is Mode.AUTO
+        third.bench.close()
 
     play(story)
 

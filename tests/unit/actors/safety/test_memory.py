@@ -248,6 +248,32 @@ def test_before_the_first_claim_a_restart_is_a_start() -> None:
     assert bench.decisions["a"].remote_enabled
 
 
+def test_what_is_bad_at_a_restart_loses_the_claim_that_was_held() -> None:
+    """CTL-7, SAF-10: found by the search: bad within the second of the restart, and good again, skipped the hold."""
+    for away_s, hold_s in ((1.0, 60), (13.0, 0)):
+        bench = Bench(station(pump(of=limits())), start_hz={"a": 40.0})
+        in_failsafe(bench, seconds=5, row={"plan_hz": 40.0})
+        bench.restart(away_s=away_s)
+        in_failsafe(bench, seconds=1, row={"plan_hz": 40.0, "running": 0.5})
+        assert not bench.decisions["a"].remote_enabled
+        in_failsafe(bench, seconds=hold_s, row={"plan_hz": 40.0})
+        assert not bench.decisions["a"].remote_enabled
+        in_failsafe(bench, seconds=1, row={"plan_hz": 40.0})
+        assert bench.decisions["a"].remote_enabled, "longer away than a lease it is a start"
+
+
+def test_what_has_not_arrived_at_a_restart_loses_nothing() -> None:
+    """SAF-10: an actor's restart while its gates' lease lives is neither a start nor a loss."""
+    bench = Bench(station(pump(of=WET)), start_hz={"a": 40.0})
+    in_failsafe(bench, seconds=5, row={"plan_hz": 40.0, "level_m": 1.0})
+    for _ in range(2):
+        bench.restart(away_s=1.0)
+        in_failsafe(bench, seconds=2, row={"plan_hz": 40.0, "level_m": 1.0, "without": "local_override"})
+        assert bench.decisions == {}
+    in_failsafe(bench, seconds=1, row={"plan_hz": 40.0, "level_m": 1.0})
+    assert bench.decisions["a"].remote_enabled
+
+
 def test_a_hand_back_is_worth_storing_when_it_begins_and_ends() -> None:
     """SAF-7, CTL-7: and not each second in between; so are the lapses of the lease."""
     bench = Bench(station(pump(of=limits())), start_hz={"a": 40.0})

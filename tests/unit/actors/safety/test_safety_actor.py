@@ -802,7 +802,7 @@ def rested(at: Instant = START) -> FakeTimers:
         station_id="s",
         epoch=Epoch(0, 7),
         boot_id="boot",
-        pumps={"a": PumpMemory(timers=stood, dry_run=False)},
+        pumps={"a": PumpMemory(timers=stood, dry_run=False, claimed=True)},
     )
     return timers
 

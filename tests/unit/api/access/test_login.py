@@ -69,6 +69,10 @@ def test_from_login_to_logout(api: Served) -> None:
     assert api.post("/api/v1/auth/logout", {}, token=later["access_token"]).json() == {"ended": True}
     assert api.get("/api/v1/account", token=later["access_token"]).problem(401)
     until(lambda: events(api, "LOGIN") and events(api, "SESSION_ENDED"))
+    (record,) = events(api, "LOGIN")
+    (session,) = [each for each in api.users.all.values() if each.user_id == "olga"]
+    # SEC-5: a session that ends by time is no record of its own.
+    assert (record.after or {})["ends_at"] == session.expires_at.isoformat()
 
 
 def test_a_refresh_token_that_comes_twice_ends_its_family(api: Served) -> None:

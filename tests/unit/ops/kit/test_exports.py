@@ -90,9 +90,10 @@ def test_csv_says_what_json_says() -> None:
 
 
 def test_markdown_has_a_line_per_place() -> None:
-    """MOD-2: as many cells in every line as titles, one line per Modbus place."""
+    """MOD-2: as many cells in every line as titles, one line per Modbus place, and per point that has none."""
     lines = [line for line in as_markdown(ROWS).splitlines() if line.startswith("| `")]
-    assert len(lines) == sum(row["protocol"] == "modbus" for row in ROWS)
+    places = sum(row["protocol"] == "modbus" for row in ROWS)
+    assert len(lines) == places + sum(not tag.places for tag in TAGS)
     assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {13}
 
 

@@ -46,7 +46,7 @@ def test_a_caller_may_what_its_roles_may_within_its_scope() -> None:
         name="scada",
         roles=frozenset({UserRole.OPERATOR}),
         how=Shown.KEY,
-        key_id="k1",
+        proof="k1",
         operations=frozenset({Operation.READ_POINTS, Operation.WRITE_FEEDBACK}),
     )
     assert {each for each in Operation if scoped.may(each)} == {Operation.READ_POINTS}
