@@ -169,12 +169,15 @@ def _check_ports(settings: Settings) -> None:
         RefusedError: an address is not loopback.
 
     """
-    from api.server import bind_loopback, bind_rest
+    from api.server import bind_loopback, bind_rest, bind_secured
 
     sites = [(f"sites.{name}.ports", site.ports) for name, site in settings.sites.items() if site.ports]
     wanted = [("api.health", health_host(settings.api), settings.api.health)]
     for key, ports in (("ports", settings.ports), *sites):
-        wanted.append((f"{key}.opcua", ports.host, ports.opcua))
+        if settings.opcua.host:
+            bind_secured(settings.opcua.host, ports.opcua, what=f"{key}.opcua").close()
+        else:
+            wanted.append((f"{key}.opcua", ports.host, ports.opcua))
     bind_rest(settings.api).close()
     for key, host, port in wanted:
         bind_loopback(host, port, what=key).close()

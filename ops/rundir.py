@@ -37,14 +37,18 @@ def url_host(host: str) -> str:
 
 def urls_of(settings: Settings) -> Urls:
     """Return where a run with these settings listens."""
-    ports = url_host(settings.ports.host)
     rest, scheme = reached_at(settings.api.host), "https" if settings.api.tls else "http"
     return Urls(
         rest=f"{scheme}://{url_host(rest)}:{settings.api.rest}",
         health=f"http://{url_host(health_host(settings.api))}:{settings.api.health}",
-        opcua=f"opc.tcp://{ports}:{settings.ports.opcua}",
+        opcua=f"opc.tcp://{url_host(opcua_host(settings, settings.ports))}:{settings.ports.opcua}",
         modbus=f"{url_host(reached_at(modbus_host(settings, settings.ports)))}:{settings.ports.modbus}",
     )
+
+
+def opcua_host(settings: Settings, ports: PortSettings) -> str:
+    """Return where an OPC UA endpoint is reached from this machine."""
+    return reached_at(settings.opcua.host or ports.host)
 
 
 def reached_at(host: str) -> str:
@@ -61,6 +65,8 @@ class SitePorts(msgspec.Struct, frozen=True, kw_only=True):
     # Where Modbus is reached, and where it is bound, if not at `host`.
     modbus_host: str = ""
     modbus_listens: str = ""
+    # '': as `host`.
+    opcua_host: str = ""
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +178,7 @@ class DataDirectory:
                 modbus=ports.modbus,
                 modbus_host=reached_at(modbus_host(settings, ports)),
                 modbus_listens=modbus_host(settings, ports),
+                opcua_host=opcua_host(settings, ports),
             )
 
         urls = urls_of(settings)

@@ -41,7 +41,7 @@ async def check_site(
     """
     subject = Subject(site_id=endpoint.site_id, tags=tuple(tags), whole=whole, without_plc=without_plc)
     modbus = ModbusWire(endpoint.modbus_host, endpoint.modbus_port)
-    opcua = OpcUaWire(endpoint.opcua_url)
+    opcua = OpcUaWire(endpoint.opcua_url, endpoint.papers)
     findings = [
         await _opened(subject, "modbus connects", modbus.where, modbus.open),
         await _opened(subject, "opcua connects", opcua.where, opcua.open),

@@ -17,6 +17,7 @@ import msgspec
 from actors.vocabulary import DeviceError, Mode, Quality, Reason
 from ops.kit.clients import ModbusWire, OpcUaWire, Refused, Shown
 from ops.kit.looking import WIRES, Look, Owner
+from ops.kit.papers import Papers
 from ops.kit.tags import Tag
 
 _IN: Final = "\x1b[?1049h\x1b[?25l"
@@ -39,6 +40,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     dark: str = ""
     # Where Modbus is bound, if that is not where it is reached (0.0.0.0).
     modbus_listens: str = ""
+    # What the OPC UA client shows where nobody is let in without: certificate and private key.
+    papers: Papers | None = None
 
 
 class SiteWatch:
@@ -88,7 +91,7 @@ class SiteWatch:
     async def _opcua_values(self) -> _Answers:
         try:
             if self._opcua is None:
-                wire = OpcUaWire(self._endpoint.opcua_url)
+                wire = OpcUaWire(self._endpoint.opcua_url, self._endpoint.papers)
                 await wire.open()
                 self._opcua = wire
             return await self._everybody(self._opcua)
