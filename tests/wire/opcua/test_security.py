@@ -511,6 +511,7 @@ def test_a_flood_of_handshakes_is_limited_and_untrusted_ones_cost_no_private_key
                 async with channel(await client_of(one)):
                     pass
             assert await refused(await client_of(one)) == "BadTcpServerTooBusy"
+            assert one.users.counts["RATE_LIMITED", "refused"] == 1
 
     asyncio.run(story())
 
