@@ -38,6 +38,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     modbus_port: int
     opcua_url: str
     dark: str = ""
+    # Where Modbus is bound, if that is not where it is reached (0.0.0.0).
+    modbus_listens: str = ""
     # What the OPC UA client shows where nobody is let in without: certificate and private key.
     papers: Papers | None = None
 
@@ -49,7 +51,8 @@ class SiteWatch:
         """Prepare."""
         self._endpoint = endpoint
         by_owner: dict[str, list[Tag]] = {}
-        for tag in tags:
+        # What Modbus alone has repeats what both have.
+        for tag in (each for each in tags if each.node_id):
             by_owner.setdefault(tag.owner, []).append(tag)
         self._owners = [Owner(name, own) for name, own in by_owner.items()]
         self._modbus: ModbusWire | None = None
