@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from actors.runtime import Log
+from api.counting import Counted
 from api.problems import PROBLEM, Refusal, deny, problem
 from api.senders import GuardedError, Senders
 
@@ -43,7 +44,9 @@ class Guard:
         senders: Senders | None = None,
         endless: frozenset[str] = frozenset(),
         sockets: ASGIApp | None = None,
+        counted: Counted | None = None,
     ) -> None:
+        self._counted = counted or Counted()
         self._endless = endless
         self._sockets = sockets
         self._senders = senders or Senders()
@@ -65,7 +68,11 @@ class Guard:
                 started = True
                 if scope["path"] in self._endless:
                     limit.reschedule(None)
-                message["headers"] = [*message["headers"], *_HEADERS, *self._senders.headers]
+                given = {name.lower() for name, _ in message["headers"]}
+                # A page may bring a policy of its own, an answer its own word on being kept.
+                added = (pair for pair in (*_HEADERS, *self._senders.headers) if pair[0] not in given)
+                message["headers"] = [*message["headers"], *added]
+                self._counted.answered(int(message["status"]))
             await send(message)
 
         deadline_s = self._deadlines_s.get(scope["path"], _DEADLINE_S)

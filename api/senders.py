@@ -30,6 +30,7 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
     names: frozenset[str] = frozenset()
     anywhere: bool = False
     proxy: str = ""
+    origins: frozenset[str] = frozenset()
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @classmethod
@@ -40,6 +41,7 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
             names=names,
             anywhere=not (api.host == "localhost" or is_loopback(api.host)),
             proxy=api.trusted_proxy,
+            origins=frozenset(each for part in api.cors_origins.split(",") if (each := part.strip().lower())),
             headers=(_HSTS,) if api.tls else (),
         )
 
@@ -63,7 +65,10 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
             )
         origin = headers.get(b"origin")
         # An address is nobody's name: what was served from another one is another site.
-        if origin is not None and not self._is_own_origin(origin.partition("://")[2], host):
+        is_socket = scope.get("type") == "websocket"
+        if origin is not None and not is_socket and origin.lower() in self.origins:
+            pass
+        elif origin is not None and not self._is_own_origin(origin.partition("://")[2], host):
             raise GuardedError(
                 HTTPStatus.FORBIDDEN, f"Origin: {origin[:_SHOWN_MAX]!r}, expected none or this machine"
             )

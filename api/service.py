@@ -9,12 +9,14 @@ import msgspec
 
 from actors.messages import SetMode
 from actors.runtime import Clock
-from actors.stores import AuditReader
+from actors.stores import AuditReader, PastReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
 from api.access.logins import Logins
+from api.access.rates import Rates
+from api.counting import Counted
 from api.decisions import Decisions
 from api.limits import Limits
 from api.noting import Noting
@@ -32,6 +34,14 @@ class Access(NamedTuple):
     logins: Logins
     accounts: Accounts
     days_left: Callable[[], Mapping[str, float]]
+    rates: Rates
+
+
+class Readers(NamedTuple):
+    """What can be read of the past; None: nothing of that kind."""
+
+    audit: AuditReader | None = None
+    past: PastReader | None = None
 
 
 class Service:
@@ -49,7 +59,7 @@ class Service:
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
-        audit: AuditReader | None = None,
+        readers: Readers | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.sources = sources
@@ -59,7 +69,8 @@ class Service:
         self.decisions = decisions
         self.watching = watching
         self.clock = clock
-        self.audit = audit
+        self.audit, self.past = readers or Readers()
+        self.counted = Counted()
         self.noting = Noting(record, clock)
         self._record = record
         self._done: dict[str, None] = {}

@@ -137,6 +137,8 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         decisions=adapters.decisions(ports, start),
         audit=adapters.audit_reader(ports, start),
         users=adapters.users(ports, start),
+        requests=adapters.requests(ports, start),
+        past=adapters.past(ports, start),
     )
 
 

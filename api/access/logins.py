@@ -10,13 +10,13 @@ from typing import Final
 import msgspec
 import pyotp
 
-from actors.access.backoff import ACCOUNT_FREE, ADDRESS_FREE, BackOff
 from actors.access.sessions import LIVE_MAX, Turn, refreshed
 from actors.vocabulary import RefusedError, Severity
 from actors.vocabulary.users import Account, AccountKind, Session
 from api.access import tokens
 from api.access.desk import AccessDesk, host_of
 from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
+from api.access.failures import Failures
 from api.access.tokens import Use
 
 TOTP_STEP_S: Final = 30
@@ -41,10 +41,9 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
 class Logins:
     """Opens sessions and turns them; counts who failed, per account and per source address."""
 
-    def __init__(self, desk: AccessDesk) -> None:
+    def __init__(self, desk: AccessDesk, failures: Failures) -> None:
         self._desk = desk
-        self._accounts_backoff = BackOff(free=ACCOUNT_FREE)
-        self._addresses_backoff = BackOff(free=ADDRESS_FREE)
+        self._failures = failures
 
     async def login(self, *, user: str, password: str, code: str, peer: str, client: str) -> Tokens:
         """Open a session for a person with the right password, and the right code if they have a second factor.
@@ -56,12 +55,12 @@ class Logins:
 
         """
         name, address = user.strip().lower()[:_NAME_MAX], host_of(peer)
-        self._not_waiting(name, address, peer)
+        await self._not_waiting(name, address, peer)
         account = await self._desk.store.account(name)
         hashed = "" if account is None or len(password) > _PASSWORD_MAX else account.password_hash
         good, better = await self._desk.hashing.verified(password[:_PASSWORD_MAX], hashed)
         if account is None or not good or not account.enabled or account.kind is not AccountKind.PERSON:
-            raise self._login_failed(name, address, peer, "wrong name or password")
+            raise await self._login_failed(name, address, peer, "wrong name or password")
         if account.totp:
             if not code:
                 raise UnauthenticatedError("code: this account has a second factor, give its code")
@@ -70,8 +69,7 @@ class Logins:
             account = await self._desk.store.change(
                 name, lambda one, _: msgspec.structs.replace(one, password_hash=better)
             )
-        self._accounts_backoff.succeeded(name)
-        self._addresses_backoff.succeeded(address)
+        await self._failures.succeeded(name, address)
         now = self._desk.clock.now().utc
         session = Session(
             session_id=str(uuid.uuid4()),
@@ -142,10 +140,10 @@ class Logins:
             TooManyError: as `login`.
 
         """
-        self._not_waiting(account.user_id, host_of(peer), peer)
+        await self._not_waiting(account.user_id, host_of(peer), peer)
         good, _ = await self._desk.hashing.verified(password[:_PASSWORD_MAX], account.password_hash)
         if not good:
-            self._login_failed(account.user_id, host_of(peer), peer, "wrong password")
+            await self._login_failed(account.user_id, host_of(peer), peer, "wrong password")
             raise ForbiddenError("password: not the one of this account")
 
     def step_of(self, secret: str, code: str) -> int:
@@ -163,7 +161,7 @@ class Logins:
         secret = self._desk.ring.unseal(account.totp)
         step = self.step_of(secret, code)
         if not step:
-            raise self._login_failed(name, address, peer, "wrong code")
+            raise await self._login_failed(name, address, peer, "wrong code")
 
         def take(one: Account, _: tuple[Account, ...]) -> Account:
             if step <= one.totp_step:
@@ -173,23 +171,22 @@ class Logins:
         try:
             return await self._desk.store.change(name, take)
         except RefusedError as error:
-            raise self._login_failed(name, address, peer, str(error)) from error
+            raise await self._login_failed(name, address, peer, str(error)) from error
 
-    def _not_waiting(self, name: str, address: str, peer: str) -> None:
-        now = self._desk.clock.now()
-        wait_s = max(self._accounts_backoff.wait_s(name, now), self._addresses_backoff.wait_s(address, now))
+    async def _not_waiting(self, name: str, address: str, peer: str) -> None:
+        await self._failures.recall()
+        wait_s = self._failures.wait_s(name, address)
         if wait_s > 0.0:
             why = "too many failures"
             self._desk.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
             raise TooManyError(f"too many failed logins: try again in {wait_s:.0f} s", wait_s)
 
-    def _login_failed(self, name: str, address: str, peer: str, why: str) -> UnauthenticatedError:
-        now = self._desk.clock.now()
-        waits_s = self._accounts_backoff.failed(name, now), self._addresses_backoff.failed(address, now)
+    async def _login_failed(self, name: str, address: str, peer: str, why: str) -> UnauthenticatedError:
+        locked_s = await self._failures.failed(name, address)
         self._desk.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
-        if waits_s[0] > 0.0:
+        if locked_s > 0.0:
             self._desk.log.refused(
-                "ACCOUNT_LOCKED", f"for {waits_s[0]:.0f} s", actor=name, peer=peer, severity=Severity.HIGH
+                "ACCOUNT_LOCKED", f"for {locked_s:.0f} s", actor=name, peer=peer, severity=Severity.HIGH
             )
         return UnauthenticatedError("wrong name, password or code")
 

@@ -88,6 +88,7 @@ from ops.ports import free_ports
 from storage.local_credential import LocalCredential
 from tests.unit.actors.limits.books import Store
 from tests.unit.api.people import Users, logged_in
+from tests.unit.api.remembered import Past, Requests
 from tests.unit.protocols.plants import north
 
 R = TypeVar("R")
@@ -511,13 +512,19 @@ class Served:
         memory: Memory,
         tmp_path: Path,
         decisions: DecisionReader | None = None,
+        requests: Requests | None = None,
+        **more: Any,
     ) -> None:
+        """Take what is behind it, and settings of the API; a test may ask as often as it likes unless it says so."""
         self.tree, self.latches, self.memory = tree, latches, memory
         self.rest, self.health = free_ports(2)
-        self.settings = Settings(data_dir=str(tmp_path), api=ApiSettings(rest=self.rest, health=self.health))
+        api = ApiSettings(rest=self.rest, health=self.health, **{"user_requests_per_s": 0.0, **more})
+        self.settings = Settings(data_dir=str(tmp_path), api=api)
         self.ports = Ports(tree)
         self.limits = Store()
         self.users = Users()
+        self.requests = requests or Requests()
+        self.past = Past()
         self.actor = ApiActor(
             self.ports,
             self.start_arguments(),
@@ -526,6 +533,8 @@ class Served:
             limits=self.limits,
             decisions=decisions,
             users=self.users,
+            requests=self.requests,
+            past=self.past,
         )
         LocalCredential(tmp_path).renew()
         self._tokens: dict[tuple[str, UserRole], str] = {}
@@ -613,9 +622,13 @@ def served(
     latches: Latches | None = None,
     memory: Memory | None = None,
     decisions: DecisionReader | None = None,
+    requests: Requests | None = None,
+    **more: Any,
 ) -> Iterator[Served]:
     """Run the API; at the end nothing of it may have failed, and both ports are free again."""
-    api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions)
+    api = Served(
+        tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions, requests, **more
+    )
     api._thread.start()
     try:
         api.on_loop(api.actor.start())

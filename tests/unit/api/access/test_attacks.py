@@ -24,7 +24,9 @@ from actors.vocabulary.access import PERMISSIONS, Operation, UserRole
 from actors.vocabulary.records import AuditRecord
 from api.access.guarding import OPERATION, PUBLIC
 from api.access.tokens import ALGORITHM, Use, issued
+from api.answering import Answering
 from api.app import ROUTES, rest_application
+from api.keys import Keys
 from tests.unit.api.people import logged_in
 from tests.unit.api.served import Served, served, until
 
@@ -321,8 +323,16 @@ def test_only_engineers_clear_a_system_stop(api: Served) -> None:
 
 def routes(api: Served) -> list[tuple[str, str, Any]]:
     """Return (method, path, operation) of every route that REST really has."""
-    guarded = rest_application(api.actor._service, version="0", log=api.ports.log, api=api.settings.api)
-    application = guarded._inner
+    guarded = rest_application(
+        api.actor._service,
+        Keys(None, clock=api.ports.clock, log=api.ports.log),
+        version="0",
+        log=api.ports.log,
+        api=api.settings.api,
+    )
+    answering = guarded._inner
+    assert isinstance(answering, Answering)
+    application = answering.inner
     assert isinstance(application, Litestar)
     return [
         (method, route.path, handler.opt.get(OPERATION))
