@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from litestar import Litestar
 
 from actors.vocabulary.requests import Command
 from api.etags import GZIP, matches, tag_of
@@ -19,7 +20,7 @@ from api.keys import CLAIM, Keys
 from api.problems import PROBLEM, problem
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, Message, Receive, Send
+    from litestar.types import Message, Receive, Send
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -40,8 +41,12 @@ _KEPT: Final = (b"cache-control", b"private, no-cache")
 class Answering:
     """ASGI application around the handlers. `endless`: paths whose answers are streams."""
 
-    def __init__(self, inner: ASGIApp, keys: Keys, *, endless: frozenset[str]) -> None:
+    def __init__(self, inner: Litestar, keys: Keys, *, endless: frozenset[str]) -> None:
         self.inner = inner
+        self._methods: dict[str, set[str]] = {}
+        for route in inner.routes:
+            # A WebSocket's route has none.
+            self._methods.setdefault(route.path_format, set()).update(getattr(route, "methods", ()))
         self._keys = keys
         self._endless = endless
 
@@ -78,6 +83,9 @@ class Answering:
     ) -> None:
         status, headers = int(start["status"]), list(start["headers"])
         kind = _value(headers, b"content-type").decode("latin-1").partition(";")[0]
+        if scope["method"] == "OPTIONS" and (allowed := self._methods.get(scope.get("path_template", ""))):
+            # Litestar names those of one handler only.
+            headers = [*_without(headers, b"allow"), (b"allow", ", ".join(sorted(allowed)).encode())]
         claim = scope.get(CLAIM)
         if isinstance(claim, Command):
             await self._keys.after(claim, status, kind, body)

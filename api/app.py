@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -90,6 +91,18 @@ def rest_application(service: Service, keys: Keys, *, version: str, log: Log, ap
         endless=frozenset({STREAM}),
         sockets=Sockets(service, log=log),
         counted=service.counted,
+        refused=partial(_refused_unread, service),
+    )
+
+
+def _refused_unread(service: Service, why: str, scope: Any) -> None:
+    client = scope.get("client")
+    service.access.desk.log.refused(
+        "REQUEST_REFUSED",
+        why,
+        actor="",
+        peer="" if client is None else f"{client[0]}:{client[1]}",
+        subject=scope["path"],
     )
 
 

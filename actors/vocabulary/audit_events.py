@@ -218,6 +218,13 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CERTIFICATE_REPLACED": EventType(
         "Calejo took up a new certificate", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
+    "REQUEST_REFUSED": EventType(
+        "REST refused a request unread: cross-site, foreign host, oversize or slow body",
+        Category.ACCESS,
+        _LOW,
+        _FLOOD,
+        _USERS,
+    ),
     "RATE_LIMITED": EventType("A client asked too often", Category.ACCESS, _MEDIUM, _FLOOD, _USERS),
 }
 

@@ -35,6 +35,7 @@ _MEANINGS: Final = {
     403: "It is known who asks, and they may not",
     404: "There is no such thing",
     406: "`Accept` leaves out what is answered here",
+    408: "The body did not come in time",
     409: "Refused: it does not fit the state of things",
     410: "It is no longer kept",
     412: "`If-Match`: it was changed meanwhile",
@@ -74,9 +75,11 @@ def document(handlers: Sequence[Any], *, version: str) -> dict[str, Any]:
         logging_config=None,
     )
     made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(application.openapi_schema.to_schema()))
+    made = _loosened(made)
     made["components"]["schemas"][_PROBLEM] = _problem_schema()
     examples = msgspec.json.decode(EXAMPLES.read_bytes())
     options = dict(_options(application))
+    _close_bodies(made)
     for path, methods in made["paths"].items():
         for method in _METHODS:
             if method in methods:
@@ -88,6 +91,23 @@ def document(handlers: Sequence[Any], *, version: str) -> dict[str, Any]:
                     examples=examples.get(f"{method.upper()} {path}", {}),
                 )
     return made
+
+
+def _close_bodies(made: dict[str, Any]) -> None:
+    """Say of every body that a field nobody knows is refused."""
+    for methods in made["paths"].values():
+        for operation in methods.values():
+            for content in operation.get("requestBody", {}).get("content", {}).values():
+                name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
+                if name:
+                    made["components"]["schemas"][name]["additionalProperties"] = False
+
+
+def _loosened(part: Any) -> Any:
+    """Return a schema in which a value may fit more than one kind: 3 is an integer and a number, and means the same."""
+    if isinstance(part, dict):
+        return {"anyOf" if key == "oneOf" else key: _loosened(value) for key, value in part.items()}
+    return [_loosened(each) for each in part] if isinstance(part, list) else part
 
 
 def _options(application: Litestar) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
@@ -139,7 +159,7 @@ def _statuses(
     if path.startswith(f"{BASE}{_WITH_GONE}"):
         yield 410
     if method == "post":
-        yield from (409, 413, 415)
+        yield from (408, 409, 413, 415)
         if path.startswith(f"{BASE}{_WITH_MATCH}"):
             yield 412
     if options.get(OPT) is Keyed.KEPT:

@@ -134,7 +134,22 @@ def ask(data_dir: Path, method: str, path: str, *, body: Any = None, timeout_s: 
         ExitError: as `running` and `call`; (1) when the run is there but its API does not answer.
 
     """
-    run = running(data_dir)
+    try:
+        return ask_run(running(data_dir), data_dir, method, path, body=body, timeout_s=timeout_s)
+    except ConnectionError as error:
+        raise ExitError(FAILED, f"{error}; the API may be restarting: try again") from error
+
+
+def ask_run(
+    run: RunFile, data_dir: Path, method: str, path: str, *, body: Any = None, timeout_s: float = 5.0
+) -> Any:
+    """Call the REST API of a run, as whoever this command is.
+
+    Raises:
+        ConnectionError: it does not answer.
+        ExitError: as `call`.
+
+    """
     headers = credentials(data_dir)
     if isinstance(body, dict) and "by" in body and headers.get("Authorization", "").startswith("Bearer"):
         # Who is logged in is who does it.
@@ -148,8 +163,6 @@ def ask(data_dir: Path, method: str, path: str, *, body: Any = None, timeout_s: 
         if headers:
             raise
         raise NotAllowedError(REFUSED, f"{error.line} Who may not read {data_dir}: --user NAME") from error
-    except ConnectionError as error:
-        raise ExitError(FAILED, f"{error}; the API may be restarting: try again") from error
 
 
 def credentials(data_dir: Path) -> dict[str, str]:
