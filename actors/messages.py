@@ -7,6 +7,7 @@ flow in m3/h, times as `Instant` (boot clock for ages, UTC for people).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -165,9 +166,10 @@ class FeedbackReceived(Message, frozen=True, kw_only=True):
 
 
 class Done(Message, frozen=True, kw_only=True):
-    """A command was carried out."""
+    """A command was carried out; with `repeat_of` then already, and now nothing was done."""
 
     note: str = ""
+    repeat_of: datetime | None = None
 
 
 # --------------------------------------------------------------------------- plan
@@ -476,6 +478,11 @@ class EndpointStatus(Message, frozen=True, kw_only=True):
     proposal_to_wire: LatencySummary | None = None
     # None: the endpoint binds a port; `bound` then says whether hosts see it.
     link: LinkStatus | None = None
+    # Connections and requests refused, and security events by `EVENT:success` or `EVENT:refused`; since the start.
+    clients_refused: int = 0
+    security: dict[str, int] = msgspec.field(default_factory=dict)
+    # What happened with clients since the endpoint's start, by event; empty: it does not count.
+    told: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 PublisherInbox: TypeAlias = (
@@ -526,6 +533,14 @@ class AlarmReturned(Message, frozen=True, kw_only=True):
     at: Instant
 
 
+class AcknowledgeAlarm(Message, frozen=True, kw_only=True):
+    """A person has seen an alarm; answered with `Done`, refused when it waits for nobody (any longer)."""
+
+    alarm_id: str
+    by: str
+    comment: str = ""
+
+
 class GetAlarms(Message, frozen=True, kw_only=True):
     """Ask for `Alarms`."""
 
@@ -542,21 +557,28 @@ class AlarmView(msgspec.Struct, frozen=True, kw_only=True):
     raised_at: Instant
     returned_at: Instant | None
     occurrences: int
+    acknowledged_at: Instant | None = None
+    acknowledged_by: str = ""
+    comment: str = ""
 
 
 class Alarms(Message, frozen=True, kw_only=True):
-    """Raised alarms and the latest returned ones."""
+    """Raised alarms and the latest returned ones.
+
+    Without `whole` the alarm actor has not heard yet what its former life left open: an absence means nothing.
+    """
 
     alarms: tuple[AlarmView, ...]
+    whole: bool = True
 
 
 class OpenAlarmsRead(Message, frozen=True, kw_only=True):
-    """Storage to the alarm actor: the alarms whose records had no end when the alarm actor asked."""
+    """Storage to the alarm actor: alarms that had no end, or that nobody had seen, when the alarm actor asked."""
 
     records: tuple[AlarmRecord, ...]
 
 
-AlarmInbox: TypeAlias = Tick | AlarmAsserted | AlarmReturned | OpenAlarmsRead | GetAlarms
+AlarmInbox: TypeAlias = Tick | AlarmAsserted | AlarmReturned | AcknowledgeAlarm | OpenAlarmsRead | GetAlarms
 
 
 # --------------------------------------------------------------------------- storage, discovery

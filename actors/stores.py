@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from actors.vocabulary import Instant, InvalidRow, SiteConfig
+from actors.vocabulary import InvalidRow, SiteConfig
 from actors.vocabulary.audit_trail import (
     AuditPage,
     AuditQuery,
@@ -20,7 +20,8 @@ from actors.vocabulary.audit_trail import (
     SignedKey,
 )
 from actors.vocabulary.chains import DecisionChain, DecisionPage
-from actors.vocabulary.durable import Epoch, StationMemory
+from actors.vocabulary.client_calls import PastPage, PastQuestion
+from actors.vocabulary.durable import Epoch, PumpSeen, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
 from actors.vocabulary.past import PastTable
@@ -33,6 +34,7 @@ from actors.vocabulary.records import (
     Record,
     StopEventRecord,
 )
+from actors.vocabulary.trends import Piece
 
 
 class TopologyReader(Protocol):
@@ -124,8 +126,8 @@ class ModeStore(Protocol):
 class TimerStore(Protocol):
     """One station's starts, run and rest times, level latches and moved duties in local files (SAF-7)."""
 
-    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, Instant]]:
-        """Return what was stored last (None: nothing was, or it is damaged), and until when each pump was known."""
+    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, PumpSeen]]:
+        """Return what was stored last (None: nothing was, or it is damaged), and what was noted of each pump since."""
         ...
 
     def store(self, memory: StationMemory) -> None:
@@ -137,8 +139,8 @@ class TimerStore(Protocol):
         """
         ...
 
-    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
-        """Note, not durably, until when what `epoch` stored was known to hold (cheap: called every second)."""
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, PumpSeen]) -> None:
+        """Note, not durably, what `epoch` saw last beside what it stored (cheap: called every second)."""
         ...
 
 
@@ -195,7 +197,7 @@ class HistoryReader(Protocol):
         ...
 
     async def open_alarms(self) -> Sequence[AlarmRecord]:
-        """Return the alarms whose record has no end, the newest first, at most as many as are shown."""
+        """Return the alarms whose record has no end, then those that returned unseen: newest first, bounded."""
         ...
 
     async def open_failsafes(self) -> Sequence[FailsafeRecord]:
@@ -254,6 +256,28 @@ class DecisionReader(Protocol):
         ...
 
 
+class PastReader(Protocol):
+    """Reads the past of points for an endpoint's clients (OPC-3); no control waits for it."""
+
+    async def read(self, question: PastQuestion) -> PastPage:
+        """Return one page, bounded."""
+        ...
+
+
+class TrendReader(Protocol):
+    """Reads what displays draw, with the read-only role (HMI-2). No control actor has one."""
+
+    async def measured(
+        self, pump_id: str, *, start: datetime, end: datetime, piece_s: float
+    ) -> Sequence[Piece]:
+        """Return the means of what was measured in [start, end), oldest first; pieces without rows are left out."""
+        ...
+
+    async def plans(self, station_id: str, *, start: datetime, end: datetime) -> Sequence[PlanRow]:
+        """Return the plan rows that touch [start, end)."""
+        ...
+
+
 class DecisionKeeper(Protocol):
     """Forgets decisions that are older than what is kept; for the storage actor, beside its writer."""
 
@@ -296,7 +320,7 @@ class LimitsStore(Protocol):
         ...
 
 
-class PastReader(Protocol):
+class TableReader(Protocol):
     """Rows of the past by pages (API-2)."""
 
     async def page(

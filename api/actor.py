@@ -19,13 +19,14 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore, PastReader
+from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore, TableReader, TrendReader
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
 from actors.vocabulary.requests import WINDOW
 from actors.vocabulary.settings import health_host, protocols_of
 from api.access.accounts import Accounts
+from api.access.cookies import Cookies
 from api.access.desk import AccessDesk
 from api.access.failures import Failures
 from api.access.logins import Logins
@@ -67,10 +68,10 @@ class ApiActor:
 
     `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked;
     `audit` None: nothing of the trail be read; `users` None: nobody can log in; `requests` None: failed logins and keys
-    of commands are forgotten with this process; `past` None: no rows of the past.
+    of commands are forgotten with this process; `tables` None: no rows of the past; `trends` None: none can be drawn.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a store each, by name)
         self,
         ports: Ports,
         start: WorkerStart,
@@ -82,14 +83,17 @@ class ApiActor:
         audit: AuditReader | None = None,
         users: UserStore | None = None,
         requests: RequestStore | None = None,
-        past: PastReader | None = None,
+        tables: TableReader | None = None,
+        trends: TrendReader | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
         self._outbox = Outbox(ports, records_max=_RECORDS_MAX)
         self._conditions = ConditionBook()
         self._certificates = CertificateWatch(
-            Path(start.settings.data_dir) / FOLDER, self._conditions, also=start.settings.api.certificate
+            Path(start.settings.data_dir) / FOLDER,
+            self._conditions,
+            also=(start.settings.api.certificate, start.settings.opcua.certificate),
         )
         self._sources = Sources(
             ports.directory,
@@ -104,6 +108,7 @@ class ApiActor:
             settings=start.settings.access,
             log=self._security,
             clock=ports.clock,
+            cookies=Cookies.of(start.settings.api),
         )
         self._requests = requests
         logins = Logins(self._desk, Failures(requests, clock=ports.clock))
@@ -124,7 +129,7 @@ class ApiActor:
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
-            readers=Readers(audit, past),
+            readers=Readers(audit, tables, trends),
         )
         self._servers: list[tuple[str, HttpServer]] = []
         self._tls: Tls | None = None
@@ -163,7 +168,17 @@ class ApiActor:
             taken.callback(own.close)
             context = self._tls.context if self._tls else None
             self._servers.append(
-                ("rest", HttpServer(rest, listening, context, proxy=api.trusted_proxy, sockets=True))
+                (
+                    "rest",
+                    HttpServer(
+                        rest,
+                        listening,
+                        context,
+                        proxy=api.trusted_proxy,
+                        sockets=True,
+                        cut_off=self._cut_off,
+                    ),
+                )
             )
             self._servers.append(("health", HttpServer(health, own)))
             taken.pop_all()
@@ -208,6 +223,7 @@ class ApiActor:
             self._beside("certificates", self._look_at_certificates)
             return
         self._beside("access", self._look_at_access)
+        self._beside("service-keys", self._keep_service_keys)
         why = await self._stops.keep(now)
         if why:
             self._conditions.hold("latch_not_durable", subject, Severity.CRITICAL, why)
@@ -253,6 +269,12 @@ class ApiActor:
         else:
             self._conditions.clear("access_keys_unreadable", subject)
 
+    async def _keep_service_keys(self) -> None:
+        try:
+            await self._desk.programs.keep()
+        except DeviceError as error:
+            self._ports.log.info("service_keys_not_kept", error=str(error))
+
     async def _sweep_limits(self) -> None:
         try:
             if count := await self._service.limits.sweep():
@@ -265,6 +287,9 @@ class ApiActor:
                 await self._requests.prune(commands_before=now - WINDOW, failures_before=forgotten)
         except CalejoError as error:
             self._ports.log.info("limit_proposals_not_swept", error=str(error))
+
+    def _cut_off(self, peer: str) -> None:
+        self._security.refused("RATE_LIMITED", "too many connections of one address", actor="", peer=peer)
 
     def _record(self, records: Iterable[Record]) -> None:
         self._outbox.put(*records)

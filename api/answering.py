@@ -28,6 +28,7 @@ _GZIP_BYTES_MIN: Final = 1_024
 # More than this is pressed together beside the loop: a stop must not wait for somebody's export.
 _BESIDE_BYTES_MIN: Final = 65_536
 _GZIP_LEVEL: Final = 1
+_REST: Final = "/api/v1/"
 _JSON: Final = "application/json"
 # What names people, or what they did: no browser keeps it.
 _SENSITIVE: Final = (
@@ -52,7 +53,8 @@ class Answering:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        if scope["path"] in self._endless:
+        if scope["path"] in self._endless or not scope["path"].startswith(_REST):
+            # A page holds what proves that it is ours: pressed, its length would tell of it.
             await self.inner(scope, receive, send)
             return
         asked = {name: value.decode("latin-1") for name, value in scope["headers"]}

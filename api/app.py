@@ -20,6 +20,8 @@ from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
 from api.answering import Answering
 from api.audit_routes import AUDIT_HANDLERS
+from api.dashboard.app import dashboard_router
+from api.dashboard.desktop import DASHBOARD, Dashboard
 from api.decision_routes import DECISION_HANDLERS
 from api.duty_routes import DUTY_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, Guard
@@ -75,13 +77,16 @@ def rest_application(service: Service, keys: Keys, *, version: str, log: Log, ap
     origins = [each for part in api.cors_origins.split(",") if (each := part.strip())]
     made = Document(lambda: document(ROUTES, version=version))
     application = Litestar(
-        route_handlers=[Router(path="/api/v1", route_handlers=[*ROUTES, *PAGE_HANDLERS], guards=[guard])],
+        route_handlers=[
+            Router(path="/api/v1", route_handlers=[*ROUTES, *PAGE_HANDLERS], guards=[guard]),
+            dashboard_router(),
+        ],
         # The document is made when somebody asks for it, by `api.openapi`.
         openapi_config=None,
         before_request=keys.before,
         after_response=_look_at_once,
         cors_config=_cors(origins) if origins else None,
-        **_common(service, log, {DOCUMENT: made}),
+        **_common(service, log, {DOCUMENT: made, DASHBOARD: Dashboard(service)}),
     )
     return Guard(
         Answering(application, keys, endless=frozenset({STREAM})),
@@ -122,13 +127,13 @@ def _cors(origins: list[str]) -> CORSConfig:
 def health_application(service: Service, *, log: Log) -> Guard:
     """Return the health application of `service` (API-3)."""
     return Guard(
-        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log)), log=log
+        Litestar(route_handlers=HEALTH_HANDLERS, openapi_config=None, **_common(service, log, {})), log=log
     )
 
 
-def _common(service: Service, log: Log, more: dict[str, Any] | None = None) -> dict[str, Any]:
+def _common(service: Service, log: Log, shared: dict[str, Any]) -> dict[str, Any]:
     return {
-        "state": State({"service": service, **(more or {})}),
+        "state": State({"service": service, **shared}),
         "exception_handlers": _exception_handlers(log),
         "request_max_body_size": BODY_BYTES_MAX,
         "debug": False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -21,10 +21,10 @@ _DISK_DEADLINE_S: Final = 2.0
 class CertificateWatch:
     """Reads the folder beside the loop; what holds goes into the actor's book of conditions."""
 
-    def __init__(self, folder: Path, conditions: ConditionBook, *, also: str = "") -> None:
-        """Take the folder, and a file elsewhere ('' none)."""
+    def __init__(self, folder: Path, conditions: ConditionBook, *, also: Sequence[str] = ()) -> None:
+        """Take the folder, and files elsewhere ('' none)."""
         self._folder = folder
-        self._also = Path(also) if also else None
+        self._also = tuple(Path(each) for each in also if each)
         self._conditions = conditions
         self._disk = Disk("certificates", calls_max=2)
         self._days_left: dict[str, float] = {}

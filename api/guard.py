@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,10 +71,7 @@ class Guard:
                 started = True
                 if scope["path"] in self._endless:
                     limit.reschedule(None)
-                given = {name.lower() for name, _ in message["headers"]}
-                # A page may bring a policy of its own, an answer its own word on being kept.
-                added = (pair for pair in (*_HEADERS, *self._senders.headers) if pair[0] not in given)
-                message["headers"] = [*message["headers"], *added]
+                message["headers"] = [*message["headers"], *self._added(message["headers"])]
                 self._counted.answered(int(message["status"]))
             await send(message)
 
@@ -116,6 +113,11 @@ class Guard:
             await _body(receive)
             raise
         return await _body(receive)
+
+    def _added(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+        """Return what an answer does not say itself: a page needs its own scripts, a file of ours may be kept."""
+        own = {name.lower() for name, _ in headers}
+        return [*(each for each in _HEADERS if each[0] not in own), *self._senders.headers]
 
     async def _socket(self, scope: Any, receive: Receive, send: Send) -> None:
         try:

@@ -131,6 +131,28 @@ def _wire(endpoints: dict[str, EndpointStatus | str]) -> Iterator[Metric]:
         one,
         [((name,), status.writes_refused) for name, status in living.items()],
     )
+    yield _counter(
+        "calejo_endpoint_clients_refused",
+        "Connections and requests of clients refused",
+        one,
+        [((name,), status.clients_refused) for name, status in living.items()],
+    )
+    yield _counter(
+        "calejo_endpoint_security_events",
+        "Logins, certificates and sessions at an endpoint, since it started",
+        (*one, "event", "outcome"),
+        [
+            ((name, *key.split(":", 1)), count)
+            for name, status in living.items()
+            for key, count in sorted(status.security.items())
+        ],
+    )
+    yield _counter(
+        "calejo_endpoint_client_events",
+        "What happened with clients, and exceptions answered, by kind",
+        ("endpoint", "event"),
+        [((name, event), count) for name, status in living.items() for event, count in status.told.items()],
+    )
     took = [(name, each) for name, status in living.items() if (each := status.proposal_to_wire) is not None]
     yield _gauge(
         "calejo_proposal_to_wire_seconds",

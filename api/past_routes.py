@@ -69,7 +69,7 @@ async def failsafes(
 async def _page(
     request: Request[Any, Any, State], table: PastTable, subject: tuple[str, str], cursor: str, limit: int
 ) -> Rows:
-    reader = service_of(request.app.state).past
+    reader = service_of(request.app.state).tables
     if reader is None:
         raise UnavailableError(f"{table.value}: this API has no database")
     place, given = subject

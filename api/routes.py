@@ -48,7 +48,7 @@ from api.views import (
     tree_view,
     when,
 )
-from protocols.points import tags as point_tags
+from protocols.tags import tags as point_tags
 
 _MODES: Final = {"AUTO": Mode.AUTO, "MANUAL": Mode.MANUAL, "OUT_OF_SERVICE": Mode.OUT_OF_SERVICE}
 
@@ -130,9 +130,12 @@ async def tree(
 async def retry(state: State, request: Request[Any, Any, State], data: JSONBody[Retry]) -> dict[str, str]:
     """Have a supervisor try a quarantined child again (SUP-5)."""
     _strictly(request, Retry)
-    service = _service(state)
-    await service.sources.retry(data.address)
-    service.noting.note("QUARANTINE_RETRIED", actor="", peer=_peer(request), object_id=data.address)
+    service, peer, by = _service(state), _peer(request), by_of(request, "")[:_ACTOR_MAX]
+    subject = data.address[:_SUBJECT_MAX]
+    await service.noting.refusals(
+        service.sources.retry(data.address), "QUARANTINE_RETRIED", actor=by, peer=peer, object_id=subject
+    )
+    service.noting.note("QUARANTINE_RETRIED", actor=by, peer=peer, object_id=subject)
     return {"address": data.address, "note": "being started"}
 
 
@@ -310,21 +313,21 @@ async def _set_mode(
         expires_after_s=data.expires_after_s,
     )
     # The pump's own mode first: a return to service must find the mode that the operator asked for.
-    status, is_repeat = await service.sources.set_mode(station, command), service.done_before(command_id)
-    if not is_repeat and mode is Mode.AUTO:
-        # A repeated command must not lift a mark that somebody set after it.
+    status, repeat_of = await service.sources.set_mode(station, command)
+    if mode is Mode.AUTO:
+        # Also when it is repeated: the first time may have ended half way. But its late copy must not lift a mark
+        # that somebody set after it.
         await service.stops.return_to_service(
-            pump_id=chosen.pump_id, reason=data.reason, by=by, now=now, peer=peer
+            pump_id=chosen.pump_id, reason=data.reason, by=by, now=now, peer=peer, set_until=repeat_of
         )
-    if not is_repeat:
-        service.mode_done(command, peer=peer, now=now)
+    service.mode_done(command, peer=peer, now=now)
     return ModeView(
         pump_id=chosen.pump_id,
         mode=status.mode.name,
         manual_hz=status.manual_hz,
         mode_expires_at=when(status.mode_expires_at),
         by=status.mode_by,
-        note="carried out before" if is_repeat else "",
+        note="carried out before" if repeat_of is not None else "",
     )
 
 

@@ -7,7 +7,7 @@ import contextlib
 import ipaddress
 import socket
 import ssl
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -97,6 +97,8 @@ class PatientProtocol(H11Protocol):
     """
 
     exempt: str = ""
+    cut_off: Callable[[str], None] = staticmethod(lambda _peer: None)
+    """Told of each connection that is cut off because its address has too many."""
     _patience: asyncio.TimerHandle | None = None
     _served: object = None
 
@@ -110,6 +112,7 @@ class PatientProtocol(H11Protocol):
             of_address = sum(peer is not None and peer[0] == self.client[0] for peer in peers)
             if of_address > CONNECTIONS_PER_ADDRESS_MAX:
                 transport.abort()
+                self.cut_off(f"{self.client[0]}:{self.client[1]}")
                 return
         self._wait()
 
@@ -203,11 +206,14 @@ class HttpServer(uvicorn.Server):
         *,
         proxy: str = "",
         sockets: bool = False,
+        cut_off: Callable[[str], None] = lambda _peer: None,
     ) -> None:
         super().__init__(
             uvicorn.Config(
                 application,
-                http=type("Protocol", (PatientProtocol,), {"exempt": proxy}),
+                http=type(
+                    "Protocol", (PatientProtocol,), {"exempt": proxy, "cut_off": staticmethod(cut_off)}
+                ),
                 ws=PatientSocket if sockets else "none",
                 ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
                 ws_ping_interval=PING_S,
@@ -312,6 +318,17 @@ def bind_loopback(host: str, port: int, *, what: str) -> socket.socket:
         text = f"{what}: host {host} refused: beyond loopback only with users and TLS"
         raise RefusedError(text)
     return _bound(address, port, what=what)
+
+
+def bind_secured(host: str, port: int, *, what: str) -> socket.socket:
+    """Return a listening TCP socket of a server that has its own users and certificates, on any address.
+
+    Raises:
+        RefusedError: `host` is no IP address.
+        DeviceError: the port is taken or may not be bound.
+
+    """
+    return _bound(_address(host, what), port, what=what)
 
 
 def _address(host: str, what: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from actors.messages import SetMode
 from actors.runtime import Clock
-from actors.stores import AuditReader, PastReader
+from actors.stores import AuditReader, TableReader, TrendReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.access.accounts import Accounts
@@ -23,8 +23,6 @@ from api.noting import Noting
 from api.sources import Sources
 from api.stops import Stops
 from api.stream.watching import Watching
-
-_COMMANDS_REMEMBERED: Final = 1_000
 
 
 class Access(NamedTuple):
@@ -41,7 +39,8 @@ class Readers(NamedTuple):
     """What can be read of the past; None: nothing of that kind."""
 
     audit: AuditReader | None = None
-    past: PastReader | None = None
+    tables: TableReader | None = None
+    trends: TrendReader | None = None
 
 
 class Service:
@@ -69,25 +68,17 @@ class Service:
         self.decisions = decisions
         self.watching = watching
         self.clock = clock
-        self.audit, self.past = readers or Readers()
+        self.audit, self.tables, self.trends = readers or Readers()
         self.counted = Counted()
         self.noting = Noting(record, clock)
         self._record = record
-        self._done: dict[str, None] = {}
-
-    def done_before(self, command_id: str) -> bool:
-        """Say whether this command was carried out whole while this API lived."""
-        return command_id in self._done
 
     def mode_done(self, command: SetMode, *, peer: str, now: Instant) -> None:
-        """Remember that a mode command was carried out whole, and record it."""
-        self._done[command.command_id] = None
-        if len(self._done) > _COMMANDS_REMEMBERED:
-            del self._done[next(iter(self._done))]
+        """Record that a pump took a mode command: one record of it, however often it is repeated."""
         self._record(
             (
                 AuditRecord(
-                    record_id=f"{command.command_id}:mode",
+                    record_id=f"{command.command_id}:{command.pump_id}:mode",
                     at=now.utc,
                     event_type="MODE_SET",
                     actor=command.by,

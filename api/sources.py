@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from actors.messages import (
@@ -221,8 +222,8 @@ class Sources:
         address = pump_address(station.site_id, station.station_id, pump.pump_id)
         return await self._ask(address, GetPump(), PumpStatus)
 
-    async def set_mode(self, station: StationConfig, command: SetMode) -> PumpStatus:
-        """Give a pump's actor a mode command.
+    async def set_mode(self, station: StationConfig, command: SetMode) -> tuple[PumpStatus, datetime | None]:
+        """Give a pump's actor a mode command; return what it is in now, and when it took a repeated one first.
 
         Raises:
             UnavailableError: it does not answer.
@@ -230,8 +231,8 @@ class Sources:
 
         """
         address = pump_address(station.site_id, station.station_id, command.pump_id)
-        await self._directory.ref(address).ask(command, deadline_s=_DEADLINE_S)
-        return await self._ask(address, GetPump(), PumpStatus)
+        done = await self._ask(address, command, Done)
+        return await self._ask(address, GetPump(), PumpStatus), done.repeat_of
 
     async def clean_out(self, station: StationConfig, command: StartCleanOut | StopCleanOut) -> Done:
         """Give a station's safety an order to clean out, or to end it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -113,9 +114,16 @@ class Stops:
         return await self._latch(mark, topology, now=now, peer=peer)
 
     async def return_to_service(
-        self, *, pump_id: str, reason: str, by: str, now: Instant, peer: str
+        self,
+        *,
+        pump_id: str,
+        reason: str,
+        by: str,
+        now: Instant,
+        peer: str,
+        set_until: datetime | None = None,
     ) -> ClearAnswer:
-        """Clear every out-of-service mark of a pump; nothing to clear is no error.
+        """Clear every out-of-service mark of a pump, or those set until a moment; nothing to clear is no error.
 
         Raises:
             DeviceError: the clear cannot be made durable, so it is refused.
@@ -123,7 +131,8 @@ class Stops:
         """
         reason, by = checked_text("reason", reason or "returned to service"), checked_text("by", by)
         await self._memory.refresh()
-        return await self._clear(self._marks(pump_id), reason=reason, by=by, now=now, peer=peer)
+        marks = [mark for mark in self._marks(pump_id) if set_until is None or mark.set_at <= set_until]
+        return await self._clear(marks, reason=reason, by=by, now=now, peer=peer)
 
     async def clear(
         self,

@@ -269,6 +269,9 @@ def alarm_view(alarm: AlarmView) -> dict[str, Any]:
         "raised_at": when(alarm.raised_at),
         "returned_at": when(alarm.returned_at),
         "occurrences": alarm.occurrences,
+        "acknowledged_at": when(alarm.acknowledged_at),
+        "acknowledged_by": alarm.acknowledged_by,
+        "comment": alarm.comment,
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from actors.vocabulary.audit_events import EVENT_TYPES, Category, Origin
+from actors.vocabulary.audit_events import EVENT_TYPES, RESERVED, Category
 
 _DOCS: Final = Path(__file__).parent / "docs"
 
@@ -29,28 +29,94 @@ _AUDIT_TESTS: Final = ("tests/unit/storage/test_audit.py", "tests/unit/actors/te
 _ATTACKS: Final = ("tests/unit/ops/audit/test_attacks.py", "tests/unit/ops/audit/test_crashes.py")
 _LIMITS_CODE: Final = ("actors/limits/proposals.py", "storage/limits.py")
 _LIMITS_TESTS: Final = ("tests/unit/actors/limits/test_proposals.py", "tests/unit/api/test_limits.py")
-_USERS: Final = "Not by Calejo in this version: comes with users and sessions; event types are reserved"
+_ACCESS_TESTS: Final = ("tests/unit/api/access/test_attacks.py", "tests/unit/api/access/test_login.py")
+_TABLE: Final = ("actors/vocabulary/access.py", "api/access/guarding.py")
+_TABLE_TESTS: Final = ("tests/unit/actors/vocabulary/test_access.py", "tests/unit/api/access/test_attacks.py")
+_ACCOUNTS: Final = ("api/access/accounts.py", "storage/users.py")
+_ACCOUNTS_TESTS: Final = ("tests/unit/api/access/test_login.py", "tests/unit/storage/test_users.py")
+_SESSIONS: Final = ("actors/access/sessions.py", "api/access/logins.py", "api/access/desk.py")
+_PASSWORDS: Final = ("api/access/hashing.py", "actors/access/passwords.py")
 _ORGANISATION: Final = "Not by Calejo: the operator's organisation"
 
 CONTROLS: Final = (
     # ---- IEC 62443-4-2
-    Control("CR 1.1", "Human user identification", _USERS),
-    Control("CR 1.3", "Account management", _USERS),
-    Control("CR 1.4", "Identifier management", _USERS),
-    Control("CR 1.5", "Authenticator management", _USERS),
-    Control("CR 1.7", "Strength of passwords", _USERS),
-    Control("CR 1.8", "Public key infrastructure certificates", _USERS),
-    Control("CR 1.9", "Strength of public-key authentication", _USERS),
-    Control("CR 1.11", "Unsuccessful login attempts", _USERS),
+    Control(
+        "CR 1.1",
+        "Human user identification",
+        "REST and command line: names with passwords, an optional second factor; not on OPC UA and Modbus",
+        ("api/access/desk.py", "api/access/logins.py"),
+        _ACCESS_TESTS,
+    ),
+    Control(
+        "CR 1.3",
+        "Account management",
+        "Accounts are made, disabled and given a role by an administrator, never deleted",
+        _ACCOUNTS,
+        _ACCOUNTS_TESTS,
+    ),
+    Control(
+        "CR 1.4",
+        "Identifier management",
+        "A name is given once, never changed, never given again: the database refuses it",
+        ("actors/vocabulary/users.py", "storage/users.py"),
+        ("tests/unit/storage/test_users.py",),
+    ),
+    Control(
+        "CR 1.5",
+        "Authenticator management",
+        "First passwords are generated and changed at once; hashes only; keys are shown once, scoped, revoked",
+        (*_ACCOUNTS, "api/access/hashing.py", "storage/keyring.py"),
+        (*_ACCOUNTS_TESTS, "tests/unit/storage/test_keyring.py"),
+    ),
+    Control(
+        "CR 1.7",
+        "Strength of passwords",
+        "12 to 128 characters, judged by guesses; argon2id",
+        _PASSWORDS,
+        ("tests/unit/api/access/test_login.py", "tests/unit/actors/access/test_law.py"),
+    ),
+    Control(
+        "CR 1.8",
+        "Public key infrastructure certificates",
+        "In part: REST has certificates, made, replaced and watched; clients are not known by theirs there",
+        ("ops/certificates.py", "api/tls.py", "api/expiry.py"),
+        ("tests/unit/ops/test_certificates.py", "tests/unit/api/test_tls.py"),
+    ),
+    Control(
+        "CR 1.9",
+        "Strength of public-key authentication",
+        "In part: keys of P-256 and RSA 3072 are made; whoever asks REST is not known by a key pair",
+        ("ops/certificates.py",),
+        ("tests/unit/ops/test_certificates.py",),
+    ),
+    Control(
+        "CR 1.11",
+        "Unsuccessful login attempts",
+        "Back-off for each account and address, longer each time, audited; in memory: a restart forgets it",
+        ("actors/access/backoff.py", "api/access/logins.py"),
+        ("tests/unit/actors/access/test_law.py", "tests/unit/api/access/test_login.py"),
+    ),
     Control(
         "CR 2.1",
         "Authorization enforcement",
-        "Writes on the wire pass one guard; limits need a second person; roles come with users",
-        ("actors/publisher/refusals.py", *_LIMITS_CODE),
-        ("tests/unit/actors/publisher/test_actor.py", *_LIMITS_TESTS),
+        "One permission table; each REST route names its operation; one guard for wire writes; limits take two persons",
+        (*_TABLE, "actors/publisher/refusals.py", *_LIMITS_CODE),
+        (*_TABLE_TESTS, "tests/unit/actors/publisher/test_actor.py", *_LIMITS_TESTS),
     ),
-    Control("CR 2.6", "Remote session termination", _USERS),
-    Control("CR 2.7", "Concurrent session control", _USERS),
+    Control(
+        "CR 2.6",
+        "Remote session termination",
+        "Sessions end when idle, after their longest time, by their user, by an administrator",
+        _SESSIONS,
+        _ACCESS_TESTS,
+    ),
+    Control(
+        "CR 2.7",
+        "Concurrent session control",
+        "20 sessions of a user: one more ends the oldest",
+        ("actors/access/sessions.py", "storage/users.py"),
+        _ACCOUNTS_TESTS,
+    ),
     Control(
         "CR 2.8",
         "Auditable events",
@@ -131,9 +197,15 @@ CONTROLS: Final = (
     Control(
         "CR 7.1",
         "Denial of service protection",
-        "Bounded mailboxes, bodies, connections and records per client; rate limits come with users",
-        ("api/guard.py", "actors/publisher/refusals.py", "api/noting.py"),
-        ("tests/unit/api/test_server.py", "tests/unit/api/test_audit.py"),
+        "In part: bounded mailboxes, bodies, connections, records per client; rates of logins and unknown keys",
+        (
+            "api/guard.py",
+            "api/server.py",
+            "actors/publisher/refusals.py",
+            "api/noting.py",
+            "api/access/programs.py",
+        ),
+        ("tests/unit/api/test_server.py", "tests/unit/api/test_audit.py", *_ACCESS_TESTS),
     ),
     Control(
         "CR 7.4",
@@ -157,9 +229,21 @@ CONTROLS: Final = (
         _LIMITS_CODE,
         _LIMITS_TESTS,
     ),
-    Control("A.5.16", "Identity management", _USERS),
-    Control("A.5.17", "Authentication information", _USERS),
-    Control("A.5.18", "Access rights", _USERS),
+    Control("A.5.16", "Identity management", "Accounts of persons and programs", _ACCOUNTS, _ACCOUNTS_TESTS),
+    Control(
+        "A.5.17",
+        "Authentication information",
+        "Passwords as slow hashes, second factors sealed, keys by their hash; never in a log",
+        (*_PASSWORDS, "storage/keyring.py"),
+        ("tests/unit/api/access/test_login.py", "tests/unit/storage/test_keyring.py"),
+    ),
+    Control(
+        "A.5.18",
+        "Access rights",
+        "A role for each account; what is taken away counts from the next request on",
+        (*_TABLE, "api/access/accounts.py"),
+        _TABLE_TESTS,
+    ),
     Control(
         "A.5.26",
         "Response to information security incidents",
@@ -177,11 +261,17 @@ CONTROLS: Final = (
     Control(
         "A.8.3",
         "Information access restriction",
-        "Two database roles with the least rights; roles of people come with users",
-        ("storage/migrations/versions/0001_roles.postgresql.sql",),
-        ("tests/wire/postgresql/test_postgresql.py",),
+        "Roles of people and programs by one table; two database roles with the least rights",
+        (*_TABLE, "storage/migrations/versions/0001_roles.postgresql.sql"),
+        (*_TABLE_TESTS, "tests/wire/postgresql/test_postgresql.py"),
     ),
-    Control("A.8.5", "Secure authentication", _USERS),
+    Control(
+        "A.8.5",
+        "Secure authentication",
+        "Short signed tokens over sessions that end; back-off; optional second factor; TLS beyond this machine",
+        (*_SESSIONS, "api/access/tokens.py", "api/tls.py"),
+        (*_ACCESS_TESTS, "tests/unit/api/test_tls.py"),
+    ),
     Control(
         "A.8.9",
         "Configuration management",
@@ -240,12 +330,24 @@ CONTROLS: Final = (
     Control(
         "21.2(h)",
         "Cryptography",
-        "Signed checkpoints; certificates come with users",
-        ("storage/audit_keys.py",),
-        ("tests/unit/storage/test_checkpoints.py",),
+        "Signed checkpoints; TLS for REST; signed tokens and sealed second factors",
+        ("storage/audit_keys.py", "api/tls.py", "storage/keyring.py"),
+        ("tests/unit/storage/test_checkpoints.py", "tests/unit/api/test_tls.py"),
     ),
-    Control("21.2(i)", "Access control, human resources, assets", _USERS),
-    Control("21.2(j)", "Multi-factor authentication", _USERS),
+    Control(
+        "21.2(i)",
+        "Access control, human resources, assets",
+        "Access control: accounts, roles, sessions; the rest is the operator's organisation",
+        (*_TABLE, *_ACCOUNTS),
+        (*_TABLE_TESTS, *_ACCOUNTS_TESTS),
+    ),
+    Control(
+        "21.2(j)",
+        "Multi-factor authentication",
+        "A second factor by RFC 6238 that each person may set; it is not enforced",
+        ("api/access/logins.py", "api/access/accounts.py"),
+        ("tests/unit/api/access/test_login.py",),
+    ),
     Control(
         "23",
         "Reporting obligations",
@@ -277,7 +379,7 @@ def _events() -> Iterator[str]:
     yield ""
     yield "Made from the code by `python -m ops.audit_document`; a test holds the two together. What a record holds"
     yield "beside its type, and how the trail is verified: [audit.md](audit.md). Severity is the usual one; a record"
-    yield "with a worse outcome may carry another. Types marked *users* are written by users, sessions, certificates."
+    yield "with a worse outcome may carry another. Types marked *reserved* are written by nothing yet."
     for category in Category:
         yield ""
         yield f"## {category.value.capitalize()}"
@@ -286,7 +388,7 @@ def _events() -> Iterator[str]:
         yield "|---|---|---|---|"
         for name, event in EVENT_TYPES.items():
             if event.category is category:
-                mark = " *(users)*" if event.origin is Origin.USERS else ""
+                mark = " *(reserved)*" if name in RESERVED else ""
                 yield f"| `{name}` | {event.meaning}{mark} | {event.severity.value} | {', '.join(event.clauses)} |"
     yield ""
 

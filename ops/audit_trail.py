@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import uuid
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ from ops.database import database_urls
 from storage import audit
 from storage.audit_keys import KeyFolder, read_lines
 from storage.audit_reader import AuditBook, TrailVerdict
+from storage.audit_segments import walked
 from storage.checkpoints import Notary, judged, read_checkpoints
 from storage.engine import Access, Database, real_chance
 from supervisors.process import SystemClock
@@ -103,8 +105,14 @@ def known_checkpoints(
     return tuple(found), tuple(complaints)
 
 
-async def verified(settings: Settings, *, kept: Path | None = None, keys: Path | None = None) -> TrailVerdict:
-    """Walk the whole trail and hold it against every checkpoint that is known.
+async def verified(
+    settings: Settings,
+    *,
+    kept: Path | None = None,
+    keys: Path | None = None,
+    segments: Sequence[Path] = (),
+) -> TrailVerdict:
+    """Walk the whole trail and hold it against every checkpoint that is known; archived segments in these folders too.
 
     Raises:
         CalejoError: database or disk refused, or a file holds nothing of the kind.
@@ -112,8 +120,13 @@ async def verified(settings: Settings, *, kept: Path | None = None, keys: Path |
     """
     checkpoints, complaints = known_checkpoints(settings, kept=kept, keys=keys)
     async with opened(settings) as database:
-        verdict = await AuditBook(database).verify(checkpoints)
-    return msgspec.structs.replace(verdict, complaints=(*complaints, *verdict.complaints))
+        book = AuditBook(database)
+        verdict = await book.verify(checkpoints)
+        archived = await book.segments() if verdict.archived else ()
+    found = await asyncio.to_thread(walked, archived, segments, checkpoints)
+    return msgspec.structs.replace(
+        verdict, complaints=(*complaints, *found.complaints, *verdict.complaints), unseen=found.unseen
+    )
 
 
 def record_of(

@@ -82,6 +82,39 @@ def renew(folder: Path, server: Server, *, hosts: Sequence[str], now: datetime) 
     return _write(files, *_server(server, names, authority, authority_key, now), replace=True)
 
 
+def self_made_opcua(files: CertificateFiles, *, uri: str = APPLICATION_URI, now: datetime) -> bool:
+    """Make an OPC UA program's certificate, signed by itself, if there is none; return whether one was made.
+
+    As OPC UA's servers do at their first start: clients pin it. One that `init` makes later takes its place.
+
+    Raises:
+        DeviceError: the disk refused.
+
+    """
+    if files.certificate.exists():
+        return False
+    key = _rsa()
+    name = _named(f"Calejo {files.certificate.stem} of {socket.gethostname()[:30]}")
+    builder = _builder(name, key, name, now, days=SERVER_DAYS)
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = (
+        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        # It signed itself: OPC 10000-6, 6.2.2 wants that said.
+        .add_extension(_usage(digital_signature=True, rsa_usage=True, key_cert_sign=True), critical=True)
+        .add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
+            critical=False,
+        )
+        .add_extension(own, critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri), *_host_names(())]),
+            critical=False,
+        )
+    )
+    _write(files, key, [builder.sign(key, hashes.SHA256())], replace=True)
+    return True
+
+
 def client(folder: Path, name: str, role: UserRole, *, now: datetime) -> list[Path]:
     """Make a client's key and certificate with a role, for Modbus/TLS and OPC UA; return the files.
 
@@ -103,7 +136,7 @@ def client(folder: Path, name: str, role: UserRole, *, now: datetime) -> list[Pa
         raise RefusedError(f"{files.certificate} exists already: nothing was made")
     authority, authority_key = _the_authority(folder)
     key = _rsa()
-    builder = _builder(name, key, authority.subject, now, days=SERVER_DAYS)
+    builder = _builder(_named(name), key, authority.subject, now, days=SERVER_DAYS)
     builder = _leaf(builder, key, authority, [ExtendedKeyUsageOID.CLIENT_AUTH], rsa_usage=True)
     builder = builder.add_extension(
         x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"urn:calejo:client:{name}")]),
@@ -150,16 +183,18 @@ def _server(
             key = ec.generate_private_key(ec.SECP256R1())
         case _:
             assert_never(server)
-    builder = _builder(f"Calejo {server}", key, authority.subject, now, days=SERVER_DAYS)
+    builder = _builder(_named(f"Calejo {server}"), key, authority.subject, now, days=SERVER_DAYS)
     builder = _leaf(builder, key, authority, uses, rsa_usage=isinstance(key, rsa.RSAPrivateKey))
     builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
     return key, [builder.sign(authority_key, hashes.SHA256())]
 
 
-def _builder(name: str, key: Key, issuer: x509.Name, now: datetime, *, days: int) -> x509.CertificateBuilder:
+def _builder(
+    name: x509.Name, key: Key, issuer: x509.Name, now: datetime, *, days: int
+) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
-        .subject_name(_named(name))
+        .subject_name(name)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())

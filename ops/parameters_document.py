@@ -24,7 +24,7 @@ rules 6 to 11 and the station's maximum running hold on top of each ([0036](../d
 |---|---|
 | `DEFAULT_SETPOINT` | `default_setpoint_hz`; 0 where that is outside the pump's band |
 | `LEVEL_ON_OFF` | runs from its start level down to its stop level, between them goes on as it was; without a GOOD level it is handed back; without levels that lie inside the protective ones the default setpoint, and an alarm says why |
-| `HOLD_LAST` | what was applied when the failsafe began, for `failsafe_hold_s`, then the default setpoint |
+| `HOLD_LAST` | what its plan or operator had it do last, never what a high level or a station duty did, for `failsafe_hold_s`, then the default setpoint |
 | `HAND_BACK` | remote_enabled 0: the local controller decides |
 
 When the chain itself is gone the gates show the default setpoint for the first three, 0 for `HAND_BACK`, and

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NoReturn
 
 from actors.vocabulary import InvalidValueError
+from actors.vocabulary.callers import roles_named
 from actors.vocabulary.ids import checked_id
 from actors.vocabulary.settings import (
     LIVENESS_DEADLINE_S,
@@ -18,9 +19,11 @@ from actors.vocabulary.settings import (
     ApiSettings,
     AuditSettings,
     ControlSettings,
+    OpcUaSettings,
     Settings,
     SparkplugSettings,
 )
+from ops.modbus_settings import check_modbus
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+psycopg")
@@ -37,6 +40,8 @@ _LATCH_POLL_S_MAX: Final = 0.5
 _BIND_AFTER_S_MAX: Final = 3.0
 _LEASE_S_MAX: Final = 60.0
 _TOPIC_PART_MAX: Final = 64
+# What an OPC UA endpoint was measured with (OPC-6).
+_SESSIONS_MAX: Final = 50
 # A host should learn of our death within some minutes, whatever else is configured.
 _KEEPALIVE_S_MAX: Final = 120
 # A command that waited longer than this belongs to another situation.
@@ -81,6 +86,7 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     _sparkplug(settings.sparkplug, check)
     _audit(settings.audit, check)
     _access(settings, check)
+    check_modbus(settings, check.require)
     days = settings.history.decisions_days
     check.require(
         _DECISION_DAYS_MIN <= days <= _DECISION_DAYS_MAX,
@@ -177,14 +183,48 @@ def _network(settings: Settings, check: _Checker) -> None:
             _is_loopback(host),
             key,
             host,
-            "expected a loopback address (127.0.0.1): OPC UA and Modbus know no users yet",
+            "expected a loopback address (127.0.0.1); opcua.host and modbus.host may be others",
         )
+    _opcua(settings.opcua, check)
     _api(settings.api, check)
+    tls = settings.modbus.tls
     seen: dict[int, str] = {}
     for key, port in _ports(settings):
+        if key.endswith(".modbus_tls") and not tls:
+            continue
         check.require(1 <= port <= _PORT_MAX, key, port, f"expected a port from 1 to {_PORT_MAX}")
         other = seen.setdefault(port, key)
         check.require(other == key, key, port, f"the same port as {other!r}; each needs its own")
+
+
+def _opcua(opcua: OpcUaSettings, check: _Checker) -> None:
+    check.require(
+        not opcua.host or _is_address(opcua.host),
+        "opcua.host",
+        opcua.host,
+        "expected an address (0.0.0.0: every one of this machine), or none: as ports.host",
+    )
+    try:
+        roles_named(opcua.anonymous_roles)
+    except InvalidValueError as error:
+        check.refuse("opcua.anonymous_roles", opcua.anonymous_roles[:80], str(error))
+    check.require(
+        not opcua.allow_none or bool(opcua.anonymous_roles),
+        "opcua.allow_none",
+        opcua.allow_none,
+        "expected false without opcua.anonymous_roles: without security nobody can show who they are",
+    )
+    check.require(
+        bool(opcua.certificate) == bool(opcua.private_key),
+        "opcua.private_key",
+        opcua.private_key,
+        "expected both certificate and private_key, or neither",
+    )
+    for name in ("sessions_max", "sessions_per_address_max"):
+        value = getattr(opcua, name)
+        check.require(
+            1 <= value <= _SESSIONS_MAX, f"opcua.{name}", value, f"expected 1 to {_SESSIONS_MAX} sessions"
+        )
 
 
 def _api(api: ApiSettings, check: _Checker) -> None:
@@ -278,12 +318,14 @@ def _is_loopback(host: str) -> bool:
 def _ports(settings: Settings) -> Iterator[tuple[str, int]]:
     yield "ports.opcua", settings.ports.opcua
     yield "ports.modbus", settings.ports.modbus
+    yield "ports.modbus_tls", settings.ports.modbus_tls
     yield "api.rest", settings.api.rest
     yield "api.health", settings.api.health
     for site_id, site in settings.sites.items():
         if site.ports is not None:
             yield f"sites.{site_id}.ports.opcua", site.ports.opcua
             yield f"sites.{site_id}.ports.modbus", site.ports.modbus
+            yield f"sites.{site_id}.ports.modbus_tls", site.ports.modbus_tls
 
 
 def _control(control: ControlSettings, check: _Checker) -> None:

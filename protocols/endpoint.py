@@ -8,6 +8,8 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import msgspec
 
 from actors.vocabulary import WriteRefusal
+from actors.vocabulary.callers import Caller
+from actors.vocabulary.client_calls import CallAnswer, ClientCall, PastPage, PastQuestion, ShownAlarms
 from actors.vocabulary.links import LinkStatus
 from protocols.points import Point, PointValue
 
@@ -20,6 +22,8 @@ class ClientWrite(msgspec.Struct, frozen=True, kw_only=True):
     peer: str
     # Refused by the protocol already: to be counted and audited like the publisher's own refusals, not carried out.
     refusal: WriteRefusal | None = None
+    # Who writes; None: the wire knows no users.
+    caller: Caller | None = None
 
 
 # All writes of one request. One answer each, None: accepted. Modbus refuses the whole request when any is refused
@@ -31,6 +35,13 @@ Refresh: TypeAlias = Callable[[], None]
 
 # A client connected, left, or was refused: (event, peer, detail); for the log, the metrics and the audit trail.
 ClientNews: TypeAlias = Callable[[str, str, str], None]
+
+
+# A client's command, judged by the table of permissions and carried out, or not; a client's fault is answered.
+CallDesk: TypeAlias = Callable[[ClientCall], Awaitable[CallAnswer]]
+
+# The past of a point from our own storage; raises DeviceError when that is away, within a bound.
+PastReader: TypeAlias = Callable[[PastQuestion], Awaitable[PastPage]]
 
 
 class EndpointServer(Protocol):
@@ -69,6 +80,29 @@ class EndpointServer(Protocol):
 
 
 @runtime_checkable
+class Counting(Protocol):
+    """What an endpoint adds that counts what happens with its clients."""
+
+    @property
+    def told(self) -> Mapping[str, int]:
+        """How often since the start, by event: connected, refused, limited, exception_02 and so on."""
+        ...
+
+
+@runtime_checkable
+class Operated(Protocol):
+    """What an endpoint adds whose clients command, acknowledge alarms and look back (OPC-3)."""
+
+    def operate(self, *, call: CallDesk, past: PastReader) -> None:
+        """Take what answers; before `open`."""
+        ...
+
+    def show_alarms(self, alarms: ShownAlarms) -> None:
+        """Show the site's alarms as they are now, whole."""
+        ...
+
+
+@runtime_checkable
 class Linked(Protocol):
     """What an endpoint adds that connects to a broker instead of binding a port."""
 
@@ -79,4 +113,23 @@ class Linked(Protocol):
 
     async def ended(self) -> None:
         """Return when it is closed; raises a fault of our own, which its actor must not outlive."""
+        ...
+
+
+@runtime_checkable
+class Secured(Protocol):
+    """What an endpoint adds that knows certificates and users, and shows how well the server is."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of its security is switched off; to be said at every start."""
+        ...
+
+    @property
+    def security(self) -> Mapping[tuple[str, str], int]:
+        """How often each security event came since the start, by (event, 'success' or 'refused')."""
+        ...
+
+    def show_health(self, level: int) -> None:
+        """Take the service level, 0 to 255, that clients shall see (OPC 10000-4, 6.6.2.4.2)."""
         ...

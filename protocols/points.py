@@ -309,6 +309,70 @@ def _bit_point(
     )  # fmt: skip
 
 
+SETPOINT_REQUEST: Final = "setpoint_request"
+_SETPOINT_REQUEST: Final = _Register(
+    SETPOINT_REQUEST, 0, PointType.FLOAT, "uint16", 0.01, "Hz", _RW,
+    "An operator's speed, in MANUAL only, through the safety layer; read back: the last one taken here",
+)  # fmt: skip
+
+
+def operator_points(site: SiteConfig) -> tuple[Point, ...]:
+    """Return what operators may ask for on OPC UA beside the points of both wires: a speed per pump (OPC-2)."""
+    return tuple(
+        _without_place((site.site_id, station.station_id, pump.pump_id), _SETPOINT_REQUEST)
+        for station in sorted(site.stations, key=lambda station: station.station_id)
+        for pump in sorted(station.pumps, key=lambda pump: pump.wire_slot)
+    )
+
+
+def _without_place(ids: tuple[str, str | None, str | None], row: _Register) -> Point:
+    path = path_of(*ids, row.point)
+    return Point(
+        path=path, site_id=ids[0], station_id=ids[1], pump_id=ids[2], point=row.point, type=row.type,
+        unit=row.unit, access=row.access, description=row.description, places=(), node_id=node_id_of(path),
+    )  # fmt: skip
+
+
+def opcua_points(site: SiteConfig) -> tuple[Point, ...]:
+    """Return the points of the OPC UA endpoint: those of both wires, what operators ask for, and their ranges.
+
+    Raises:
+        InvalidValueError: see `site_points`.
+
+    """
+    pumps = {(station.station_id, pump.pump_id): pump for station in site.stations for pump in station.pumps}
+    shared = site_points(site)
+    taken = {point.path for point in shared}
+    own = {(each.station_id, each.pump_id): each for each in operator_points(site) if each.path not in taken}
+    points: list[Point] = []
+    for point, following in zip(shared, (*shared[1:], None), strict=True):
+        points.append(point)
+        # Behind the pump's own points: whoever reads the list finds it there.
+        if following is None or following.pump_id != point.pump_id:
+            points += [each for each in [own.get((point.station_id, point.pump_id))] if each is not None]
+    return tuple(_ranged(each, pumps.get((each.station_id or "", each.pump_id or ""))) for each in points)
+
+
+def _ranged(point: Point, pump: PumpConfig | None) -> Point:
+    """Return the point with the range that its pump's own figures give it, as far as they are known."""
+    if pump is None:
+        return point
+    limits = pump.limits
+    high: float | None
+    match point.point:
+        case "setpoint" | "setpoint_echo" | "actual_speed" | "setpoint_request":
+            high = None if limits is None else limits.hard_max_speed_hz
+        case "actual_power":
+            high = pump.rated_power_kw
+        case "actual_flow":
+            high = pump.rated_flow_m3h
+        case "wet_well_level":
+            high = None if limits is None else limits.level_emergency_high_m
+        case _:
+            return point
+    return point if high is None else msgspec.structs.replace(point, low=0.0, high=high)
+
+
 _OPCUA_TYPES: Final = {
     PointType.BOOL: "Boolean",
     PointType.UINT16: "UInt16",
@@ -328,7 +392,7 @@ def tags(site: SiteConfig) -> list[dict[str, Any]]:
 
     """
     rows: list[dict[str, Any]] = []
-    for point in site_points(site):
+    for point in opcua_points(site):
         common = {
             "path": point.path,
             "site_id": point.site_id,

@@ -17,7 +17,7 @@ from actors.vocabulary.audit_trail import (
 )
 from storage.audit_keys import KeyFolder
 from storage.audit_reader import AuditBook
-from storage.checkpoints import judged, read_checkpoints
+from storage.checkpoints import Ledger, read_checkpoints
 
 
 class AuditDesk:
@@ -26,6 +26,7 @@ class AuditDesk:
     def __init__(self, folder: Path, book: AuditBook) -> None:
         self._folder = folder
         self._book = book
+        self._ledger = Ledger(folder)
 
     async def search(self, query: AuditQuery) -> AuditPage:
         """Return the newest records that fit, a page of at most 1,000.
@@ -45,11 +46,12 @@ class AuditDesk:
 
         """
         segments = await self._book.segments()
-        if after == 0 and segments:
-            after = segments[-1].last_sequence
+        archived = segments[-1].last_sequence if after == 0 and segments else 0
+        after = after or archived
         if await self._book.hash_at(after) is None:
             raise UnknownSubjectError(f"after: there is no record {after}")
-        good, wrong = judged(await self.checkpoints(), await self.keys())
+        held = await asyncio.to_thread(self._ledger.read)
+        good, wrong = held.known, held.wrong
         total, _ = await self._book.tail()
         until = min(after + count_max, total) if total > after else None
         is_end = until is None or until >= total
@@ -57,8 +59,11 @@ class AuditDesk:
         # The last window is held also against what was signed over records that are not there any more.
         found = await self._book.verify(known, after=after, until=None if is_end else until)
         complaints = (*((wrong,) if wrong else ()), *found.complaints)
+        if archived:
+            unseen = f"records 1 to {archived} are archived: their segments are not seen here (calejo audit verify)"
+            complaints = (*complaints, unseen)
         chain = found.chain
-        holds = found.holds and not wrong
+        holds = found.holds and not wrong and not archived
         return AuditWindow(
             holds=holds,
             first=chain.first,
@@ -70,6 +75,7 @@ class AuditDesk:
             complaints=complaints,
             checkpoints_met=found.checkpoints_met,
             next_after=None if is_end or chain.broken_at is not None else chain.count,
+            archived=archived,
         )
 
     async def records(self, *, after: int, count_max: int) -> Sequence[Mapping[str, Any]]:

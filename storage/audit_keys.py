@@ -209,17 +209,29 @@ def read_lines(path: Path, kind: type[S]) -> list[S]:
         DeviceError: the disk refused.
 
     """
+    return list(entries(read_raw(path), kind))
+
+
+def read_raw(path: Path) -> bytes:
+    """Return a file's content, nothing if there is none.
+
+    Raises:
+        DeviceError: the disk refused.
+
+    """
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
-        return []
+        return b""
     except OSError as error:
         raise refused(path, error) from error
-    found = []
+
+
+def entries(raw: bytes, kind: type[S]) -> Iterator[S]:
+    """Yield what JSON lines hold, but for those that are none."""
     for line in raw.splitlines():
         with suppress(msgspec.DecodeError, UnicodeDecodeError):
-            found.append(msgspec.json.decode(line, type=kind))
-    return found
+            yield msgspec.json.decode(line, type=kind)
 
 
 def append_line(path: Path, entry: msgspec.Struct) -> None:

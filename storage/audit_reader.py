@@ -34,17 +34,26 @@ class Segment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TrailVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What verifying found: the chain's own verdict, and the checkpoints that it does not meet."""
+    """What verifying found: the chain's own verdict, and the checkpoints that it does not meet.
+
+    `unseen`: archived segments whose files were not seen, so that nobody can say what stood in records 1 to `archived`.
+    """
 
     chain: Verdict
     archived: int = 0
+    unseen: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
     checkpoints_met: int = 0
 
     @property
     def holds(self) -> bool:
-        """Whether nothing at all is wrong."""
+        """Whether nothing is wrong with what was seen."""
         return self.chain.broken_at is None and not self.complaints
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all records from the first on were seen, and nothing at all is wrong."""
+        return self.holds and not self.unseen
 
 
 class CheckpointWatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum, unique
 from pathlib import Path
@@ -66,12 +67,22 @@ def rest_files(settings: Settings) -> tuple[Path, Path]:
     return files.certificate, files.private_key
 
 
+def modbus_files(settings: Settings) -> tuple[Path, Path, Path]:
+    """Return Modbus's certificate, its private key, and the authorities of clients: as configured, else our own."""
+    modbus, folder = settings.modbus, Path(settings.data_dir) / FOLDER
+    files = files_of(folder, Server.MODBUS)
+    authority = Path(modbus.client_ca) if modbus.client_ca else files_of(folder, CA).certificate
+    if modbus.certificate and modbus.private_key:
+        return Path(modbus.certificate), Path(modbus.private_key), authority
+    return files.certificate, files.private_key, authority
+
+
 def shown(
-    folder: Path, *, now: datetime, also: Path | None = None
+    folder: Path, *, now: datetime, also: Sequence[Path] = ()
 ) -> tuple[list[CertificateView], dict[str, str]]:
     """Return every certificate of `folder`, the one that expires first at its head, and why others are unreadable.
 
-    `also`: a file that stands elsewhere.
+    `also`: files that stand elsewhere. What the OPC UA server made for itself is among them while it has no other.
 
     Raises:
         DeviceError: the folder is there and cannot be read.
@@ -80,9 +91,11 @@ def shown(
     views, broken = [], {}
     try:
         paths = sorted(folder.glob("*.pem"))[:_SHOWN_MAX] if folder.is_dir() else []
+        if not files_of(folder, Server.OPCUA).certificate.exists():
+            paths += folder.glob("opcua/own.pem")
     except OSError as error:
         raise DeviceError(f"{folder}: {error.strerror}") from error
-    for path in (*paths, *([] if also is None else [also])):
+    for path in (*paths, *also):
         if path.stem.endswith("-key"):
             continue
         try:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from actors.vocabulary import DeviceError
 from actors.vocabulary.audit_trail import (
@@ -33,8 +34,10 @@ from storage.audit_keys import (
     KeyFolder,
     append_line,
     chained,
+    entries,
     is_signed,
     read_lines,
+    read_raw,
     signed_text,
 )
 from storage.audit_reader import AuditBook
@@ -64,7 +67,15 @@ def judged(
     if wrong:
         return (), wrong
     good: list[Checkpoint] = []
-    newest_key = 0
+    wrong = _followed(signed, known, good)
+    return tuple(good), wrong
+
+
+def _followed(
+    signed: Sequence[SignedCheckpoint], known: Mapping[str, PublicKey], good: list[Checkpoint]
+) -> str:
+    """Put what follows from the last of `good` behind it; return '' or what is wrong with the next."""
+    newest_key = known[good[-1].key_id].number if good else 0
     for each in signed:
         checkpoint = each.checkpoint
         key = known.get(checkpoint.key_id)
@@ -83,10 +94,10 @@ def judged(
         ):
             why = "does not continue the one before"
         if why or key is None:
-            return tuple(good), f"checkpoint {checkpoint.number} {why}"
+            return f"checkpoint {checkpoint.number} {why}"
         newest_key = key.number
         good.append(checkpoint)
-    return tuple(good), ""
+    return ""
 
 
 def read_checkpoints(folder: Path) -> tuple[SignedCheckpoint, ...]:
@@ -97,6 +108,66 @@ def read_checkpoints(folder: Path) -> tuple[SignedCheckpoint, ...]:
 
     """
     return tuple(read_lines(folder / CHECKPOINTS_FILE, SignedCheckpoint))
+
+
+class Held(NamedTuple):
+    """What a folder holds: all lines and keys, the checkpoints that follow one from the other, '' or what is wrong."""
+
+    signed: tuple[SignedCheckpoint, ...]
+    keys: tuple[SignedKey, ...]
+    known: tuple[Checkpoint, ...]
+    wrong: str
+
+
+class Ledger:
+    """Judges the checkpoints of a folder: each signature once, as long as the file does nothing but grow.
+
+    That it grew only is told by a digest of what was judged, which costs a hundredth of its signatures. Whatever else
+    happened to file or keys, all of it is judged anew. Call it beside the loop: it reads the whole file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / CHECKPOINTS_FILE
+        self._keys = KeyFolder(folder)
+        self._alone = threading.Lock()
+        self._length = 0
+        self._digest = hashlib.sha256(b"").digest()
+        self._held = Held((), (), (), "")
+
+    def read(self) -> Held:
+        """Return what the folder holds now.
+
+        Raises:
+            DeviceError: the disk refused.
+
+        """
+        with self._alone:
+            raw, keys = read_raw(self._path), self._keys.keys()
+            held = self._held
+            is_kept = (
+                keys == held.keys and hashlib.sha256(memoryview(raw)[: self._length]).digest() == self._digest
+            )
+            if is_kept and len(raw) == self._length:
+                return held
+            has_grown = is_kept and not held.wrong
+            if has_grown:
+                signed, good = list(held.signed), list(held.known)
+            else:
+                self._length, signed, good = 0, [], []
+            fresh = list(entries(raw[self._length :], SignedCheckpoint))
+            known, wrong = (_ids(keys), "") if has_grown else chained(keys)
+            wrong = wrong or _followed(fresh, known, good)
+            held = Held((*signed, *fresh), keys, tuple(good), wrong)
+            # A line that has no end yet may be one that is just being written: it is read again.
+            end = raw.rfind(b"\n") + 1
+            if not list(entries(raw[end:], SignedCheckpoint)):
+                self._length, self._digest = end, hashlib.sha256(memoryview(raw)[:end]).digest()
+                self._held = held
+            return held
+
+
+def _ids(keys: Sequence[SignedKey]) -> Mapping[str, PublicKey]:
+    return {each.key.key_id: each.key for each in keys}
 
 
 class Notary:
@@ -112,6 +183,7 @@ class Notary:
         elsewhere: Path | None = None,
     ) -> None:
         self._keys = KeyFolder(folder)
+        self._ledger = Ledger(folder)
         self._book = book
         self._every_records = every_records
         self._every_s = every_s
@@ -126,11 +198,10 @@ class Notary:
 
         """
         count, head = await self._book.tail()
-        with self._keys.alone():
-            at = utc_text(now)
-            private, key, made = self._keys.ensure(at=at)
-            signed, keys = read_checkpoints(self._keys.folder), self._keys.keys()
-        known, wrong = judged(signed, keys)
+        at = utc_text(now)
+        # The signatures of years take seconds: not in the loop, which has records to take.
+        (private, key, made), held = await asyncio.to_thread(self._opened, at)
+        signed, keys, known, wrong = held
         look = Look(key_made=key.key_id if made else "")
         last = known[-1] if known else None
         if wrong or (wrong := await self._contradiction(last, count)):
@@ -157,7 +228,7 @@ class Notary:
             entry = SignedCheckpoint(
                 checkpoint=checkpoint, signature=private.sign(signed_text(checkpoint)).hex()
             )
-            self._append(entry, last, key)
+            await asyncio.to_thread(self._append, entry, last, key)
             signed = (*signed, entry)
             look = msgspec.structs.replace(look, signed=checkpoint)
         return await self._kept(look, signed, keys)
@@ -176,9 +247,15 @@ class Notary:
             old, new = self._keys.rotate(at=utc_text(now))
         return old, new, await self.look(now=now, why=Why.ROTATION)
 
+    def _opened(self, at: str) -> tuple[tuple[Ed25519PrivateKey, PublicKey, bool], Held]:
+        with self._keys.alone():
+            own = self._keys.ensure(at=at)
+        # Not alone: it may take seconds, and whoever signs or rotates meanwhile is noticed before we append.
+        return own, self._ledger.read()
+
     def _append(self, entry: SignedCheckpoint, last: Checkpoint | None, key: PublicKey) -> None:
         with self._keys.alone():
-            newest = read_checkpoints(self._keys.folder)
+            newest = self._ledger.read().signed
             if (newest[-1].checkpoint if newest else None) != last or self._keys.ensure(
                 at=entry.checkpoint.at
             )[1] != key:

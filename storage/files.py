@@ -42,17 +42,22 @@ def ensure_folder(folder: Path) -> None:
         raise refused(folder, error) from error
 
 
-def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
+def write_whole(path: Path, content: bytes, *, replace: bool = True, undo: bool = True) -> bool:
     """Make `content` durable under `path`; return False if it exists already and may not be replaced.
 
-    A reader sees the former content or this one. When this returns, the content survives a power cut.
+    A reader sees the former content or this one. When this returns, the content survives a power cut. `undo` False:
+    what the folder shows already may stay although nobody can promise that it lasts (a stop is better kept than lost).
 
     Raises:
-        DeviceError: the disk refused; the former content is untouched.
+        DeviceError: the disk refused. Readers see the former content, or none where there was none: a folder that
+            could not be synced after the new name was there is put back. Where even that is refused, the error says
+            so. (What a power cut would leave of a folder that cannot be synced, nobody can say.)
 
     """
     ensure_folder(path.parent)
-    temporary = path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{next(_number)}-{path.name}"[:200]
+    number = next(_number)
+    temporary = _temporary(path, f"{number}")
+    former = _temporary(path, f"{number}f")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
@@ -63,13 +68,20 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
         finally:
             os.close(handle)
         if replace:
+            kept = undo and _kept(path, former)
             temporary.replace(path)
         else:
+            kept = False
             try:
                 path.hardlink_to(temporary)
             except FileExistsError:
                 return False
-        sync_folder(path.parent)
+        try:
+            sync_folder(path.parent)
+        except OSError as error:
+            if undo:
+                _put_back(path, former if kept else None, error)
+            raise
     except OSError as error:
         raise refused(path, error) from error
     else:
@@ -77,6 +89,42 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True) -> bool:
     finally:
         with suppress(OSError):  # gone already after a rename; what stays after a crash is swept later
             temporary.unlink(missing_ok=True)
+            former.unlink(missing_ok=True)
+
+
+def _temporary(path: Path, mark: str) -> Path:
+    return path.parent / f"{TEMPORARY_PREFIX}{os.getpid()}-{mark}-{path.name}"[:200]
+
+
+def _kept(path: Path, former: Path) -> bool:
+    """Give the content that is to be replaced a second name; return whether there is any.
+
+    A name and not a copy: a full disk takes it back, too.
+    """
+    try:
+        former.hardlink_to(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _put_back(path: Path, former: Path | None, error: OSError) -> None:
+    """Undo a name that could not be made durable, or nobody could rely on the refusal.
+
+    Raises:
+        DeviceError: the disk refuses this as well, so readers see the new content.
+
+    """
+    try:
+        if former is None:
+            path.unlink()
+        else:
+            former.replace(path)
+    except OSError as again:
+        text = f"{refused(path, error)}, and what was written could not be taken back: it is in force here"
+        raise DeviceError(f"{text} ({again.strerror or type(again).__name__})") from error
+    with suppress(OSError):  # the refusal that is being told is this very one
+        sync_folder(path.parent)
 
 
 def read_struct(path: Path, kind: type[S]) -> S | None:

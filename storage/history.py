@@ -25,6 +25,8 @@ from storage.readers import rows_of
 
 CLEARED_STOPS_MAX: Final = 10_000
 OPEN_ALARMS_MAX: Final = 1_000
+# Returned, but never acknowledged: the newest of them.
+UNSEEN_ALARMS_MAX: Final = 200
 OPEN_FAILSAFES_MAX: Final = 1_000
 _IDS_MAX: Final = 500
 
@@ -64,20 +66,30 @@ class History:
         return tuple(stop_record(row) for row in ordered)
 
     async def open_alarms(self) -> tuple[AlarmRecord, ...]:
-        """Return the alarms whose record has no end, the newest first, at most 1,000.
+        """Return the alarms whose record has no end, at most 1,000, then the newest 200 that returned unseen.
+
+        Newest first each.
 
         Raises:
             DeviceError: the database is away or slow.
 
         """
-        statement = (
+        columns = alarms.c
+        newest = (moment(columns.raised_at).desc(), columns.alarm_id.desc())
+        standing = select(alarms).where(columns.returned_at.is_(None)).order_by(*newest)
+        unseen = (
             select(alarms)
-            .where(alarms.c.returned_at.is_(None))
-            .order_by(moment(alarms.c.raised_at).desc(), alarms.c.alarm_id.desc())
-            .limit(OPEN_ALARMS_MAX)
+            .where(columns.returned_at.is_not(None), columns.acknowledged_at.is_(None))
+            .order_by(*newest)
         )
-        rows = await self._database.run(lambda connection: rows_of(connection, statement))
-        return tuple(_alarm(row) for row in rows)
+
+        async def work(connection: AsyncConnection) -> list[dict[str, Any]]:
+            return [
+                *await rows_of(connection, standing.limit(OPEN_ALARMS_MAX)),
+                *await rows_of(connection, unseen.limit(UNSEEN_ALARMS_MAX)),
+            ]
+
+        return tuple(_alarm(row) for row in await self._database.run(work))
 
     async def open_failsafes(self) -> tuple[FailsafeRecord, ...]:
         """Return the failsafe periods whose record has no end, the newest first, at most 1,000.

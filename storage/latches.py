@@ -64,6 +64,8 @@ class LatchFolder:
         self._utc_second = utc_second
         # Files are never changed, so what was read once need not be read again: (size, mtime) guards against hands.
         self._read: dict[str, tuple[tuple[int, int], StopEventRecord | None]] = {}
+        # The names that this process has seen become durable: a file that another wrote is there before it is.
+        self._synced: set[str] = set()
 
     def load(self) -> tuple[StopEventRecord, ...]:
         """Return every stop with its clear, if any, ordered by id. A missing folder holds none.
@@ -132,22 +134,64 @@ class LatchFolder:
         """Make these durable and return; what is known is kept, a clear is added to its stop.
 
         Raises:
-            DeviceError: the disk refused. A stop must be acted on all the same; a clear must be refused.
+            DeviceError: the disk refused. A stop must be acted on all the same, and may be shown here already; a clear
+                must be refused, and is not shown.
 
         """
         ensure_folder(self._folder)
         sweep(self._folder, older_than_utc_s=self._utc_second() - _SWEEP_AFTER_S)
         present = {name for name, _ in self._entries()}
-        for record in records:
-            for name, content in _files_of(record):
-                if name not in present:
-                    write_whole(self._folder / name, content)
+        self._synced &= present
+        files = [file for record in records for file in _files_of(record) if file[1] not in self._synced]
+        absent = [(kind, name, content) for kind, name, content in files if name not in present]
+        for kind, name, content in absent:
+            if kind == _STOP:
+                # Another process may have confirmed this very stop meanwhile: taken back, it would be lost to both.
+                write_whole(self._folder / name, content, undo=False)
         # Another node's stamps count as issued: a release given here must be above them (EST-6).
         stamps = [record.set_stamp for record in records]
         stamps += [record.release for record in records if record.release is not None]
         highest = max((stamp for stamp in stamps if 0 < stamp <= U32_MAX), default=0)
         if highest > self._highest_stamp() and self._claim(highest):
             self._drop_stamps_below(highest)
+        clears = [(name, content) for kind, name, content in absent if kind == _CLEAR]
+        if clears or len(absent) < len(files):
+            self._sync()
+        self._write_clears(clears)
+        self._synced.update(name for _, name, _ in files)
+
+    def _write_clears(self, clears: Sequence[tuple[str, bytes]]) -> None:
+        """Write all of these or none.
+
+        Raises:
+            DeviceError: the disk refused; none of them is shown.
+
+        """
+        written: list[Path] = []
+        try:
+            for name, content in clears:
+                write_whole(self._folder / name, content)
+                written.append(self._folder / name)
+        except DeviceError:
+            for path in written:
+                with suppress(OSError):  # the refusal that is being told is this disk's
+                    path.unlink(missing_ok=True)
+            raise
+
+    def _sync(self) -> None:
+        """Make the names durable that others wrote, and find out whether the disk does that at all.
+
+        A clear has a name only after this: gates look into the folder every 200 ms, and what they have read once they
+        do not forget, so a clear that is taken back again may have started a pump.
+
+        Raises:
+            DeviceError: the disk refused.
+
+        """
+        try:
+            sync_folder(self._folder)
+        except OSError as error:
+            raise refused(self._folder, error) from error
 
     def is_new(self) -> bool:
         """Return whether it was never marked as joined: the database's stops may be missing here.
@@ -239,17 +283,17 @@ class LatchFolder:
                     (self._folder / name).unlink(missing_ok=True)
 
 
-def _files_of(record: StopEventRecord) -> Iterable[tuple[str, bytes]]:
-    """Name and content of the files that hold this record: the bare stop, and the stop with its clear."""
+def _files_of(record: StopEventRecord) -> Iterable[tuple[str, str, bytes]]:
+    """Kind, name and content of the files that hold this record: the bare stop, and the stop with its clear."""
     bare = msgspec.structs.replace(record, cleared_by=None, cleared_at=None, clear_reason=None, release=None)
     yield _file(_STOP, bare)
     if is_cleared(record):
         yield _file(_CLEAR, record)
 
 
-def _file(kind: str, record: StopEventRecord) -> tuple[str, bytes]:
+def _file(kind: str, record: StopEventRecord) -> tuple[str, str, bytes]:
     content = msgspec.json.encode(record) + b"\n"
-    return _name(kind, record.record_id, content), content
+    return kind, _name(kind, record.record_id, content), content
 
 
 def _name(kind: str, record_id: str, content: bytes) -> str:

@@ -9,12 +9,19 @@ from pathlib import Path
 import msgspec
 
 from actors.vocabulary import DeviceError, Instant
-from actors.vocabulary.durable import Epoch, StationMemory
+from actors.vocabulary.durable import Epoch, PumpSeen, StationMemory
 from actors.vocabulary.ids import checked_id
 from storage.files import FILE_MODE, ensure_folder, read_struct, refused, write_whole
 
 
 class _Seen(msgspec.Struct, frozen=True, kw_only=True):
+    epoch: Epoch
+    pumps: dict[str, PumpSeen]
+
+
+class _SeenBefore(msgspec.Struct, frozen=True, kw_only=True):
+    """The same of earlier versions, which noted only until when each pump was known."""
+
     epoch: Epoch
     pumps: dict[str, Instant]
 
@@ -22,15 +29,16 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
 class TimerFolder:
     """One `<data-dir>/timers/`; each station's two files have one writer, its safety actor.
 
-    `<station>.json` is durable. `<station>.seen` beside it says until when that was still known to hold; it is written
-    each second, in place and not synced: a lost or torn one makes timers unknown, which is the cautious reading.
+    `<station>.json` is durable. `<station>.seen` beside it says until when that was still known to hold, and what else
+    was seen last; it is written each second, in place and not synced: a lost or torn one makes timers unknown, which is
+    the cautious reading.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, Instant]]:
-        """Return what was stored last (None: nothing was, or it is damaged), and until when each pump was known.
+    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, PumpSeen]]:
+        """Return what was stored last (None: nothing was, or it is damaged), and what was noted of each pump since.
 
         Raises:
             DeviceError: the disk refused.
@@ -38,11 +46,9 @@ class TimerFolder:
 
         """
         memory = read_struct(self._path(station_id, "json"), StationMemory)
-        seen = read_struct(self._path(station_id, "seen"), _Seen)
         if memory is None or memory.station_id != station_id:
             return None, {}
-        # What another epoch saw says nothing about what this one stored.
-        return memory, seen.pumps if seen is not None and seen.epoch == memory.epoch else {}
+        return memory, self._seen(station_id, memory.epoch)
 
     def store(self, memory: StationMemory) -> None:
         """Make it durable before a start is published.
@@ -59,8 +65,8 @@ class TimerFolder:
             raise DeviceError(f"{path}: epoch {known.epoch.counter} wrote after {memory.epoch.counter}")
         write_whole(path, msgspec.json.encode(memory) + b"\n")
 
-    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
-        """Note, not durably, until when what `epoch` stored was known to hold.
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, PumpSeen]) -> None:
+        """Note, not durably, what `epoch` saw last beside what it stored.
 
         Raises:
             DeviceError: the disk refused.
@@ -80,6 +86,18 @@ class TimerFolder:
                 os.close(handle)
         except OSError as error:
             raise refused(path, error) from error
+
+    def _seen(self, station_id: str, epoch: Epoch) -> Mapping[str, PumpSeen]:
+        """Return what `epoch` noted: what another saw says nothing about what this one stored."""
+        path = self._path(station_id, "seen")
+        seen = read_struct(path, _Seen)
+        if seen is None:
+            before = read_struct(path, _SeenBefore)
+            if before is None:
+                return {}
+            pumps = {pump_id: PumpSeen(known_at=known_at) for pump_id, known_at in before.pumps.items()}
+            seen = _Seen(epoch=before.epoch, pumps=pumps)
+        return seen.pumps if seen.epoch == epoch else {}
 
     def _path(self, station_id: str, ending: str) -> Path:
         return self._folder / f"{checked_id(station_id, place='station_id')}.{ending}"

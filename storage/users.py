@@ -10,9 +10,10 @@ from typing import Any, Final
 from sqlalchemy import delete, insert, literal, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from actors.vocabulary import RefusedError, UnknownSubjectError
+from actors.vocabulary import DeviceError, RefusedError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
-from actors.vocabulary.users import Account, AccountKind, ServiceKey, Session
+from actors.vocabulary.users import Account, AccountKind, Ending, ServiceKey, Session, Telling, nothing
+from storage import audit
 from storage.audit import clean
 from storage.cells import Row
 from storage.engine import Database, RowRefusedError
@@ -21,6 +22,7 @@ from storage.models.base import UtcDateTime, moment
 from storage.readers import rows_of
 
 LISTED_MAX: Final = 1_000
+LIVE_KEYS_MAX: Final = 20_000  # of so many accounts so many keys each may be made
 _LOCK: Final = 0x43616C65_6A6F_0004  # "Calejo", fourth of its advisory locks: changes of accounts
 _CHANGING: Final = (
     "role", "enabled", "password_hash", "password_at", "must_change", "totp", "totp_wanted", "totp_step",
@@ -77,9 +79,16 @@ class DatabaseUsers:
             raise RefusedError(f"the database refused the account: {error}") from None
 
     async def change(
-        self, user_id: str, decide: Callable[[Account, tuple[Account, ...]], Account]
+        self,
+        user_id: str,
+        decide: Callable[[Account, tuple[Account, ...]], Account],
+        *,
+        ending: Ending | None = None,
+        tell: Telling = nothing,
     ) -> Account:
         """Write an account as `decide` returns it, which sees all the others as well.
+
+        What ends with it, and what the audit log is told of it, is written in the same transaction.
 
         Raises:
             UnknownSubjectError: there is no such account.
@@ -89,31 +98,48 @@ class DatabaseUsers:
 
         async def work(connection: AsyncConnection) -> Account:
             await _lock(connection)
+            await _locked(connection, user_id)
             found = {each.user_id: each for each in await _accounts(connection)}
-            before = found.pop(user_id, None)
-            if before is None:
-                raise UnknownSubjectError(f"user {user_id!r} is not known")
+            before = found.pop(user_id)
             after = decide(before, tuple(found.values()))
-            if after != before:
-                row = {name: value for name, value in _row(after).items() if name in _CHANGING}
-                await connection.execute(update(users).where(users.c.user_id == user_id).values(row))
+            await _write(connection, before, after)
+            gone: list[Session] = []
+            if ending is not None:
+                live = await _live(connection, user_id=user_id, session_id=None, at=None)
+                gone = [each for each in live if each.session_id != ending.but]
+                await _end(connection, gone, by=ending.by, reason=ending.reason, at=ending.at)
+            if records := tell(before, after, tuple(gone)):
+                await audit.append(connection, records)
             return after
 
         return await self._writer.run(work)
 
     # ------------------------------------------------------------------ sessions
 
-    async def begin(self, session: Session, *, live_max: int) -> tuple[str, ...]:
-        """Store a new session; of one user at most `live_max` live on. Return the ids of those that ended for it."""
+    async def begin(
+        self, session: Session, *, live_max: int, decide: Callable[[Account], Account]
+    ) -> tuple[Account, tuple[str, ...]]:
+        """Store a new session of an account as `decide` returns it; of one user at most `live_max` live on.
 
-        async def work(connection: AsyncConnection) -> tuple[str, ...]:
+        Return the account, and the ids of the sessions that ended for the new one.
+
+        Raises:
+            UnknownSubjectError: there is no such account.
+            CallerError: as `decide` raises.
+
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[Account, tuple[str, ...]]:
+            before = await _locked(connection, session.user_id)
+            after = decide(before)
+            await _write(connection, before, after)
             live = await _live(connection, user_id=session.user_id, session_id=None, at=session.started_at)
             crowded = live[max(0, live_max - 1) :]
             await _end(
                 connection, crowded, by=session.user_id, reason="too many sessions", at=session.started_at
             )
             await connection.execute(insert(user_sessions).values(_session_row(session)))
-            return tuple(each.session_id for each in crowded)
+            return after, tuple(each.session_id for each in crowded)
 
         return await self._writer.run(work)
 
@@ -197,9 +223,31 @@ class DatabaseUsers:
             rows = await rows_of(connection, _of(service_keys, key_id=key_id))
             if not rows:
                 return None
-            key = _key(rows[0])
+            key = _readable(rows[0])
+            if key is None:
+                raise DeviceError(f"service_keys/{key_id}: its operations are none")
             account = await rows_of(connection, _of(users, user_id=key.user_id))
             return key, _account(account[0])
+
+        return await self._reader.run(work)
+
+    async def live_keys(self) -> tuple[tuple[ServiceKey, Account], ...]:
+        """Return every key that is not revoked, of every account that is enabled."""
+
+        async def work(connection: AsyncConnection) -> tuple[tuple[ServiceKey, Account], ...]:
+            statement = (
+                select(service_keys)
+                .join(users, users.c.user_id == service_keys.c.user_id)
+                .where(service_keys.c.revoked_at.is_(None), users.c.enabled.is_(True))
+                .order_by(service_keys.c.key_id)
+                .limit(LIVE_KEYS_MAX)
+            )
+            rows = await rows_of(connection, statement)
+            # One that somebody wrote by SQL and nobody can read lets nobody in, and costs the others nothing.
+            keys = [key for row in rows if (key := _readable(row)) is not None]
+            # Each account once: a program may have many keys.
+            owners = {each.user_id: each for each in await _accounts(connection)} if keys else {}
+            return tuple((key, owners[key.user_id]) for key in keys)
 
         return await self._reader.run(work)
 
@@ -227,6 +275,26 @@ async def _lock(connection: AsyncConnection) -> None:
     """Let one change of accounts be made at a time: the last administrator must not go twice at once."""
     if connection.dialect.name == "postgresql":
         await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+
+
+async def _locked(connection: AsyncConnection, user_id: str) -> Account:
+    """Return an account that nobody else changes until this transaction ends.
+
+    Raises:
+        UnknownSubjectError: there is no such account.
+
+    """
+    # SQLite ignores it: there, one transaction that writes is under way at a time.
+    rows = await rows_of(connection, _of(users, user_id=user_id).with_for_update())
+    if not rows:
+        raise UnknownSubjectError(f"user {user_id!r} is not known")
+    return _account(rows[0])
+
+
+async def _write(connection: AsyncConnection, before: Account, after: Account) -> None:
+    if after != before:
+        row = {name: value for name, value in _row(after).items() if name in _CHANGING}
+        await connection.execute(update(users).where(users.c.user_id == before.user_id).values(row))
 
 
 async def _accounts(connection: AsyncConnection) -> tuple[Account, ...]:
@@ -301,6 +369,13 @@ def _session_row(session: Session) -> dict[str, Any]:
     row = {name: getattr(session, name) for name in session.__struct_fields__}
     texts = ("source_address", "client", "ended_by", "end_reason")
     return {**row, **{name: clean(row[name]) for name in texts}}
+
+
+def _readable(row: Row) -> ServiceKey | None:
+    try:
+        return _key(row)
+    except (ValueError, TypeError):
+        return None
 
 
 def _key(row: Row) -> ServiceKey:

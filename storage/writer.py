@@ -117,9 +117,16 @@ def _closes_failsafe(insert: Insert) -> Insert:
 
 
 def _returns_alarm(insert: Insert) -> Insert:
+    """Take the first end and the first acknowledgement that come, in any order."""
+    new, table = insert.excluded, alarms.c
+    unseen = table.acknowledged_at.is_(None)
+    seen = ("acknowledged_at", "acknowledged_by", "acknowledge_comment")
     return insert.on_conflict_do_update(
         index_elements=["record_id"],
-        set_={"returned_at": func.coalesce(alarms.c.returned_at, insert.excluded.returned_at)},
+        set_={
+            "returned_at": func.coalesce(table.returned_at, new.returned_at),
+            **{name: case((unseen, new[name]), else_=table[name]) for name in seen},
+        },
     )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
@@ -27,15 +28,21 @@ from actors.stores import (
     PlanReader,
     RecordSpool,
     RecordWriter,
+    TableReader,
     TimerStore,
     TopologyReader,
+    TrendReader,
 )
-from actors.vocabulary import Role, SiteConfig
+from actors.vocabulary import Role, Settings, SiteConfig
+from actors.vocabulary.callers import roles_named
+from actors.vocabulary.client_calls import PastPage, PastQuestion
+from actors.vocabulary.settings import PortSettings, modbus_host
 from protocols.endpoint import EndpointServer
 from supervisors.process import SystemClock
 from supervisors.tree import ports_of
 
 if TYPE_CHECKING:
+    from protocols.modbus.tls import TlsFiles
     from protocols.points import Point
     from protocols.sparkplug.endpoint import SparkplugEndpoint
     from storage.engine import Access, Database
@@ -193,6 +200,45 @@ def decisions(ports: Ports, start: WorkerStart) -> DecisionReader:
     return Decisions(_database(ports, start, Access.READ, as_writer=True))
 
 
+class _Past:
+    """The past of an endpoint's points; its pool and its modules are made when somebody first looks back.
+
+    Off the loop: an endpoint whose clients never ask pays nothing, and importing a database driver takes a while.
+    """
+
+    def __init__(self, make: Callable[[], PastReader]) -> None:
+        self._make = make
+        self._made: asyncio.Task[PastReader] | None = None
+
+    async def read(self, question: PastQuestion) -> PastPage:
+        """Return one page."""
+        if self._made is None:
+            self._made = asyncio.create_task(asyncio.to_thread(self._make))
+        return await (await asyncio.shield(self._made)).read(question)
+
+
+def past(ports: Ports, start: WorkerStart) -> PastReader | None:
+    """Return the past of an endpoint's points, for protocols that can look back: the writer's role, never writing."""
+    if start.role is not Role.OPCUA:
+        return None
+
+    def make() -> PastReader:
+        from storage.engine import Access
+        from storage.past import PastPoints
+
+        return PastPoints(_database(ports, start, Access.READ, as_writer=True), endpoint=start.role.value)
+
+    return _Past(make)
+
+
+def trends(ports: Ports, start: WorkerStart) -> TrendReader:
+    """Return what displays draw, by the reader's role."""
+    from storage.engine import Access
+    from storage.trends import Trends
+
+    return Trends(_database(ports, start, Access.READ))
+
+
 def retention(ports: Ports, start: WorkerStart) -> DecisionKeeper:
     """Return what forgets old decisions, by pools of its own: no batch of records waits for it."""
     from storage.engine import Access
@@ -229,7 +275,7 @@ def requests(ports: Ports, start: WorkerStart) -> RequestStore:
     return DatabaseRequests(reader, _database(ports, start, Access.WRITE))
 
 
-def past(ports: Ports, start: WorkerStart) -> PastReader:
+def tables(ports: Ports, start: WorkerStart) -> TableReader:
     """Return rows of the past, which the reader's role may not see all of."""
     from storage.engine import Access
     from storage.past_rows import PastRows
@@ -243,6 +289,14 @@ def map_points(start: WorkerStart) -> Callable[[SiteConfig], Sequence[Point]]:
         from protocols.sparkplug.names import sparkplug_points
 
         return sparkplug_points
+    if start.role is Role.MODBUS:
+        from protocols.modbus.points import modbus_points
+
+        return modbus_points
+    if start.role is Role.OPCUA:
+        from protocols.points import opcua_points
+
+        return opcua_points
     from protocols.points import site_points
 
     return site_points
@@ -269,19 +323,80 @@ def sparkplug_node(ports: Ports, start: WorkerStart) -> SparkplugEndpoint:
     )
 
 
+def opcua_endpoint(actor_ports: Ports, start: WorkerStart, ports: PortSettings) -> EndpointServer:
+    """Return a site's OPC UA server with its certificates, its users, and the way of its events to the audit trail."""
+    from actors.outbox import Outbox
+    from api.access.security_log import SecurityLog
+    from api.access.wire_users import WireUsers
+    from protocols.opcua.admission import Rules
+    from protocols.opcua.server import OpcUaEndpoint
+    from storage.opcua_pki import PkiFolder, folder_of, opcua_files
+
+    settings = start.settings.opcua
+    outbox = Outbox(actor_ports)
+    return OpcUaEndpoint(
+        settings.host or ports.host,
+        ports.opcua,
+        rules=Rules(
+            allow_none=settings.allow_none,
+            anonymous_roles=roles_named(settings.anonymous_roles),
+            has_users=True,
+            sessions_max=settings.sessions_max,
+            sessions_per_address_max=settings.sessions_per_address_max,
+        ),
+        pki=PkiFolder(folder_of(_folder(start)), lambda: opcua_files(start.settings)),
+        doorkeeper=WireUsers(
+            users(actor_ports, start),
+            log=SecurityLog(lambda records: outbox.put(*records), actor_ports.clock),
+            clock=actor_ports.clock,
+            wire="OPC UA",
+        ),
+    )
+
+
+def modbus_tls_files(settings: Settings) -> TlsFiles | None:
+    """Return the files of Modbus/TLS; None: it is off."""
+    from protocols.modbus.tls import TlsFiles
+    from storage.certificates import modbus_files
+
+    if not settings.modbus.tls:
+        return None
+    certificate, private_key, client_ca = modbus_files(settings)
+    crl = Path(settings.modbus.client_crl) if settings.modbus.client_crl else None
+    return TlsFiles(certificate=certificate, private_key=private_key, client_ca=client_ca, client_crl=crl)
+
+
+def _modbus_endpoint(settings: Settings, ports: PortSettings) -> EndpointServer:
+    from protocols.modbus.clients import allow_list
+    from protocols.modbus.limits import ModbusLimits
+    from protocols.modbus.server import ModbusAccess, ModbusEndpoint
+
+    modbus = settings.modbus
+    limits = ModbusLimits(
+        clients_max=modbus.clients_max,
+        per_address_max=modbus.clients_per_address_max,
+        requests_per_s=modbus.requests_per_s,
+        requests_burst=max(2, round(2 * modbus.requests_per_s)),
+        idle_s=modbus.idle_s,
+    )
+    access = ModbusAccess(
+        allow=allow_list(modbus.allow),
+        plain=modbus.plain,
+        tls=modbus_tls_files(settings),
+        tls_port=ports.modbus_tls,
+    )
+    return ModbusEndpoint(modbus_host(settings, ports), ports.modbus, limits, access)
+
+
 def endpoint_server(actor_ports: Ports, start: WorkerStart) -> EndpointServer:
     """Return the protocol server of an endpoint's role, on its site's port or for its broker."""
     assert start.site is not None, "an endpoint belongs to a site"
     ports = ports_of(start.settings, start.site.site_id)
     match start.role:
         case Role.OPCUA:
-            from protocols.opcua.server import OpcUaEndpoint
-
-            return OpcUaEndpoint(ports.host, ports.opcua)
+            return opcua_endpoint(actor_ports, start, ports)
         case Role.MODBUS:
-            from protocols.modbus.server import ModbusEndpoint
-
-            return ModbusEndpoint(ports.host, ports.modbus)
+            return _modbus_endpoint(start.settings, ports)
         case Role.SPARKPLUG:
             return sparkplug_node(actor_ports, start)
         case (

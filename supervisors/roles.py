@@ -84,6 +84,7 @@ def _endpoint(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         adapters.latches(ports, start),
         adapters.epochs(ports, start),
         adapters.map_points(start),
+        past=adapters.past(ports, start),
     )
 
 
@@ -138,7 +139,8 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         audit=adapters.audit_reader(ports, start),
         users=adapters.users(ports, start),
         requests=adapters.requests(ports, start),
-        past=adapters.past(ports, start),
+        tables=adapters.tables(ports, start),
+        trends=adapters.trends(ports, start),
     )
 
 

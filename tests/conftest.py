@@ -25,7 +25,7 @@ settings.load_profile("calejo")
 
 
 # Where whole trees of real processes run: one worker, so that there is one Ray and never two demos at a time.
-_TREES = ("tests/chaos/", "tests/ray/", "tests/wire/run/", "tests/wire/demo/")
+_TREES = ("tests/chaos/", "tests/ray/", "tests/wire/run/", "tests/wire/demo/", "tests/browser/demo/")
 _NICE_BESIDE_TREES = 10
 
 

@@ -1,6 +1,7 @@
 """The real services that tests talk to; `make services` installs them.
 
-A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`, `mosquitto`, `sparkplug_host`, `spin`.
+A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`, `mosquitto`, `sparkplug_host`, `spin`,
+`nmap`, `openssl`, `modbus_serial`, `chromium`, `axe_core`.
 Where the program is missing the test is skipped and the summary names the program; with `CI=true` it fails.
 """
 
@@ -52,10 +53,44 @@ def mbpoll() -> Path:
 
 
 @pytest.fixture(scope="session")
+def nmap() -> Path:
+    """Path of nmap, with its script modbus-discover."""
+    return program("nmap")
+
+
+@pytest.fixture(scope="session")
+def openssl() -> Path:
+    """Path of openssl."""
+    return program("openssl")
+
+
+@pytest.fixture(scope="session")
+def modbus_serial() -> Path:
+    """Folder to run `node` in so that `modbus/client.js`, a client on modbus-serial, can be started."""
+    program("node", service="modbus-serial")
+    if not (PEERS / "node_modules" / "modbus-serial" / "package.json").is_file():
+        lacking("modbus-serial")
+    return PEERS
+
+
+@pytest.fixture(scope="session")
 def spin() -> Path:
     """Path of spin, a model checker, with the C compiler that it needs."""
     program("gcc", service="spin")
     return program("spin")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Path:
+    """Path of the system's Chromium; Playwright drives it and downloads none."""
+    return program("chromium")
+
+
+@pytest.fixture(scope="session")
+def axe_core() -> Path:
+    """Path of axe-core's script, which looks for what people cannot use (WCAG)."""
+    script = PEERS / "node_modules" / "axe-core" / "axe.min.js"
+    return script if script.is_file() else lacking("axe-core")
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""When a session lives, and what a refresh token turns it into; pure (SEC-1).
+"""When a session lives, what a refresh token turns it into, how a browser's goes on; pure (SEC-1).
 
 A refresh token carries the generation that it was made with; each counts once. An older one that comes again was
 copied by somebody, nobody knows by whom: the whole family, which is the session, ends.
@@ -69,6 +69,13 @@ def refreshed(session: Session, account: Account, *, generation: int, now: datet
     if generation != session.generation:
         return Turn(session=ended(session, by=session.user_id, reason=REUSED, at=now), refusal=REUSED)
     return Turn(session=msgspec.structs.replace(session, generation=generation + 1, seen_at=now))
+
+
+def seen(session: Session, account: Account, *, now: datetime, idle_s: float) -> Session:
+    """Return a browser's session as somebody was seen at it; what is over, or was idle too long, stays so."""
+    if state_of(session, account, now=now, idle_s=idle_s) is not SessionState.LIVE:
+        return session
+    return msgspec.structs.replace(session, seen_at=max(session.seen_at, now))
 
 
 def ended(session: Session, *, by: str, reason: str, at: datetime) -> Session:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol
 
-from actors.vocabulary.users import Account, ServiceKey, Session
+from actors.vocabulary.users import Account, Ending, ServiceKey, Session, Telling, nothing
 
 
 class UserStore(Protocol):
@@ -30,9 +30,16 @@ class UserStore(Protocol):
         ...
 
     async def change(
-        self, user_id: str, decide: Callable[[Account, tuple[Account, ...]], Account]
+        self,
+        user_id: str,
+        decide: Callable[[Account, tuple[Account, ...]], Account],
+        *,
+        ending: Ending | None = None,
+        tell: Telling = nothing,
     ) -> Account:
         """Have `decide` (pure: it may be asked again) return the account as it shall be; it also sees all others.
+
+        Account, the end of its sessions and what the audit log is told of it: all of it, or nothing.
 
         Raises:
             UnknownSubjectError: there is no such account.
@@ -41,8 +48,19 @@ class UserStore(Protocol):
         """
         ...
 
-    async def begin(self, session: Session, *, live_max: int) -> tuple[str, ...]:
-        """Store a new session; of one user at most `live_max` live on. Return the ids of those that ended for it."""
+    async def begin(
+        self, session: Session, *, live_max: int, decide: Callable[[Account], Account]
+    ) -> tuple[Account, tuple[str, ...]]:
+        """Store a new session; of one user at most `live_max` live on.
+
+        `decide` (pure) sees the account as it is in this very moment, which no other change passes by, and returns it
+        as it shall be. Return it, and the ids of the sessions that ended for the new one.
+
+        Raises:
+            UnknownSubjectError: there is no such account.
+            CallerError: as `decide` raises; nothing is written then.
+
+        """
         ...
 
     async def session(self, session_id: str) -> tuple[Session, Account] | None:
@@ -75,6 +93,10 @@ class UserStore(Protocol):
 
     async def key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
         """Return a key with its account, None: there is none."""
+        ...
+
+    async def live_keys(self) -> tuple[tuple[ServiceKey, Account], ...]:
+        """Return every key that is not revoked, of every account that is enabled."""
         ...
 
     async def keys(self, user_id: str) -> tuple[ServiceKey, ...]:

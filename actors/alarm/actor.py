@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Final, assert_never
 
-from actors.alarm.lifecycle import AlarmList, asserted, returned, settle, taken_over, view
+from actors.alarm.lifecycle import AlarmList, acknowledged, asserted, returned, settle, taken_over, view
 from actors.messages import (
+    AcknowledgeAlarm,
     AlarmAsserted,
     AlarmInbox,
     AlarmReturned,
     Alarms,
+    Done,
     GetAlarms,
     OpenAlarmsRead,
     ReadOpenAlarms,
@@ -47,7 +49,12 @@ class AlarmActor:
         self._ports.directory.ref(STORAGE).tell(ReadOpenAlarms())
 
     async def handle(self, message: AlarmInbox) -> object:
-        """Take one message."""
+        """Take one message.
+
+        Raises:
+            UnknownSubjectError, RefusedError: an acknowledgement of an alarm that is gone, or was seen before.
+
+        """
         now = self._ports.clock.now()
         match message:
             case Tick():
@@ -64,12 +71,16 @@ class AlarmActor:
                     self._ports.log.warning("alarm_list_full", dropped_total=self._alarms.dropped)
             case AlarmReturned():
                 self._alarms = returned(self._alarms, message, now=now)
+            case AcknowledgeAlarm():
+                self._alarms, records = acknowledged(self._alarms, message, now=now)
+                self._outbox.put(*records)
+                return Done()
             case OpenAlarmsRead():
                 self._taken_over = True
                 self._alarms, records = taken_over(self._alarms, message.records, now=now)
                 self._outbox.put(*records)
             case GetAlarms():
-                return Alarms(alarms=view(self._alarms, now=now))
+                return Alarms(alarms=view(self._alarms, now=now), whole=self._taken_over)
             case _:
                 assert_never(message)
         return None

@@ -1,4 +1,4 @@
-"""The life of an alarm as one table, and the bounded list of all of them (ALM-1; acknowledging comes to the table).
+"""The life of an alarm as one table, and the bounded list of all of them (ALM-1).
 
 Alarms are told apart by (condition, subject): whoever asserts the same again, from wherever, adds no second one.
 """
@@ -6,14 +6,15 @@ Alarms are told apart by (condition, subject): whoever asserts the same again, f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from enum import StrEnum, unique
 from typing import Final
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 
-from actors.messages import AlarmAsserted, AlarmReturned, AlarmView
-from actors.vocabulary import Instant, Severity
+from actors.messages import AcknowledgeAlarm, AlarmAsserted, AlarmReturned, AlarmView
+from actors.vocabulary import Instant, RefusedError, Severity, UnknownSubjectError
 from actors.vocabulary.records import AlarmRecord
 
 ALARMS_MAX: Final = 1_000
@@ -28,10 +29,11 @@ RETURNS_MAX: Final = 256
 
 @unique
 class AlarmState(StrEnum):
-    """States of ISA-18.2 that exist so far; NORMAL is an alarm that is not in the list."""
+    """States of ISA-18.2 that exist so far; NORMAL is an alarm that is not in the list, or returned and seen."""
 
     NORMAL = "NORMAL"
     UNACKNOWLEDGED = "UNACKNOWLEDGED"
+    ACKNOWLEDGED = "ACKNOWLEDGED"
     RETURNED_UNACKNOWLEDGED = "RETURNED_UNACKNOWLEDGED"
 
 
@@ -41,12 +43,16 @@ class AlarmEvent(StrEnum):
 
     RAISE = "RAISE"
     RETURN = "RETURN"
+    ACKNOWLEDGE = "ACKNOWLEDGE"
 
 
 TRANSITIONS: Final[Mapping[tuple[AlarmState, AlarmEvent], AlarmState]] = {
     (AlarmState.NORMAL, AlarmEvent.RAISE): AlarmState.UNACKNOWLEDGED,
     (AlarmState.UNACKNOWLEDGED, AlarmEvent.RETURN): AlarmState.RETURNED_UNACKNOWLEDGED,
+    (AlarmState.UNACKNOWLEDGED, AlarmEvent.ACKNOWLEDGE): AlarmState.ACKNOWLEDGED,
+    (AlarmState.ACKNOWLEDGED, AlarmEvent.RETURN): AlarmState.NORMAL,
     (AlarmState.RETURNED_UNACKNOWLEDGED, AlarmEvent.RAISE): AlarmState.UNACKNOWLEDGED,
+    (AlarmState.RETURNED_UNACKNOWLEDGED, AlarmEvent.ACKNOWLEDGE): AlarmState.NORMAL,
 }
 
 _RANK: Final = {Severity.LOW: 0, Severity.MEDIUM: 1, Severity.HIGH: 2, Severity.CRITICAL: 3}
@@ -73,6 +79,9 @@ class Alarm(msgspec.Struct, frozen=True, kw_only=True):
     occurrences: int = 1
     closed: bool = False
     inherited: bool = False
+    acknowledged_at: Instant | None = None
+    acknowledged_by: str = ""
+    comment: str = ""
 
 
 class AlarmList(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +118,10 @@ def asserted(
         return _with(held, key, confirmed), ()
     if known.closed:
         return _begin(held, key, news, occurrences=known.occurrences + 1, now=now)
+    if known.acknowledged_at is not None:
+        # Who has seen the last one has not seen this one: a life of its own, however soon it is back.
+        held, records = _begin(held, key, news, occurrences=known.occurrences + 1, now=now)
+        return held, (_record(known), *records)
     back = msgspec.structs.replace(
         known,
         state=after,
@@ -140,10 +153,35 @@ def returned(held: AlarmList, news: AlarmReturned, *, now: Instant) -> AlarmList
     return _with(held, key, msgspec.structs.replace(known, state=after, returned_at=now))
 
 
+def acknowledged(
+    held: AlarmList, command: AcknowledgeAlarm, *, now: Instant
+) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
+    """Note that a person has seen an alarm; return what is to be recorded.
+
+    Raises:
+        UnknownSubjectError: no alarm in the list has that id.
+        RefusedError: it was acknowledged before.
+
+    """
+    found = next((item for item in held.alarms.items() if item[1].alarm_id == command.alarm_id), None)
+    if found is None:
+        raise UnknownSubjectError(f"alarm {command.alarm_id[:60]!r} is not in the list (any longer)")
+    key, alarm = found
+    after = TRANSITIONS.get((alarm.state, AlarmEvent.ACKNOWLEDGE))
+    if after is None:
+        raise RefusedError(
+            f"alarm {alarm.alarm_id} was acknowledged by {alarm.acknowledged_by or 'somebody'}"
+        )
+    seen = msgspec.structs.replace(
+        alarm, state=after, acknowledged_at=now, acknowledged_by=command.by, comment=command.comment
+    )
+    return _with(held, key, seen), (_record(seen),)
+
+
 def taken_over(
     held: AlarmList, records: Iterable[AlarmRecord], *, now: Instant
 ) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
-    """Take up alarms whose records a former life of the alarm actor left without an end; return what is to be recorded.
+    """Take up what a former life of the alarm actor left without an end or unseen; return what is to be recorded.
 
     One that was raised anew meanwhile goes on as that: its old record ends where the new one begins; one that returned
     meanwhile ended then. Of several open records of one alarm the newest is taken up, the others end where it begins.
@@ -156,6 +194,8 @@ def taken_over(
         key = (record.condition, record.subject)
         known = held.alarms.get(key)
         ended = known.raised_at if known is not None else held.returns.get(key)
+        if record.returned_at is not None and (ended is not None or record.acknowledged_at is not None):
+            continue
         if ended is not None:
             closing.append(msgspec.structs.replace(record, returned_at=max(record.raised_at, ended.utc)))
             continue
@@ -168,19 +208,35 @@ def taken_over(
 
 def _inherited(record: AlarmRecord, *, now: Instant) -> Alarm:
     age_s = (now.utc - record.raised_at).total_seconds()
+    seen = record.acknowledged_at is not None
+    state = AlarmState.ACKNOWLEDGED if seen else AlarmState.UNACKNOWLEDGED
+    returned_at = None
+    if record.returned_at is not None:
+        state = TRANSITIONS[state, AlarmEvent.RETURN]
+        returned_at = _moment(record.returned_at, now)
     # Whoever reports it says so again within 15 s: news of its return counts from now on, whenever it is sent.
     return Alarm(
         alarm_id=record.record_id,
         condition=record.condition,
         subject=record.subject,
         severity=record.severity,
-        state=AlarmState.UNACKNOWLEDGED,
+        state=state,
         text=record.text,
         raised_at=now.plus(-age_s),
         asserted_at=now.plus(-age_s),
         confirmed_at=now,
-        inherited=True,
+        returned_at=returned_at,
+        closed=returned_at is not None,
+        inherited=returned_at is None,
+        acknowledged_at=None if record.acknowledged_at is None else _moment(record.acknowledged_at, now),
+        acknowledged_by=record.acknowledged_by or "",
+        comment=record.acknowledge_comment or "",
     )
+
+
+def _moment(at: datetime, now: Instant) -> Instant:
+    """Return a time of a record on our boot clock, as far as the wall clock can tell."""
+    return now.plus((at - now.utc).total_seconds())
 
 
 def settle(held: AlarmList, *, now: Instant) -> tuple[AlarmList, tuple[AlarmRecord, ...]]:
@@ -224,6 +280,9 @@ def view(held: AlarmList, *, now: Instant) -> tuple[AlarmView, ...]:
             raised_at=alarm.raised_at,
             returned_at=alarm.returned_at,
             occurrences=alarm.occurrences,
+            acknowledged_at=alarm.acknowledged_at,
+            acknowledged_by=alarm.acknowledged_by,
+            comment=alarm.comment,
         )
         for alarm in ordered
     )
@@ -287,6 +346,9 @@ def _record(alarm: Alarm) -> AlarmRecord:
         text=alarm.text,
         raised_at=alarm.raised_at.utc,
         returned_at=None if alarm.returned_at is None else alarm.returned_at.utc,
+        acknowledged_at=None if alarm.acknowledged_at is None else alarm.acknowledged_at.utc,
+        acknowledged_by=alarm.acknowledged_by or None,
+        acknowledge_comment=alarm.comment or None,
     )
 
 

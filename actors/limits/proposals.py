@@ -18,7 +18,7 @@ from actors.limits.changes import Direction, diff, forbidden, malformed, values_
 from actors.vocabulary import CallerError, InvalidValueError, RefusedError, Severity, UnknownSubjectError
 from actors.vocabulary.limits import LimitProposal, LimitsBook, NewVersion, Outcome, ProposalState
 from actors.vocabulary.records import AuditRecord
-from actors.vocabulary.users import LOCAL_PREFIX
+from actors.vocabulary.users import without_local
 
 LIFE_S: Final = 7 * 86_400.0
 LIFE_S_MIN: Final = 60.0
@@ -78,7 +78,7 @@ def same_person(one: str, other: str) -> bool:
 
 def _normal(name: str) -> str:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
-    return " ".join(folded.split()).removeprefix(LOCAL_PREFIX)
+    return without_local(" ".join(folded.split()))
 
 
 def shown_state(proposal: LimitProposal, *, now: datetime, base_version: int | None = None) -> ProposalState:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeAlias, assert_never
 from uuid import NAMESPACE_URL, uuid5
 
+import msgspec
+
 from actors.messages import (
     LATENCY_WINDOW_S,
     Configure,
@@ -28,25 +30,35 @@ from actors.messages import (
 from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.publisher import feedback_board as feedback
-from actors.publisher import operators, receipts, stops
+from actors.publisher import first_writes, operators, receipts, stops
 from actors.publisher.binding import Hearing
+from actors.publisher.calls import CallDesk
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
+from actors.publisher.health import service_level
 from actors.publisher.latency import LatencyBook, noted, summary
 from actors.publisher.link_watch import LinkWatch
 from actors.publisher.operators import OPERATOR_POINTS, OperatorDesk, Wanted
-from actors.publisher.refusals import CLIENT_REFUSED, Refusals, client_refused, refused
+from actors.publisher.refusals import (
+    AUDITED,
+    CERTIFICATE_REPLACED,
+    CERTIFICATE_UNUSABLE,
+    Refusals,
+    client_refused,
+    refused,
+)
 from actors.publisher.stop_desk import StopDesk
 from actors.publisher.stop_traffic import StopTraffic
 from actors.runtime import Ports
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE
 from actors.start import WorkerStart
-from actors.stores import EpochStore, LatchStore
-from actors.vocabulary import CalejoError, Instant, Scope, SiteConfig, WriteRefusal
+from actors.stores import EpochStore, LatchStore, PastReader
+from actors.vocabulary import CalejoError, DeviceError, Instant, Scope, Severity, SiteConfig, WriteRefusal
+from actors.vocabulary.client_calls import PastPage, PastQuestion, named
 from actors.vocabulary.ids import watchdog_address
 from actors.vocabulary.records import StopEventRecord
 from actors.vocabulary.settings import protocols_of
-from protocols.endpoint import ClientWrite, EndpointServer, Linked
+from protocols.endpoint import ClientWrite, Counting, EndpointServer, Linked, Operated, Secured
 from protocols.points import Point, PointValue
 
 REFRESH: Final = "refresh"
@@ -57,6 +69,7 @@ STATUS_PERIOD_S: Final = 1.0
 BIND_POLL_S: Final = 0.05
 # A read within this time of the last image sees that image, unless a lease ends in between.
 IMAGE_AGE_NS_MAX: Final = 50_000_000
+CERTIFICATE_ALARM: Final = "certificate_not_taken_up"
 
 MapPoints: TypeAlias = Callable[[SiteConfig], Sequence[Point]]
 
@@ -72,6 +85,8 @@ class PublisherActor:
         latches: LatchStore,
         epochs: EpochStore,
         map_points: MapPoints,
+        *,
+        past: PastReader | None = None,
     ) -> None:
         assert start.site is not None, "an endpoint belongs to a site"
         self._ports = ports
@@ -102,6 +117,16 @@ class PublisherActor:
             protocol=self._protocol,
             next_id=lambda: self._next_id(ports.clock.now()),
         )
+        self._past = past
+        self._calls = CallDesk(
+            ports,
+            self._outbox,
+            self._desk,
+            self._traffic,
+            protocol=self._protocol,
+            site=lambda: self._site,
+            next_id=lambda: self._next_id(ports.clock.now()),
+        )
         self._gates: dict[str, StationGate] = {}
         self._display = Display(start.site)
         self._board = feedback.Board()
@@ -109,6 +134,7 @@ class PublisherActor:
         self._serving = False
         self._refusals = Refusals()
         self._refused_clients = Refusals()
+        self._first_writes = first_writes.FirstWrites()
         self._latencies = LatencyBook()
         self._receipts = receipts.ReceiptBook()
         self._image_stale_at_ns = 0
@@ -145,8 +171,16 @@ class PublisherActor:
         while not self._hearing.may_bind(self._site, self._control, self._ports.clock.now()):
             await self._ports.clock.sleep(BIND_POLL_S)
         self._publish(self._ports.clock.now())
+        if isinstance(self._server, Operated):
+            self._server.operate(call=self._calls.carry_out, past=self._past_of)
+            server = self._server
+            follow = self._calls.follow_alarms(server.show_alarms, clients=lambda: self._server.clients)
+            self._ports.tasks.spawn(follow, name="alarms")
         await self._server.open(guard=self._guard, refresh=self._refresh, news=self._client_news)
         self._ports.log.info("endpoint_bound", protocol=self._protocol, bound=self._server.bound)
+        if isinstance(self._server, Secured):
+            for warning in self._server.warnings:
+                self._ports.log.warning("endpoint_open_to_all", protocol=self._protocol, what=warning)
         if isinstance(self._server, Linked):
             await self._server.ended()
 
@@ -278,10 +312,23 @@ class PublisherActor:
 
     # ----------------------------------------------------------------- stops
 
-    def _set_stop(self, point: Point, peer: str) -> None:
+    def _set_stop(self, point: Point, write: ClientWrite) -> None:
         """A client wrote 1 to an emergency stop (EST-1, EST-5)."""
         scope, scope_id = stops.scope_of(self._site.site_id, point.station_id, point.pump_id)
-        self._traffic.press(scope, scope_id, peer=peer)
+
+        def made() -> StopEventRecord:
+            stop = self._new_stop(scope, scope_id, write.peer)
+            return msgspec.structs.replace(stop, set_by=self._by(write))
+
+        self._traffic.press(scope, scope_id, peer=write.peer, make=made)
+
+    def _by(self, write: ClientWrite) -> str:
+        return named(write.caller, protocol=self._protocol, peer=write.peer)
+
+    async def _past_of(self, question: PastQuestion) -> PastPage:
+        if self._past is None:
+            raise DeviceError(f"{self._protocol}: no past is kept here")
+        return await self._past.read(question)
 
     def _new_stop(self, scope: Scope, scope_id: str, peer: str) -> StopEventRecord:
         now = self._ports.clock.now()
@@ -333,6 +380,7 @@ class PublisherActor:
             point=point.point,
             value=write.value,
             peer=write.peer,
+            by="" if write.caller is None else self._by(write),
         )
 
     def _verdict(self, write: ClientWrite, among: Sequence[ClientWrite], now: Instant) -> WriteRefusal | None:
@@ -362,9 +410,10 @@ class PublisherActor:
     def _take_write(self, point: Point, write: ClientWrite, now: Instant) -> None:
         if point.point == stops.STOP_POINT:
             if write.value:
-                self._set_stop(point, write.peer)
+                self._set_stop(point, write)
             return
         assert point.station_id is not None, "every writable point but a stop belongs to a station"
+        self._note_writer(point.station_id, write, now)
         self._board = feedback.written(
             self._board,
             point.station_id,
@@ -375,6 +424,21 @@ class PublisherActor:
             source=self._protocol,
         )
 
+    def _note_writer(self, station_id: str, write: ClientWrite, now: Instant) -> None:
+        if write.caller is None:
+            return
+        self._first_writes, record = first_writes.noted(
+            self._first_writes,
+            by=self._by(write),
+            peer=write.peer,
+            station_id=station_id,
+            path=write.path,
+            record_id=self._next_id(now),
+            now=now,
+        )
+        if record is not None:
+            self._outbox.put(record)
+
     def _count_refusal(self, write: ClientWrite, why: WriteRefusal, now: Instant) -> None:
         self._refusals, record = refused(
             self._refusals,
@@ -384,13 +448,19 @@ class PublisherActor:
             why=why,
             record_id=self._next_id(now),
             now=now,
+            by="" if write.caller is None else self._by(write),
         )
         if record is not None:
             self._outbox.put(record)
 
     def _client_news(self, event: str, peer: str, detail: str) -> None:
         self._ports.log.info("client", protocol=self._protocol, what=event, peer=peer, detail=detail)
-        if event != CLIENT_REFUSED:
+        if event == CERTIFICATE_UNUSABLE:
+            subject = str(self._ports.address)
+            self._desk.conditions.hold(CERTIFICATE_ALARM, subject, Severity.HIGH, detail)
+        elif event == CERTIFICATE_REPLACED:
+            self._desk.conditions.clear(CERTIFICATE_ALARM, str(self._ports.address))
+        if event not in AUDITED:
             return
         now = self._ports.clock.now()
         self._refused_clients, record = client_refused(
@@ -400,6 +470,7 @@ class PublisherActor:
             why=detail,
             record_id=self._next_id(now),
             now=now,
+            event=event,
         )
         if record is not None:
             self._outbox.put(record)
@@ -423,6 +494,8 @@ class PublisherActor:
         if isinstance(self._server, Linked):
             self._link_watch.look(self._server.link, now=now)
         self._traffic.tell_alarms()
+        if isinstance(self._server, Secured):
+            self._server.show_health(service_level(self._gates, whole=self._desk.whole, now=now))
         shown = self._all_shown(now)
         self._receipts, rows = receipts.due(
             self._receipts, self._gates, shown, endpoint=self._protocol, now=now
@@ -446,6 +519,13 @@ class PublisherActor:
             scada_moved_at={key: beat.moved_at for key, beat in beats.items() if beat is not None},
             proposal_to_wire=summary(self._latencies, now=now, within_s=latency_window_s),
             link=self._server.link if isinstance(self._server, Linked) else None,
+            clients_refused=self._refused_clients.total,
+            security={
+                f"{event}:{outcome}": count for (event, outcome), count in self._server.security.items()
+            }
+            if isinstance(self._server, Secured)
+            else {},
+            told=dict(self._server.told) if isinstance(self._server, Counting) else {},
         )
 
     def _shown(self, station_id: str, pump_id: str, now: Instant) -> PublishedPump:

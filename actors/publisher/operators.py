@@ -45,6 +45,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     point: str
     value: bool | int | float
     peer: str
+    # Who asks by name; '' : the wire knows no names.
+    by: str = ""
 
 
 def refusal_of(
@@ -92,7 +94,7 @@ def commands(
             pump_id=pump_id,
             command_id=next_id(),
             mode=Mode.MANUAL if manual else Mode.AUTO,
-            by=f"{protocol}:{wanted[indices[0]].peer}",
+            by=wanted[indices[0]].by or f"{protocol}:{wanted[indices[0]].peer}",
             setpoint_hz=float(speed.value) if speed is not None and manual else None,
             # MANUAL may have ended since it was last seen here: a late speed must not bring it back.
             only_in=Mode.MANUAL if mode is None else None,

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 
 from actors.plan.conditions import ConditionBook
 from actors.publisher.stops import STOP_POINT, changes, subject_of
-from actors.safety.latch import EMERGENCY_STOP, LatchSet
+from actors.safety.latch import EMERGENCY_STOP, LatchSet, cleared
 from actors.stores import JoinedLatchStore, LatchStore
-from actors.vocabulary import DeviceError, RefusedError, Severity
+from actors.vocabulary import DeviceError, Instant, RefusedError, Severity
 from actors.vocabulary.records import StopEventRecord
 
 
@@ -104,6 +104,21 @@ class StopDesk:
             self._store.merge(records)
         except DeviceError as error:
             raise RefusedError(f"the clear cannot be made durable: {error}") from error
+
+    def clear(
+        self, held: Sequence[StopEventRecord], *, by: str, reason: str, at: Instant
+    ) -> tuple[StopEventRecord, ...]:
+        """Make clears of these durable and return them; nothing of it counts here yet (EST-2).
+
+        Raises:
+            DeviceError: the disk refused: nothing is cleared.
+
+        """
+        done = tuple(
+            cleared(stop, by=by, at=at.utc, reason=reason, release=self._store.next_stamp()) for stop in held
+        )
+        self._store.merge(done)
+        return done
 
     def poll(self) -> tuple[StopEventRecord, ...]:
         """Return everything in the folder if another process (the CLI, say) changed it, else nothing."""

@@ -50,25 +50,36 @@ class StopTraffic:
         self._show = show
         self._new_stop = new_stop
         self._protocols = protocols
-        # Who wrote 1 last while a stop of the scope held, and when (UTC).
-        self._repeated: dict[tuple[Scope, str], tuple[str, datetime]] = {}
+        # Who wrote 1 last while a stop of the scope held, when (UTC), and the stop that would be theirs.
+        self._repeated: dict[tuple[Scope, str], tuple[str, datetime, Callable[[], StopEventRecord]]] = {}
         self._began = ports.clock.now()
         self.site = site
 
-    def press(self, scope: Scope, scope_id: str, *, peer: str) -> None:
+    def press(
+        self,
+        scope: Scope,
+        scope_id: str,
+        *,
+        peer: str,
+        make: Callable[[], StopEventRecord] | None = None,
+    ) -> None:
         """A client wrote 1 to a scope's stop (EST-1); while a stop of it is uncleared it is that one (EST-5).
 
         That stop may have been cleared a moment ago, and the clear be on its way to us: then it is a new stop, which
         must not be lost with the old one. The folder knows before it is confirmed; a clear that comes from elsewhere
-        is held against the time of the press (`apply`).
+        is held against the time of the press (`apply`). `make`: the record, if it says more than who and what.
         """
+
+        def bare() -> StopEventRecord:
+            return self._new_stop(scope, scope_id, peer)
+
+        made = bare if make is None else make
         if self._desk.latches.stops_of_scope(scope, scope_id):
-            self._repeated[scope, scope_id] = (peer, self._ports.clock.now().utc)
+            self._repeated[scope, scope_id] = (peer, self._ports.clock.now().utc, made)
             self.look()
             return
         self._repeated.pop((scope, scope_id), None)
-        stop = self._new_stop(scope, scope_id, peer)
-        self.apply((stop,), announce=True, record=True, source=peer)
+        self.apply((made(),), announce=True, record=True, source=peer)
 
     def look(self) -> None:
         """Take what another process wrote into the folder: it may have reached nobody else, so bear witness.
@@ -86,9 +97,9 @@ class StopTraffic:
                 continue
             if self._desk.latches.stops_of_scope(*key):
                 continue
-            peer, at = self._repeated.pop(key)
+            peer, at, make = self._repeated.pop(key)
             if change.cleared_at <= at + timedelta(seconds=CLEAR_RACE_S):
-                again.append((peer, self._new_stop(*key, peer)))
+                again.append((peer, make()))
         return again
 
     def take(self, message: StopsChanged, *, published: bool) -> StopConfirmed:

@@ -34,7 +34,15 @@ from actors.pump.coverage import (
     learn,
     must_wait,
 )
-from actors.pump.modes import expire, expiry_record, from_store, held_stopped, order, to_store
+from actors.pump.modes import (
+    carried_out,
+    expire,
+    expiry_record,
+    from_store,
+    held_stopped,
+    order,
+    to_store,
+)
 from actors.pump.parameters import effective_parameters
 from actors.pump.regulator import Applied
 from actors.runtime import Ports, Ref
@@ -323,7 +331,9 @@ class PumpActor:
             min_hz=self._min_hz(),
         )
         if ordered is self._mode:
-            return Done(note="already carried out")
+            known = carried_out(ordered, message.command_id)
+            assert known is not None, "a state that stays the same has taken the command before"
+            return Done(note="already carried out", repeat_of=known.at)
         self._modes.store(to_store(ordered, self._pump_id))
         self._mode = ordered
         self._mode_stored = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from datetime import timedelta
@@ -14,7 +15,7 @@ import msgspec
 from actors.messages import SetMode
 from actors.safety.limits import is_finite_number
 from actors.vocabulary import Instant, InvalidValueError, Mode, RefusedError, Severity
-from actors.vocabulary.durable import StoredMode
+from actors.vocabulary.durable import CarriedOut, StoredMode
 from actors.vocabulary.records import AuditRecord
 
 MANUAL_HZ_MAX: Final = 100.0  # sanity only: the safety layer brings it into the pump's band
@@ -69,7 +70,7 @@ class ModeState(msgspec.Struct, frozen=True, kw_only=True):
     setpoint_hz: float | None = None
     set_at: Instant | None = None
     expires_at: Instant | None = None
-    commands: tuple[str, ...] = ()
+    commands: tuple[CarriedOut, ...] = ()
 
     @property
     def mode(self) -> Mode:
@@ -103,15 +104,20 @@ def order(
 
     Raises:
         InvalidValueError: the value is neither 0 nor `min_hz`..100 Hz, or the expiry not above 0 and at most 7 days.
-        RefusedError: the mode is not the operator's to set, the pump is not in the mode that the command is for, or
-            there is no applied speed to take over.
+        RefusedError: the mode is not the operator's to set, the pump is not in the mode that the command is for,
+            there is no applied speed to take over, or the command's id was another command's.
 
     """
-    if message.command_id in state.commands:
+    content = _content(message)
+    if (known := carried_out(state, message.command_id)) is not None:
+        if known.content != content:
+            text = f"command_id: {message.command_id} was another command of pump {message.pump_id}"
+            raise RefusedError(f"{text}; a new command needs a new id")
         return state
     if message.only_in is not None and state.mode is not message.only_in:
         raise RefusedError(f"pump {message.pump_id}: is in {state.mode.name}, not in {message.only_in.name}")
-    commands = (*state.commands, message.command_id)[-COMMANDS_REMEMBERED:]
+    taken = CarriedOut(command_id=message.command_id, content=content, at=now.utc)
+    commands = (*state.commands, taken)[-COMMANDS_REMEMBERED:]
     match message.mode:
         case Mode.AUTO:
             command = TRANSITIONS[state.command, Event.ORDER_AUTO]
@@ -134,6 +140,11 @@ def order(
             raise RefusedError(f"pump {message.pump_id}: OUT_OF_SERVICE is set and cleared like a stop")
         case _:
             assert_never(message.mode)
+
+
+def carried_out(state: ModeState, command_id: str) -> CarriedOut | None:
+    """Return the command of this id that the pump has taken, None: it has not, as far as is remembered."""
+    return next((each for each in state.commands if each.command_id == command_id), None)
 
 
 def expire(state: ModeState, *, now: Instant) -> ModeState:
@@ -178,12 +189,13 @@ def to_store(state: ModeState, pump_id: str) -> StoredMode:
         set_at=_set_at(state).utc,
         expires_at=None if state.expires_at is None else state.expires_at.utc,
         held_stopped=state.held_stopped,
+        commands=state.commands,
     )
 
 
-def held_stopped(by: str, *, now: Instant) -> ModeState:
+def held_stopped(by: str, *, now: Instant, commands: tuple[CarriedOut, ...] = ()) -> ModeState:
     """Return the state that only an operator ends."""
-    return ModeState(command=Command.HELD_STOPPED, by=by, setpoint_hz=0.0, set_at=now)
+    return ModeState(command=Command.HELD_STOPPED, by=by, setpoint_hz=0.0, set_at=now, commands=commands)
 
 
 def from_store(stored: StoredMode | None, *, now: Instant) -> ModeState:
@@ -192,8 +204,10 @@ def from_store(stored: StoredMode | None, *, now: Instant) -> ModeState:
     Time went on by the wall clock; if that was set back, the time left is what was granted, never more. What makes
     no sense (a MANUAL without a value or an end) becomes a held stop: only an operator can know what was meant.
     """
-    if stored is None or stored.mode is Mode.AUTO:
-        return ModeState(by="" if stored is None else stored.by)
+    if stored is None:
+        return ModeState()
+    if stored.mode is Mode.AUTO:
+        return ModeState(by=stored.by, commands=stored.commands)
     hz = stored.setpoint_hz
     sane = stored.mode is Mode.MANUAL and hz is not None and math.isfinite(hz) and 0.0 <= hz <= MANUAL_HZ_MAX
     dated = (
@@ -202,7 +216,7 @@ def from_store(stored: StoredMode | None, *, now: Instant) -> ModeState:
         and stored.set_at.tzinfo is not None
     )
     if stored.held_stopped or not sane or not dated or stored.expires_at is None:
-        return held_stopped(stored.by, now=now)
+        return held_stopped(stored.by, now=now, commands=stored.commands)
     granted = max(stored.expires_at - stored.set_at, timedelta(0))
     left = min(stored.expires_at - now.utc, granted)
     return ModeState(
@@ -211,7 +225,14 @@ def from_store(stored: StoredMode | None, *, now: Instant) -> ModeState:
         setpoint_hz=hz,
         set_at=now.plus((left - granted).total_seconds()),
         expires_at=now.plus(left.total_seconds()),
+        commands=stored.commands,
     )
+
+
+def _content(message: SetMode) -> str:
+    """Return what tells two commands apart that came under one id."""
+    ordered = (message.mode.name, message.setpoint_hz, message.expires_after_s, message.only_in, message.by)
+    return hashlib.sha256(repr(ordered).encode("utf-8", "replace")).hexdigest()[:16]
 
 
 def _set_at(state: ModeState) -> Instant:

@@ -35,7 +35,7 @@ from actors.safety import orders, telling
 from actors.safety.intake import Intake
 from actors.safety.kernel import decide_round
 from actors.safety.limits import problems
-from actors.safety.memory import known_at, memory_of, orders_a_start, restored, same
+from actors.safety.memory import feedback_of, memory_of, orders_a_start, restored, same, seen_of
 from actors.safety.strategies import unusable
 from actors.safety.types import Decision, KernelState, RoundInput, initial_state
 from actors.safety.violations import Due, ViolationLedger, flush, only, record
@@ -399,6 +399,7 @@ class SafetyActor:
             self._conditions.hold("timers_unreadable", str(self._ports.address), Severity.HIGH, text)
             return initial_state(now)
         self._stored = memory
+        self._intake.recall(feedback_of(seen, now=now))
         return restored(memory, seen, now=now, gap_s_max=self._control.setpoint_lease_s)
 
     def _keep_memory(self) -> None:
@@ -408,7 +409,8 @@ class SafetyActor:
         if (changed or not self._durable) and memory.pumps and not self._store(self._kernel):
             return
         try:
-            self._timer_store.seen(self._station_id, self._epoch, known_at(memory))
+            seen = seen_of(self._kernel, self._intake.memories, now=self._ports.clock.now())
+            self._timer_store.seen(self._station_id, self._epoch, seen)
         except DeviceError as error:
             # Nothing is lost by it but the time until now: a successor takes what it does not know for just stopped.
             self._ports.log.warning("timers_not_seen", station=self._station_id, error=str(error))

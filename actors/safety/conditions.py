@@ -66,23 +66,37 @@ def observe(
     facts: dict[str, Facts] = {}
     for pump_id, old in pumps.items():
         entry = round_input.pumps[pump_id]
+        problem = _problem(entry, old, level, levels[pump_id], starts_durable=round_input.starts_durable)
         hand_back = claims.advance(
             old.hand_back,
-            _problem(entry, old, level, levels[pump_id], starts_durable=round_input.starts_durable),
+            problem,
             now=now,
             hold_s=round_input.control.failsafe_recovery_hold_s,
+            lost=claims.arrived_bad(entry.feedback)
+            or (problem is Reason.HANDED_BACK_LEVEL and arrived(entry.feedback, LEVEL)),
         )
         was = msgspec.structs.replace(old, hand_back=hand_back)
         fact = _facts(entry, was, level, levels[pump_id], round_input, now=now)
         if not fact.enabled or was.fresh_left > 0:
             # While nothing is claimed our output follows the pump, so that a return moves nothing (CTL-7).
-            was = msgspec.structs.replace(was, output_hz=fact.tracked_hz, target_hz=fact.tracked_hz)
-            fact = msgspec.structs.replace(fact, state=was)
+            was = msgspec.structs.replace(
+                was, output_hz=fact.tracked_hz, target_hz=fact.tracked_hz, duty_hz=None
+            )
+        elif was.duty_hz is None and (level.high or _served(state, pump_id)):
+            # What it does now is rule 4's or a task's, and nobody knows what its duty was: none.
+            was = msgspec.structs.replace(was, duty_hz=0.0)
+        fact = msgspec.structs.replace(fact, state=was)
         facts[pump_id] = fact = _with_strategy(_with_following(fact, now=now), now=now)
         pumps[pump_id] = fact.state
     return facts, msgspec.structs.replace(
         state, pumps=pumps, float_alone_since=level.float_alone_since, contradicted=level.contradicted
     )
+
+
+def _served(state: KernelState, pump_id: str) -> bool:
+    """Whether at the last round, perhaps our predecessor's, a pump ran for rule 4 or a task of its station."""
+    was = state.pumps.get(pump_id, PumpState())
+    return was.high or pump_id in state.tasks
 
 
 def _without_invalid_limits(round_input: RoundInput) -> RoundInput:

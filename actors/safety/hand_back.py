@@ -83,14 +83,31 @@ def lost_feedback(feedback: dict[str, JudgedValue]) -> Reason | None:
     return None
 
 
-def advance(hand_back: HandBack, problem: Reason | None, *, now: Instant, hold_s: float) -> HandBack:
+def arrived_bad(feedback: dict[str, JudgedValue]) -> bool:
+    """Whether something that a claim needs has arrived and cannot be believed."""
+    return any(
+        arrived(feedback, point) and good_value(feedback, point) is None
+        for point in (*ESSENTIAL, PLC_HEARTBEAT)
+    )
+
+
+def advance(
+    hand_back: HandBack, problem: Reason | None, *, now: Instant, hold_s: float, lost: bool = True
+) -> HandBack:
     """Advance one pump's claim by what is wrong at `now` (None: nothing).
 
-    Before the first claim nothing is claimed until nothing is wrong, then at once; after a loss all must
-    have been good for `hold_s`.
+    Before the first claim nothing is claimed until nothing is wrong, then at once; after a loss all must have been good
+    for `hold_s`. A claim that is inherited can be lost before it is our own: by what is bad, not by what is still to
+    arrive (`lost`).
     """
     if problem is not None:
-        return HandBack(claimed=hand_back.claimed, since=hand_back.since or now, reason=problem)
+        claimed = hand_back.claimed or (hand_back.inherited and lost)
+        return HandBack(
+            claimed=claimed,
+            inherited=hand_back.inherited,
+            since=hand_back.since or now,
+            reason=problem,
+        )
     if not hand_back.claimed or hand_back.since is None:
         return HandBack(claimed=True)
     good_since = hand_back.good_since or now

@@ -58,6 +58,15 @@ class Intake:
         self._memories: dict[str, FeedbackMemory] = {}
         self._failures: dict[Address, _Failure] = {}
 
+    @property
+    def memories(self) -> Mapping[str, FeedbackMemory]:
+        """What judging remembers of each pump."""
+        return self._memories
+
+    def recall(self, memories: Mapping[str, FeedbackMemory]) -> None:
+        """Go on from what our predecessor remembered, before anything is judged."""
+        self._memories = {key: value for key, value in memories.items() if self.pump(key) is not None}
+
     def pumps(self) -> tuple[PumpConfig, ...]:
         """Return the station's pumps, in wire order."""
         return () if self.station is None else self.station.pumps

@@ -275,6 +275,7 @@ def _after(fact: Facts, work: Work, *, target_hz: float, now: Instant) -> PumpSt
         was,
         output_hz=work.value_hz,
         target_hz=target_hz,
+        duty_hz=rules.duty_value_hz(work, fact, target_hz=target_hz),
         timers=timers.ordered(was.timers, now=now) if starts else was.timers,
         cap_stopped_at=now if capped and was.output_hz > 0.0 else was.cap_stopped_at,
     )

@@ -217,7 +217,27 @@ _DUTY_REASONS: Final[Mapping[Rule, Reason]] = {
 def on_duty(work: Work, facts: Facts) -> bool:
     """Whether a pump runs for a plan, its own or another's, or its failsafe: not for a task, nor for rule 4."""
     automatic = facts.proposal is not None and mode_of(facts.proposal) is Mode.AUTO
-    return automatic and not work.high and work.reason not in _DUTY_REASONS.values()
+    return automatic and _for_itself(work)
+
+
+def _for_itself(work: Work) -> bool:
+    return not work.high and work.reason not in _DUTY_REASONS.values()
+
+
+def duty_value_hz(work: Work, facts: Facts, *, target_hz: float) -> float:
+    """Return what a pump of ours is remembered to do by its own duty (Hz) after this decision: its plan's, its
+    operator's or its failsafe's last value.
+
+    What rule 4 and a task drive is not, nor is the way back from there: on it counts where it is going. A stop makes
+    of it no more than it was.
+    """
+    state = facts.state
+    if not _for_itself(work):
+        return state.duty_hz or 0.0
+    if state.duty_hz is None or state.duty_hz == state.output_hz:
+        return work.value_hz
+    known_hz = state.duty_hz if work.stopped_by is not None else target_hz
+    return min(work.value_hz, known_hz)
 
 
 def wish_alone(facts: Facts) -> float:

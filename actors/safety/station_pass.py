@@ -40,16 +40,18 @@ def permitted(station: StationConfig) -> int:
 def choose_for_high_level(facts: Mapping[str, Facts], station: StationConfig) -> frozenset[str]:
     """Choose the pumps that rule 4 runs at their maximum: running ones first, then in wire order.
 
-    `facts` are in wire order. A pump with a fault that does not run comes last: it would waste the place. Of
-    those that stand, a rested one comes before one that rule 6 would not start; if it is needed, it starts all
-    the same (SAF-2.6). One at its dry-run level answers only where the station lets the high level outrank that.
+    `facts` are in wire order. A pump that stands in fault, or although it was told to run, comes last: it would waste
+    the place. Who was told to run keeps its place before it is seen to: drives report late. Of those that stand, a
+    rested one comes before one that rule 6 would not start; if it is needed, it starts all the same (SAF-2.6). One at
+    its dry-run level answers only where the station lets the high level outrank that.
     """
     candidates = [
         (
             fact.running is not True,
+            failed(fact),
             faulty(fact),
-            bool(fact.start_refused),
             fact.state.output_hz <= 0.0,
+            fact.state.output_hz <= 0.0 and bool(fact.start_refused),
             index,
             pump_id,
         )

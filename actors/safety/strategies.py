@@ -94,7 +94,7 @@ def advance(memory: StrategyMemory, facts: Facts, *, now: Instant) -> StrategyMe
                 return StrategyMemory(on=was_on)
             return StrategyMemory(on=switched(levels, was_on=was_on, level_m=facts.level_m))
         case FailsafeStrategy.HOLD_LAST:
-            held_hz = memory.held_hz if memory.held_hz is not None else state.output_hz
+            held_hz = memory.held_hz if memory.held_hz is not None else _last_hz(facts)
             return StrategyMemory(held_hz=held_hz if ours else None, held_since=memory.held_since or now)
         case _:
             assert_never(facts.config.failsafe_strategy)
@@ -134,10 +134,18 @@ def output(facts: Facts) -> tuple[float, str]:
             hold_s = safety_parameters(pump).failsafe_hold_s
             if facts.held_s >= hold_s:
                 return default_hz, f"held for {hold_s:g} s: {default}"
-            held_hz = state.output_hz if state.strategy.held_hz is None else state.strategy.held_hz
+            held_hz = _last_hz(facts) if state.strategy.held_hz is None else state.strategy.held_hz
             return held_hz, f"holds {held_hz:g} Hz for {hold_s - facts.held_s:.0f} s more"
         case _:
             assert_never(strategy)
+
+
+def _last_hz(facts: Facts) -> float:
+    """The last value of the pump's own duty (Hz), and what it does where nobody has given it one yet.
+
+    A high level that comes and goes, or a flush, must not be held for the time that a lost plan is.
+    """
+    return facts.state.output_hz if facts.state.duty_hz is None else facts.state.duty_hz
 
 
 def _was_on(memory: StrategyMemory, facts: Facts) -> bool:

@@ -54,10 +54,12 @@ class HandBack(msgspec.Struct, frozen=True, kw_only=True):
     """Whether we may claim a pump (CTL-7). `claimed`: all had arrived once since our start.
 
     `since` is when the claim was lost (or, before the first claim, when we started to wait), `good_since`
-    since when all has been good again, `reason` why nothing is claimed.
+    since when all has been good again, `reason` why nothing is claimed. `inherited`: our predecessor had claimed it a
+    moment ago, so what is bad at our start is a loss and not something that has yet to arrive (SAF-10).
     """
 
     claimed: bool = False
+    inherited: bool = False
     since: Instant | None = None
     good_since: Instant | None = None
     reason: Reason | None = None
@@ -102,7 +104,8 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     """What the kernel remembers of one pump.
 
     `output_hz` is the last applied value before rounding, or the measured speed while nothing is claimed;
-    `target_hz` where it was going before the ramp. `dry_run` None: no good level was seen yet.
+    `target_hz` where it was going before the ramp. `duty_hz` is the last value that was its own duty's and not rule 4's
+    or a task's; None: not known, it is what the pump does. `dry_run` None: no good level was seen yet.
     `essentials_at`: when running, speed and local override had arrived (SAF-10). `invalid_ticks` counts bad
     proposals in a row, each `counted_sequence` once. `cap_stopped_at`: when a power or flow cap stopped it.
     `timers`: its starts, run and rest; None: nothing is known. `wear`: hours run and starts since we know it.
@@ -115,6 +118,7 @@ class PumpState(msgspec.Struct, frozen=True, kw_only=True):
     essentials_at: Instant | None = None
     output_hz: float = 0.0
     target_hz: float = 0.0
+    duty_hz: float | None = None
     decided_at: Instant | None = None
     dry_run: bool | None = None
     high: bool = False

@@ -28,7 +28,7 @@ class Category(StrEnum):
 
 @unique
 class Origin(StrEnum):
-    """Which part of Calejo writes it. USERS: reserved for users, sessions and certificates."""
+    """Which part of Calejo writes it. USERS: users, sessions and certificates."""
 
     CORE = "core"
     USERS = "users"
@@ -98,6 +98,16 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CLEAN_OUT_REFUSED": EventType("An order to clean out was refused", Category.OPERATION, _MEDIUM, _MODE),
     "CLEAN_OUT_ENDED": EventType("A clean-out ended, with what ended it", Category.OPERATION, _MEDIUM, _MODE),
     "MODE_EXPIRED": EventType("A mode given for a time ended", Category.OPERATION, _MEDIUM, _MODE),
+    "ALARM_ACKNOWLEDGED": EventType("A person has seen an alarm", Category.OPERATION, _LOW, _MODE),
+    "ALARM_ACKNOWLEDGE_REFUSED": EventType(
+        "Acknowledging an alarm was refused (role, unknown, seen before)", Category.OPERATION, _LOW, _MODE
+    ),
+    "POINTS_WRITTEN": EventType(
+        "A client that is known by name began to write a station's feedback or heartbeat (told once an hour)",
+        Category.OPERATION,
+        _LOW,
+        _MODE,
+    ),
     "WRITE_REFUSED": EventType(
         "A client's write on the wire was refused", Category.ACCESS, _MEDIUM, _REFUSED
     ),
@@ -179,7 +189,11 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
         "An access token was renewed, or the renewal refused", Category.ACCESS, _LOW, _SESSION, _USERS
     ),
     "SESSION_ENDED": EventType(
-        "A session was ended by its owner or by time", Category.ACCESS, _LOW, _SESSION, _USERS
+        "A session was ended: by its owner, by too many others, by a refresh token that came twice",
+        Category.ACCESS,
+        _LOW,
+        _SESSION,
+        _USERS,
     ),
     "USER_SESSIONS_ENDED": EventType(
         "An administrator ended somebody's sessions", Category.ACCESS, _MEDIUM, _SESSION, _USERS
@@ -218,6 +232,9 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CERTIFICATE_REPLACED": EventType(
         "Calejo took up a new certificate", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
+    "TRUST_CHANGED": EventType(
+        "Which certificates OPC UA trusts was changed", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
+    ),
     "REQUEST_REFUSED": EventType(
         "REST refused a request unread: cross-site, foreign host, oversize or slow body",
         Category.ACCESS,
@@ -225,8 +242,17 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
         _FLOOD,
         _USERS,
     ),
-    "RATE_LIMITED": EventType("A client asked too often", Category.ACCESS, _MEDIUM, _FLOOD, _USERS),
+    "RATE_LIMITED": EventType(
+        "A client asked too often, watches too often, or held too many connections",
+        Category.ACCESS,
+        _MEDIUM,
+        _FLOOD,
+        _USERS,
+    ),
 }
+
+RESERVED: Final = frozenset({"CERTIFICATE_REJECTED"})
+"""Names that are kept free for what no part of Calejo writes yet."""
 
 FAILED_LOGINS: Final = ("LOGIN", "ACCOUNT_LOCKED", "ACCESS_REFUSED", "TOKEN_REFRESH")
 """What the report of failed log-ins lists, as far as its outcome is not success."""

@@ -101,6 +101,7 @@ class AuditWindow(msgspec.Struct, frozen=True, kw_only=True):
     """What verifying a window of the trail found: records `first` to `count` hold, but for what is said.
 
     `next_after` None: the trail ends here, and has been held against every checkpoint of this machine behind `first`.
+    `archived`: records 1 to this one were archived and not seen here; who asked for them is not told that they hold.
     """
 
     holds: bool
@@ -113,3 +114,4 @@ class AuditWindow(msgspec.Struct, frozen=True, kw_only=True):
     complaints: tuple[str, ...]
     checkpoints_met: int
     next_after: int | None
+    archived: int = 0

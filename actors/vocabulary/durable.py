@@ -17,8 +17,16 @@ class Epoch(msgspec.Struct, frozen=True, order=True):
     counter: int
 
 
+class CarriedOut(msgspec.Struct, frozen=True, kw_only=True):
+    """A command of a mode that a pump has taken, and when; `content` is a digest of what it ordered."""
+
+    command_id: str
+    content: str
+    at: datetime
+
+
 class StoredMode(msgspec.Struct, frozen=True, kw_only=True):
-    """A pump's operator mode as it survives restarts."""
+    """A pump's operator mode as it survives restarts, with the commands that were taken last."""
 
     pump_id: str
     mode: Mode
@@ -27,6 +35,7 @@ class StoredMode(msgspec.Struct, frozen=True, kw_only=True):
     set_at: datetime
     expires_at: datetime | None
     held_stopped: bool = False
+    commands: tuple[CarriedOut, ...] = ()
 
 
 class MotorTimers(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +77,8 @@ class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
 
     `held_since`: since when its failsafe holds the last value (WDG-3): no number of restarts makes that longer.
     `failsafe_reason`, `failsafe_since`: the failsafe it is in (WDG-2): no restart makes its recovery hold shorter.
+    `claimed`: it was ours, or had been. `handed_back_since`: since when that claim is lost (CTL-7): nor that one.
+    `lapses`: when its last leases ran out; the gates remember them too (SAF-9).
     """
 
     timers: MotorTimers
@@ -76,7 +87,34 @@ class PumpMemory(msgspec.Struct, frozen=True, kw_only=True):
     held_since: Instant | None = None
     failsafe_reason: Reason | None = None
     failsafe_since: Instant | None = None
+    claimed: bool = False
+    handed_back_since: Instant | None = None
+    lapses: tuple[Instant, ...] = ()
     wear: Wear = Wear()
+
+
+class HeldPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A value that a point of feedback shows, and for how long it had been seen unmoved (s)."""
+
+    value: float
+    held_s: float
+
+
+class PumpSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What was noted of one pump a moment ago, not durably: a successor within the same boot goes on from it.
+
+    `known_at`: until when its timers were known. `origin`: the tick of the last decision, from which the gates' lease
+    runs; `fresh_left`, `fresh_since`: so many fresh ones they still wait for after a lapse, and since when (SAF-9).
+    `held`: the points that have not moved for a while; `echo_hz`: least and most of the setpoint echo since the
+    measured speed changed last (CTL-4).
+    """
+
+    known_at: Instant
+    origin: Instant | None = None
+    fresh_left: int = 0
+    fresh_since: Instant | None = None
+    held: dict[str, HeldPoint] = msgspec.field(default_factory=dict)
+    echo_hz: tuple[float, float] | None = None
 
 
 class StationMemory(msgspec.Struct, frozen=True, kw_only=True):

@@ -149,7 +149,9 @@ class StopEventRecord(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
 
 
 class AlarmRecord(msgspec.Struct, frozen=True, kw_only=True, tag="alarm"):
-    """One life of an alarm, for `alarms`; the same record_id with `returned_at` closes it."""
+    """One life of an alarm, for `alarms`; the same record_id with `returned_at` closes it, with `acknowledged_at`
+    tells who has seen it. Both are written once.
+    """
 
     record_id: str
     condition: str
@@ -158,6 +160,9 @@ class AlarmRecord(msgspec.Struct, frozen=True, kw_only=True, tag="alarm"):
     text: str
     raised_at: datetime
     returned_at: datetime | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    acknowledge_comment: str | None = None
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True, tag="audit"):

@@ -7,14 +7,16 @@ A `user_id` is the name somebody logs in with, in lower case: given once, never 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import StrEnum, unique
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
 from actors.vocabulary.access import Operation, UserRole, may
 from actors.vocabulary.errors import InvalidValueError
+from actors.vocabulary.records import AuditRecord
 
 USER_ID_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,39}\Z")
 LOCAL_PREFIX: Final = "local:"
@@ -83,6 +85,24 @@ class ServiceKey(msgspec.Struct, frozen=True, kw_only=True):
     revoked_by: str = ""
 
 
+class Ending(msgspec.Struct, frozen=True, kw_only=True):
+    """That all live sessions of a user end, but for the one that `but` names."""
+
+    by: str
+    reason: str
+    at: datetime
+    but: str = ""
+
+
+Telling: TypeAlias = Callable[[Account, Account, tuple[Session, ...]], Sequence[AuditRecord]]
+"""What the audit log is told of a change: the account before and after, and the sessions that ended (pure)."""
+
+
+def nothing(_before: Account, _after: Account, _ended: tuple[Session, ...]) -> Sequence[AuditRecord]:
+    """Tell nothing: a change that is no event."""
+    return ()
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, once that is known: what is written into `by`, and what they may."""
 
@@ -97,6 +117,14 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     def may(self, operation: Operation) -> bool:
         """Say whether this principal is allowed an operation."""
         return may(self.role, operation) and (self.operations is None or operation in self.operations)
+
+
+def without_local(name: str) -> str:
+    """Return a name without any `local:` before it, however often somebody wrote it."""
+    name = name.strip()
+    while name.lower().startswith(LOCAL_PREFIX):
+        name = name[len(LOCAL_PREFIX) :].strip()
+    return name
 
 
 def checked_user_id(value: str) -> str:

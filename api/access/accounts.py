@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -22,9 +22,11 @@ from actors.vocabulary.users import (
     Session,
     checked_user_id,
 )
-from api.access.desk import SERVICE_KEY_PREFIX, AccessDesk, secret_hash
+from api.access.changes import Changes, as_checked
+from api.access.desk import AccessDesk
 from api.access.hashing import generated
 from api.access.logins import Logins
+from api.access.programs import PERSONS_ONLY, SERVICE_KEY_PREFIX, secret_hash
 
 ACCOUNTS_MAX: Final = 1_000
 KEYS_MAX: Final = 20
@@ -38,6 +40,7 @@ class Accounts:
     def __init__(self, desk: AccessDesk, logins: Logins) -> None:
         self._desk = desk
         self._logins = logins
+        self._changes = Changes(desk)
 
     # ------------------------------------------------------------------ an administrator's
 
@@ -78,7 +81,7 @@ class Accounts:
         now, password, hashed = self._now(), "", ""
         if kind is AccountKind.PERSON:
             password = generated()
-            hashed = await self._desk.hashing.hashed(password)
+            hashed = await self._changes.hashed(password, by, peer)
         account = Account(
             user_id=user_id,
             kind=kind,
@@ -101,13 +104,14 @@ class Accounts:
             RefusedError: it is the last administrator.
 
         """
-        account = await self._changed(
-            user_id, lambda one, others: law.set_enabled(one, others, enabled=enabled)
+        return await self._changes.change(
+            user_id,
+            lambda one, others: law.set_enabled(one, others, enabled=enabled),
+            "USER_ENABLED" if enabled else "USER_DISABLED",
+            by=by,
+            peer=peer,
+            ending=None if enabled else self._changes.ending(by, "the account was disabled"),
         )
-        if not enabled:
-            await self._end_all(account, by=by, reason="the account was disabled")
-        self._tell("USER_ENABLED" if enabled else "USER_DISABLED", account, by, peer)
-        return account
 
     async def set_role(self, user_id: str, role: UserRole, *, by: Principal, peer: str) -> Account:
         """Give an account another role; it counts from its next request on.
@@ -117,17 +121,13 @@ class Accounts:
             RefusedError: it is the last administrator.
 
         """
-        before = await self.one(user_id)
-        account = await self._changed(user_id, lambda one, others: law.set_role(one, others, role=role))
-        self._tell(
+        return await self._changes.change(
+            user_id,
+            lambda one, others: law.set_role(one, others, role=role),
             "USER_ROLE_SET",
-            account,
-            by,
-            peer,
-            before={"role": before.role.value},
-            after={"role": role.value},
+            by=by,
+            peer=peer,
         )
-        return account
 
     async def reset(self, user_id: str, *, by: Principal, peer: str) -> tuple[Account, str]:
         """Generate a new password and take the second factor away; all sessions end.
@@ -138,15 +138,17 @@ class Accounts:
 
         """
         password = generated()
-        hashed, now = await self._desk.hashing.hashed(password), self._now()
-        account = await self._changed(
+        hashed, now = await self._changes.hashed(password, by, peer), self._now()
+        account = await self._changes.change(
             user_id,
             lambda one, _: law.without_factor(
                 law.set_password(one, password_hash=hashed, at=now, must_change=True)
             ),
+            "USER_PASSWORD_RESET",
+            by=by,
+            peer=peer,
+            ending=self._changes.ending(by, "the password was reset"),
         )
-        await self._end_all(account, by=by, reason="the password was reset")
-        self._tell("USER_PASSWORD_RESET", account, by, peer)
         return account, password
 
     async def sessions(self, user_id: str | None) -> tuple[Session, ...]:
@@ -161,9 +163,16 @@ class Accounts:
 
         """
         account = await self.one(user_id)
-        count = await self._end_all(account, by=by, reason="ended by an administrator")
-        self._tell("USER_SESSIONS_ENDED", account, by, peer, after={"count": count})
-        return count
+        gone = await self._desk.store.end(
+            user_id=account.user_id,
+            session_id=None,
+            by=by.user_id,
+            reason="ended by an administrator",
+            at=self._now(),
+        )
+        self._desk.sessions_changed(account.user_id)
+        self._tell("USER_SESSIONS_ENDED", account, by, peer, after={"count": len(gone)})
+        return len(gone)
 
     # ------------------------------------------------------------------ keys of service accounts
 
@@ -202,9 +211,9 @@ class Accounts:
         wide = [each.value for each in operations if not may(account.role, each)]
         if wide:
             raise InvalidValueError(f"operations: {account.role.value} may not {', '.join(wide)}")
-        if Operation.APPROVE_LIMITS in operations:
+        if persons := sorted(PERSONS_ONLY.intersection(operations)):
             raise InvalidValueError(
-                "operations: APPROVE_LIMITS is for a second person, which a program is not"
+                f"operations: {', '.join(persons)}: takes two persons, and a program is neither"
             )
         if len(label) > _LABEL_MAX or not label.isprintable():
             raise InvalidValueError(f"label: expected at most {_LABEL_MAX} printable characters")
@@ -225,6 +234,7 @@ class Accounts:
             expires_at=None if days is None else now + timedelta(days=days),
         )
         await self._desk.store.add_key(key)
+        self._desk.programs.key_changed(key, account)
         scope = [each.value for each in key.operations]
         self._tell("SERVICE_KEY_ADDED", account, by, peer, after={"key_id": key.key_id, "operations": scope})
         return key, f"{SERVICE_KEY_PREFIX}{key.key_id}_{secret}"
@@ -237,9 +247,9 @@ class Accounts:
 
         """
         key = await self._desk.store.revoke_key(key_id, by=by.user_id, at=self._now())
-        self._desk.changed()
         if key is None:
             raise UnknownSubjectError(f"key {key_id[:60]!r} is not known")
+        self._desk.programs.key_changed(key, None)
         self._tell("SERVICE_KEY_REVOKED", await self.one(key.user_id), by, peer, after={"key_id": key_id})
         return key
 
@@ -260,20 +270,21 @@ class Accounts:
             raise InvalidValueError("password: the same as before, expected another one")
         check_form(new)
         # Beside the loop: it is a long look into long lists.
-        why = await self._desk.hashing.judged(new, words_around(account.user_id))
+        judging = self._desk.hashing.judged(new, words_around(account.user_id))
+        why = await self._desk.hashed_for(judging, actor=by.user_id, peer=peer)
         if why:
             raise InvalidValueError(f"password: {why}; expected one that is not among the first guesses")
-        hashed, now = await self._desk.hashing.hashed(new), self._now()
-        account = await self._changed(
+        hashed, now = await self._changes.hashed(new, by, peer), self._now()
+        await self._changes.change(
             account.user_id,
-            lambda one, _: law.set_password(one, password_hash=hashed, at=now, must_change=False),
+            lambda one, _: law.set_password(
+                as_checked(one, account), password_hash=hashed, at=now, must_change=False
+            ),
+            "PASSWORD_CHANGED",
+            by=by,
+            peer=peer,
+            ending=self._changes.ending(by, "the password was changed", but=by.session_id),
         )
-        for each in await self.sessions(account.user_id):
-            if each.session_id != by.session_id:
-                await self._desk.end_session(
-                    each.session_id, by=by, peer=peer, reason="the password was changed"
-                )
-        self._tell("PASSWORD_CHANGED", account, by, peer)
 
     async def begin_factor(self, *, by: Principal, password: str, peer: str) -> tuple[str, str]:
         """Make the secret of a second factor; it counts once its first code was given. Return it, and as an URI.
@@ -289,12 +300,11 @@ class Accounts:
         sealed = self._desk.ring.seal(secret)
 
         def want(one: Account, _: tuple[Account, ...]) -> Account:
-            if one.totp:
+            if as_checked(one, account).totp:
                 raise RefusedError("there is a second factor already: remove it first")
             return msgspec.structs.replace(one, totp_wanted=sealed)
 
-        await self._changed(account.user_id, want)
-        self._tell("SECOND_FACTOR_BEGUN", account, by, peer)
+        await self._changes.change(account.user_id, want, "SECOND_FACTOR_BEGUN", by=by, peer=peer)
         return secret, pyotp.TOTP(secret).provisioning_uri(name=account.user_id, issuer_name="Calejo")
 
     async def confirm_factor(self, *, by: Principal, code: str, peer: str) -> None:
@@ -317,8 +327,7 @@ class Accounts:
                 raise RefusedError("this code, or this secret, was used before: begin again")
             return msgspec.structs.replace(one, totp=one.totp_wanted, totp_wanted="", totp_step=step)
 
-        account = await self._changed(account.user_id, take)
-        self._tell("SECOND_FACTOR_SET", account, by, peer)
+        await self._changes.change(account.user_id, take, "SECOND_FACTOR_SET", by=by, peer=peer)
 
     async def remove_factor(self, *, by: Principal, password: str, peer: str) -> None:
         """Take one's own second factor away.
@@ -329,26 +338,15 @@ class Accounts:
         """
         account = await self.one(by.user_id)
         await self._logins.check_password(account, password, peer=peer)
-        account = await self._changed(account.user_id, lambda one, _: law.without_factor(one))
-        self._tell("SECOND_FACTOR_REMOVED", account, by, peer)
+        await self._changes.change(
+            account.user_id,
+            lambda one, _: law.without_factor(as_checked(one, account)),
+            "SECOND_FACTOR_REMOVED",
+            by=by,
+            peer=peer,
+        )
 
     # ------------------------------------------------------------------ inside
-
-    async def _changed(
-        self, user_id: str, decide: Callable[[Account, tuple[Account, ...]], Account]
-    ) -> Account:
-        try:
-            return await self._desk.store.change(user_id.strip().lower(), decide)
-        finally:
-            # Also if the answer was lost: then nobody knows whether it was written.
-            self._desk.changed()
-
-    async def _end_all(self, account: Account, *, by: Principal, reason: str) -> int:
-        gone = await self._desk.store.end(
-            user_id=account.user_id, session_id=None, by=by.user_id, reason=reason, at=self._now()
-        )
-        self._desk.changed()
-        return len(gone)
 
     def _tell(
         self,
@@ -357,7 +355,6 @@ class Accounts:
         by: Principal,
         peer: str,
         *,
-        before: dict[str, object] | None = None,
         after: dict[str, object] | None = None,
     ) -> None:
         self._desk.log.done(
@@ -366,7 +363,6 @@ class Accounts:
             peer=peer,
             subject=f"USER:{account.user_id}",
             severity=Severity.HIGH,
-            before=before,
             after=after,
         )
 

@@ -2,45 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import ipaddress
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final, assert_never
+from typing import Final, TypeVar, assert_never
 from urllib.parse import unquote
 
-from actors.access.sessions import SessionState, state_of
+from actors.access.sessions import SessionState, seen, state_of
 from actors.access.store import UserStore
 from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Severity, UnavailableError
 from actors.vocabulary.access import Operation, UserRole
-from actors.vocabulary.settings import AccessSettings
-from actors.vocabulary.users import LOCAL_PREFIX, Account, AccountKind, Principal, ServiceKey, Session
+from actors.vocabulary.settings import AccessSettings, ApiSettings
+from actors.vocabulary.users import LOCAL_PREFIX, Account, Principal, Session
 from api.access import tokens
-from api.access.errors import ForbiddenError, UnauthenticatedError
+from api.access.cookies import Cookies, Shown
+from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from api.access.hashing import Hashing
 from api.access.known import Known
+from api.access.programs import NO_PERSON, PERSONS_ONLY, SERVICE_KEY_PREFIX, Programs, shown
 from api.access.security_log import SecurityLog
 from api.access.tokens import Claims, Use
 from api.disk import Disk
 from storage.keyring import KeyFile, KeyRing
 from storage.local_credential import LocalCredential
 
-SERVICE_KEY_PREFIX: Final = "calejo_"
 LOCAL_SCHEME: Final = "calejo-local"
 CHALLENGE: Final = "Bearer"
+SEEN_S: Final = 60.0
+"""How often a browser's session is written down as seen."""
 _LOOKUP_DEADLINE_S: Final = 3.0
 # A stop waits for nobody: who cannot be looked up in time is taken at the token's word (EST-3, EST-4).
 _STOP_LOOKUP_DEADLINE_S: Final = 0.2
 _DISK_DEADLINE_S: Final = 5.0
 _CREDENTIAL_MAX: Final = 4_096
 _NAME_MAX: Final = 60
+
+_Answer = TypeVar("_Answer")
+
 # What a password that somebody else set, or a second factor that must still be given, is good for.
 _BEFORE_CHANGE: Final = frozenset({Operation.OWN_ACCOUNT, Operation.SET_STOP})
-# Nobody knows which person sits at the shell, and a program is none: neither is a second person (SAF-6).
-_NO_PERSON: Final = frozenset(Operation) - {Operation.APPROVE_LIMITS}
 
 
 class AccessDesk:
@@ -55,19 +58,21 @@ class AccessDesk:
         log: SecurityLog,
         clock: Clock,
         hashing: Hashing | None = None,
+        cookies: Cookies | None = None,
     ) -> None:
         self._given = store
         self.settings = settings
         self.log = log
         self.clock = clock
         self.hashing = hashing or Hashing()
+        self.cookies = cookies or Cookies.of(ApiSettings())
         self._keys = KeyFile(data_dir, configured=settings.signing_keys)
         self._local = LocalCredential(data_dir)
         self._local_secret = ""
         self._disk = Disk("access", calls_max=4)
         self._ring: KeyRing | None = None
         self._sessions: Known[Session] = Known(self._ask_session, clock)
-        self._service_keys: Known[ServiceKey] = Known(self._ask_key, clock)
+        self.programs = Programs(store, data_dir=data_dir, clock=clock, disk=self._disk)
 
     # ------------------------------------------------------------------ its own upkeep
 
@@ -85,6 +90,7 @@ class AccessDesk:
             return self._local.read(), self._keys.ring()
 
         self._local_secret, self._ring = await self._disk.call(read, deadline_s=deadline_s)
+        await self.programs.recall(deadline_s=deadline_s)
 
     async def prune(self, *, before: datetime) -> int:
         """Forget sessions that ended long ago.
@@ -123,19 +129,59 @@ class AccessDesk:
             raise UnavailableError("access: the signing keys could not be read")
         return self._ring
 
-    def changed(self) -> None:
-        """Somebody's account, session or key was changed here: it counts from the next request on."""
-        self._sessions.forget()
-        self._service_keys.forget()
+    def account_changed(self, account: Account) -> None:
+        """An account was written just now: it counts from the next request on."""
+        self._sessions.forget(user_id=account.user_id)
+        self.programs.account_changed(account)
+
+    def sessions_changed(self, user_id: str) -> None:
+        """Sessions of somebody were ended just now."""
+        self._sessions.forget(user_id=user_id)
+
+    def turned(self, session: Session, account: Account) -> None:
+        """A session goes on as it was written just now."""
+        self._sessions.learn(session.session_id, (session, account))
+
+    def doubted(self, *, user_id: str | None = None) -> None:
+        """Nobody knows whether a change of somebody (of anybody) was written: ask first from now on."""
+        self._sessions.doubt(user_id=user_id)
+        self.programs.doubted(user_id=user_id)
+
+    async def hashed_for(self, work: Awaitable[_Answer], *, actor: str, peer: str) -> _Answer:
+        """Return what hashing returns; that too many wait for it already is written down (SEC-5).
+
+        Raises:
+            TooManyError: too many wait already.
+
+        """
+        try:
+            return await work
+        except TooManyError as error:
+            self.log.refused(
+                "RATE_LIMITED",
+                str(error),
+                actor=actor,
+                peer=peer,
+                subject="PASSWORDS",
+                severity=Severity.MEDIUM,
+            )
+            raise
 
     # ------------------------------------------------------------------ who asks
 
     async def authenticate(
-        self, credentials: Sequence[str], operation: Operation, *, peer: str, named: str
+        self,
+        credentials: Sequence[str],
+        operation: Operation,
+        *,
+        peer: str,
+        named: str,
+        cookie: Shown | None = None,
     ) -> Principal:
         """Return who asks for `operation`, and only if they may.
 
         `credentials`: every Authorization header of the request. `named`: who they say they are on this machine.
+        `cookie`: a browser's, which counts where there is no such header.
 
         Raises:
             UnauthenticatedError: nobody knows who asks.
@@ -144,9 +190,20 @@ class AccessDesk:
 
         """
         try:
-            principal = await self._principal(credentials, operation, peer, named)
+            principal = await self._principal(credentials, operation, peer, named, cookie)
         except UnauthenticatedError as error:
-            self.log.refused("ACCESS_REFUSED", str(error), actor="", peer=peer, subject=operation.value)
+            self.log.refused(
+                "ACCESS_REFUSED",
+                f"{error} ({operation.value})" if error.shown else str(error),
+                actor=error.actor,
+                peer=peer,
+                subject=error.shown or operation.value,
+                severity=Severity.MEDIUM if error.actor else Severity.LOW,
+                is_known=bool(error.actor),
+            )
+            raise
+        except TooManyError as error:
+            self.log.refused("RATE_LIMITED", str(error), actor="", peer=peer, subject=operation.value)
             raise
         except ForbiddenError as error:
             self.log.refused("ACCESS_DENIED", str(error), actor="", peer=peer, subject=operation.value)
@@ -155,6 +212,8 @@ class AccessDesk:
             why = f"{principal.role.value} may not {operation.value}"
             if principal.operations is not None:
                 why = f"this credential may not {operation.value}"
+                if operation in PERSONS_ONLY and not principal.session_id:
+                    why += ": it takes a person who is logged in (on the command line: --user NAME)"
             self.log.refused(
                 "ACCESS_DENIED",
                 why,
@@ -162,6 +221,7 @@ class AccessDesk:
                 peer=peer,
                 subject=operation.value,
                 severity=Severity.MEDIUM,
+                is_known=True,
             )
             raise ForbiddenError(why)
         if principal.is_expired:
@@ -169,14 +229,25 @@ class AccessDesk:
                 "STOP_BY_EXPIRED_SESSION",
                 actor=principal.user_id,
                 peer=peer,
-                subject=f"SESSION:{principal.session_id}",
+                subject=shown(principal.session_id, principal.key_id),
                 severity=Severity.HIGH,
             )
         return principal
 
     async def _principal(
-        self, credentials: Sequence[str], operation: Operation, peer: str, named: str
+        self,
+        credentials: Sequence[str],
+        operation: Operation,
+        peer: str,
+        named: str,
+        cookie: Shown | None,
     ) -> Principal:
+        if cookie is not None and not credentials:
+            if not cookie.proved:
+                raise ForbiddenError(
+                    "this was not sent by a page of ours (its proof is missing or old): reload"
+                )
+            return await self._of_token(cookie.token, operation, Use.BROWSER)
         if not credentials:
             raise UnauthenticatedError(
                 "log in first (POST /api/v1/auth/login), then send the token as Bearer"
@@ -187,7 +258,7 @@ class AccessDesk:
         credential = credential.strip()
         match scheme.lower():
             case "bearer" if credential.startswith(SERVICE_KEY_PREFIX):
-                return await self._of_key(credential, operation)
+                return await self.programs.principal(credential, operation)
             case "bearer" if credential:
                 return await self._of_token(credential, operation)
             case _ if scheme.lower() == LOCAL_SCHEME:
@@ -204,14 +275,15 @@ class AccessDesk:
         if not name.isprintable():
             raise UnauthenticatedError("the local credential names nobody")
         return Principal(
-            user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=_NO_PERSON, is_local=True
+            user_id=f"{LOCAL_PREFIX}{name}", role=UserRole.ADMINISTRATOR, operations=NO_PERSON, is_local=True
         )
 
-    async def _of_token(self, token: str, operation: Operation) -> Principal:
-        claims = tokens.read(self.ring, token, Use.ACCESS, now=self.clock.now().utc)
+    async def _of_token(self, token: str, operation: Operation, use: Use = Use.ACCESS) -> Principal:
+        claims = tokens.read(self.ring, token, use, now=self.clock.now().utc)
         stops = operation is Operation.SET_STOP
+        who = claims.user_id, shown(claims.session_id)
         if claims.is_expired and not stops:
-            raise UnauthenticatedError("the token has expired: refresh it, or log in again")
+            raise UnauthenticatedError("the token has expired: refresh it, or log in again", *who)
         deadline_s = _STOP_LOOKUP_DEADLINE_S if stops else _LOOKUP_DEADLINE_S
         try:
             found = await self._sessions.get(claims.session_id, deadline_s=deadline_s)
@@ -220,7 +292,7 @@ class AccessDesk:
                 raise
             return _at_its_word(claims)
         if found is None or found[1].user_id != claims.user_id:
-            raise UnauthenticatedError("the session is not known: log in again")
+            raise UnauthenticatedError("the session is not known: log in again", *who)
         session, account = found
         expired = claims.is_expired
         now = self.clock.now().utc
@@ -229,10 +301,10 @@ class AccessDesk:
                 pass
             case SessionState.IDLE | SessionState.EXPIRED:
                 if not stops:
-                    raise UnauthenticatedError("the session has expired: log in again")
+                    raise UnauthenticatedError("the session has expired: log in again", *who)
                 expired = True
             case SessionState.ENDED | SessionState.DISABLED:
-                raise UnauthenticatedError(f"the session is over ({state.value.lower()}): log in again")
+                raise UnauthenticatedError(f"the session is over ({state.value.lower()}): log in again", *who)
             case _:
                 assert_never(state)
         return Principal(
@@ -243,32 +315,30 @@ class AccessDesk:
             is_expired=expired,
         )
 
-    async def _of_key(self, credential: str, operation: Operation) -> Principal:
-        key_id, _, secret = credential.removeprefix(SERVICE_KEY_PREFIX).partition("_")
-        deadline_s = _STOP_LOOKUP_DEADLINE_S if operation is Operation.SET_STOP else _LOOKUP_DEADLINE_S
-        found = await self._service_keys.get(key_id, deadline_s=deadline_s)
-        own = "" if found is None else found[0].secret_hash
-        if not hmac.compare_digest(own, secret_hash(secret)) or found is None:
-            raise UnauthenticatedError("the key is not known")
-        key, account = found
-        if key.revoked_at is not None or not account.enabled or account.kind is not AccountKind.SERVICE:
-            raise UnauthenticatedError("the key is revoked, or its account is disabled")
-        if key.expires_at is not None and self.clock.now().utc >= key.expires_at:
-            raise UnauthenticatedError("the key has expired")
-        return Principal(
-            user_id=account.user_id,
-            role=account.role,
-            key_id=key.key_id,
-            operations=(frozenset(key.operations) or _NO_PERSON) & _NO_PERSON,
-        )
-
     async def _ask_session(self, session_id: str) -> tuple[Session, Account] | None:
         return await self.store.session(session_id)
 
-    async def _ask_key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
-        return await self.store.key(key_id)
+    # ------------------------------------------------------------------ sessions that go on, and that end
 
-    # ------------------------------------------------------------------ ending sessions
+    async def seen(self, principal: Principal) -> None:
+        """Note that somebody sits at a browser: its session, which nothing refreshes, would be idle otherwise.
+
+        At most once in `SEEN_S`: this is a write.
+
+        Raises:
+            DeviceError: the database is away: the session is as idle as it was.
+
+        """
+        found = await self._sessions.get(principal.session_id, deadline_s=_LOOKUP_DEADLINE_S)
+        now = self.clock.now().utc
+        if found is None or now - found[0].seen_at < timedelta(seconds=SEEN_S):
+            return
+        idle_s = self.settings.idle_s
+        turned = await self.store.turn(
+            principal.session_id, lambda session, account: seen(session, account, now=now, idle_s=idle_s)
+        )
+        if turned is not None:
+            self.turned(*turned)
 
     async def end_session(self, session_id: str, *, by: Principal, peer: str, reason: str) -> bool:
         """End a session; return whether it lived.
@@ -280,7 +350,7 @@ class AccessDesk:
         gone = await self.store.end(
             user_id=None, session_id=session_id, by=by.user_id, reason=reason, at=self.clock.now().utc
         )
-        self.changed()
+        self._sessions.forget(key=session_id)
         for each in gone:
             self.log.done(
                 "SESSION_ENDED",
@@ -290,11 +360,6 @@ class AccessDesk:
                 after={"user": each.user_id, "reason": reason},
             )
         return bool(gone)
-
-
-def secret_hash(secret: str) -> str:
-    """Return what is kept of a service key's secret: 256 random bits need no slow hash."""
-    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
 def _at_its_word(claims: Claims) -> Principal:

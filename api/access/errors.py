@@ -6,7 +6,16 @@ from actors.vocabulary import CallerError
 
 
 class UnauthenticatedError(CallerError):
-    """401: nobody knows who asks. The text says what to do, never which part of a credential was wrong."""
+    """401: nobody knows who asks. The text says what to do, never which part of a credential was wrong.
+
+    `actor` and `shown`: whose credential it was, and which, where we made it and it counts no more; for the audit log,
+    never for the answer.
+    """
+
+    def __init__(self, text: str, actor: str = "", shown: str = "") -> None:
+        super().__init__(text)
+        self.actor = actor
+        self.shown = shown
 
 
 class ForbiddenError(CallerError):

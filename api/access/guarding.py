@@ -11,7 +11,7 @@ from litestar.handlers import BaseRouteHandler
 
 from actors.vocabulary import InvalidValueError
 from actors.vocabulary.access import Operation
-from actors.vocabulary.users import LOCAL_PREFIX, Principal
+from actors.vocabulary.users import LOCAL_PREFIX, Principal, without_local
 from api.access.identity import identified
 from api.handling import peer_of, service_of
 from api.stop_answers import checked_text
@@ -69,7 +69,8 @@ def by_of(request: Request[Any, Any, State], given: str) -> str:
     """
     principal = principal_of(request)
     if principal.is_local:
-        return f"{LOCAL_PREFIX}{checked_text('by', given)}" if given else principal.user_id
+        name = without_local(given)
+        return f"{LOCAL_PREFIX}{checked_text('by', name)}" if name else principal.user_id
     if given and given.strip().lower() != principal.user_id:
         raise InvalidValueError(
             f"by: {given[:60]!r}, expected {principal.user_id!r}, who is logged in, or nothing"

@@ -1,4 +1,4 @@
-"""Who sent a request: the one place where that is found out, for REST, server-sent events and WebSocket alike."""
+"""Who sent a request: the one place where that is found out, for REST, pages, streams and WebSockets alike."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ async def identified(
         UnauthenticatedError, ForbiddenError, DeviceError: as `AccessDesk.authenticate`.
 
     """
+    credentials = connection.headers.getall("authorization", [])
     return await desk.authenticate(
-        connection.headers.getall("authorization", []),
+        credentials,
         operation,
         peer=peer,
         named=connection.headers.get(NAMED_HEADER, ""),
+        # Whoever names a credential means that one, whatever a browser adds.
+        cookie=None if credentials else desk.cookies.shown(connection),
     )

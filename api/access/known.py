@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, TypeVar
 
+import msgspec
+
 from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Instant
 from actors.vocabulary.users import Account
@@ -17,8 +19,16 @@ FRESH_S: Final = 1.0
 # While the store is away, what was last known holds so long: less than anybody's working day, more than a restart.
 STALE_S: Final = 600.0
 ENTRIES_MAX: Final = 5_000
+# What nobody has: kept apart, so that whoever asks for inventions pushes out nothing but inventions.
+NOBODYS_MAX: Final = 500
 
 _Kind = TypeVar("_Kind")
+
+
+class _Held(msgspec.Struct, Generic[_Kind]):
+    answer: tuple[_Kind, Account]
+    at: Instant
+    doubted: bool = False
 
 
 class Known(Generic[_Kind]):
@@ -27,8 +37,13 @@ class Known(Generic[_Kind]):
     def __init__(self, ask: Callable[[str], Awaitable[tuple[_Kind, Account] | None]], clock: Clock) -> None:
         self._ask = ask
         self._clock = clock
-        self._answers: dict[str, tuple[tuple[_Kind, Account] | None, Instant]] = {}
-        self._forgotten = 0
+        self._held: dict[str, _Held[_Kind]] = {}
+        self._nobodys: dict[str, Instant] = {}
+        self._changes = 0
+
+    def __contains__(self, key: str) -> bool:
+        """Whether the store has known this key of late."""
+        return key in self._held
 
     async def get(self, key: str, *, deadline_s: float) -> tuple[_Kind, Account] | None:
         """Return what the store says of `key`, None: it knows none.
@@ -38,27 +53,62 @@ class Known(Generic[_Kind]):
 
         """
         now = self._clock.now()
-        held = self._answers.get(key)
-        if held is not None and 0.0 <= now.seconds_since(held[1]) < FRESH_S:
-            return held[0]
-        began = self._forgotten
+        held, nobodys = self._held.get(key), self._nobodys.get(key)
+        if held is not None and not held.doubted and _is_within(FRESH_S, held.at, now):
+            return held.answer
+        if nobodys is not None and _is_within(FRESH_S, nobodys, now):
+            return None
+        began = self._changes
         try:
             async with asyncio.timeout(deadline_s):
                 answer = await self._ask(key)
         except (DeviceError, TimeoutError) as error:
-            if held is not None and 0.0 <= now.seconds_since(held[1]) < STALE_S:
-                return held[0]
+            # Looked up again: it may have been forgotten while we asked.
+            held = self._held.get(key)
+            if held is not None and _is_within(STALE_S, held.at, now):
+                return held.answer
             raise DeviceError(f"users: the database does not answer ({str(error) or 'too late'})") from error
-        if (
-            began == self._forgotten
-        ):  # else something changed while we asked: the answer may be the former one
-            self._answers.pop(key, None)
-            while len(self._answers) >= ENTRIES_MAX:
-                del self._answers[next(iter(self._answers))]
-            self._answers[key] = (answer, now)
+        # Else something changed while we asked: the answer may be the former one.
+        if began == self._changes:
+            self._put(key, answer, now)
         return answer
 
-    def forget(self) -> None:
-        """Ask anew for everything."""
-        self._forgotten += 1
-        self._answers.clear()
+    def learn(self, key: str, answer: tuple[_Kind, Account]) -> None:
+        """Know what the store has just written."""
+        self._changes += 1
+        self._put(key, answer, self._clock.now())
+
+    def forget(self, *, key: str | None = None, user_id: str | None = None) -> None:
+        """Ask anew for one key, or for all of a user's; what was known of it counts no more."""
+        self._changes += 1
+        for each in self._named(key, user_id):
+            del self._held[each]
+        self._nobodys.clear()
+
+    def doubt(self, *, user_id: str | None = None) -> None:
+        """Ask first for all of a user's, or for everything; what was known holds while no answer comes."""
+        self._changes += 1
+        for each in self._named(None, user_id) if user_id is not None else self._held:
+            self._held[each].doubted = True
+        self._nobodys.clear()
+
+    def _named(self, key: str | None, user_id: str | None) -> list[str]:
+        if key is not None:
+            return [key] if key in self._held else []
+        return [each for each, held in self._held.items() if held.answer[1].user_id == user_id]
+
+    def _put(self, key: str, answer: tuple[_Kind, Account] | None, now: Instant) -> None:
+        self._held.pop(key, None)
+        self._nobodys.pop(key, None)
+        if answer is None:
+            while len(self._nobodys) >= NOBODYS_MAX:
+                del self._nobodys[next(iter(self._nobodys))]
+            self._nobodys[key] = now
+            return
+        while len(self._held) >= ENTRIES_MAX:
+            del self._held[next(iter(self._held))]
+        self._held[key] = _Held(answer, now)
+
+
+def _is_within(seconds: float, then: Instant, now: Instant) -> bool:
+    return 0.0 <= now.seconds_since(then) < seconds

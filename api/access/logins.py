@@ -5,18 +5,20 @@ from __future__ import annotations
 import hmac
 import uuid
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 import msgspec
 import pyotp
 
-from actors.access.sessions import LIVE_MAX, Turn, refreshed
-from actors.vocabulary import RefusedError, Severity
+from actors.access.sessions import LIVE_MAX, REUSED, Turn, refreshed
+from actors.vocabulary import DeviceError, RefusedError, Severity
 from actors.vocabulary.users import Account, AccountKind, Session
 from api.access import tokens
 from api.access.desk import AccessDesk, host_of
 from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from api.access.failures import Failures
+from api.access.programs import shown
 from api.access.tokens import Use
 
 TOTP_STEP_S: Final = 30
@@ -54,22 +56,55 @@ class Logins:
             DeviceError: the database is away.
 
         """
+        opened = await self._opened(user=user, password=password, code=code, peer=peer, client=client)
+        return self._tokens(*opened, opened[0].started_at)
+
+    async def login_browser(
+        self, *, user: str, password: str, code: str, peer: str, client: str
+    ) -> tuple[str, Account]:
+        """Open a session as `login` does; return the token of its cookie, and whose it is.
+
+        One token for the whole session: several windows of a browser share it, so it cannot be turned like a
+        program's refresh token. That the session lives is asked at every request.
+
+        Raises:
+            UnauthenticatedError, TooManyError, DeviceError: as `login`.
+
+        """
+        session, account = await self._opened(
+            user=user, password=password, code=code, peer=peer, client=client
+        )
+        token = tokens.issued(
+            self._desk.ring,
+            Use.BROWSER,
+            session,
+            account,
+            now=session.started_at,
+            expires_at=session.expires_at,
+        )
+        return token, account
+
+    async def _opened(
+        self, *, user: str, password: str, code: str, peer: str, client: str
+    ) -> tuple[Session, Account]:
         name, address = user.strip().lower()[:_NAME_MAX], host_of(peer)
         await self._not_waiting(name, address, peer)
         account = await self._desk.store.account(name)
         hashed = "" if account is None or len(password) > _PASSWORD_MAX else account.password_hash
-        good, better = await self._desk.hashing.verified(password[:_PASSWORD_MAX], hashed)
+        good, better = await self._verified(name, password, hashed, peer)
         if account is None or not good or not account.enabled or account.kind is not AccountKind.PERSON:
-            raise await self._login_failed(name, address, peer, "wrong name or password")
+            raise await self._login_failed(
+                name, address, peer, "wrong name or password", is_known=account is not None
+            )
+        step = 0
         if account.totp:
             if not code:
+                # The plainest sign of a stolen password: written down and counted, though its owner has to be told.
+                await self._login_failed(name, address, peer, "password right, code missing", is_known=True)
                 raise UnauthenticatedError("code: this account has a second factor, give its code")
-            account = await self._with_code(account, code, name, address, peer)
-        if better:
-            account = await self._desk.store.change(
-                name, lambda one, _: msgspec.structs.replace(one, password_hash=better)
-            )
-        await self._failures.succeeded(name, address)
+            step = self.step_of(self._desk.ring.unseal(account.totp), code)
+            if not step:
+                raise await self._login_failed(name, address, peer, "wrong code", is_known=True)
         now = self._desk.clock.now().utc
         session = Session(
             session_id=str(uuid.uuid4()),
@@ -80,17 +115,27 @@ class Logins:
             source_address=peer,
             client=client[:200],
         )
-        dropped = await self._desk.store.begin(session, live_max=LIVE_MAX)
-        if dropped:
-            self._desk.changed()
+        still = partial(self._still, account=account, better=better, step=step)
+        try:
+            account, dropped = await self._desk.store.begin(session, live_max=LIVE_MAX, decide=still)
+        except RefusedError as error:
+            raise await self._login_failed(name, address, peer, str(error), is_known=True) from error
+        await self._failures.succeeded(name, address)
+        for each in dropped:
+            self._desk.sessions_changed(name)
+            self._ended(each, name, peer, "too many sessions")
         self._desk.log.done(
             "LOGIN",
             actor=name,
             peer=peer,
             subject=f"SESSION:{session.session_id}",
-            after={"sessions_ended": list(dropped), "second_factor": bool(account.totp)},
+            after={
+                "sessions_ended": list(dropped),
+                "second_factor": bool(account.totp),
+                "ends_at": session.expires_at.isoformat(),
+            },
         )
-        return self._tokens(session, account, now)
+        return session, account
 
     async def refresh(self, token: str, *, peer: str) -> Tokens:
         """Give new tokens for a refresh token, which counts once.
@@ -104,9 +149,13 @@ class Logins:
         try:
             claims = tokens.read(self._desk.ring, token, Use.REFRESH, now=now)
             if claims.is_expired:
-                raise UnauthenticatedError("the refresh token has expired: log in again")
+                who = claims.user_id, shown(claims.session_id)
+                raise UnauthenticatedError("the refresh token has expired: log in again", *who)
         except UnauthenticatedError as error:
-            self._desk.log.refused("TOKEN_REFRESH", str(error), actor="", peer=peer)
+            known = bool(error.actor)
+            self._desk.log.refused(
+                "TOKEN_REFRESH", str(error), actor=error.actor, peer=peer, subject=error.shown, is_known=known
+            )
             raise
         turns: list[Turn] = []
 
@@ -117,19 +166,35 @@ class Logins:
             turns[:] = [turn]
             return turn.session
 
-        found = await self._desk.store.turn(claims.session_id, decide)
-        self._desk.changed()
+        try:
+            found = await self._desk.store.turn(claims.session_id, decide)
+        except DeviceError:
+            self._desk.doubted(user_id=claims.user_id)
+            raise
+        if found is not None:
+            self._desk.turned(*found)
         why = "the session is not known" if found is None else turns[0].refusal
+        if why == REUSED:
+            # Two have it: that must not be lost in a flood of other refusals.
+            self._ended(claims.session_id, claims.user_id, peer, REUSED, severity=Severity.HIGH)
         if found is None or why:
             self._desk.log.refused(
                 "TOKEN_REFRESH",
                 why,
                 actor=claims.user_id,
                 peer=peer,
-                subject=f"SESSION:{claims.session_id}",
+                subject=shown(claims.session_id),
                 severity=Severity.HIGH,
+                is_known=True,
             )
             raise UnauthenticatedError(f"{why}: log in again")
+        self._desk.log.done(
+            "TOKEN_REFRESH",
+            actor=claims.user_id,
+            peer=peer,
+            subject=shown(claims.session_id),
+            severity=Severity.LOW,
+        )
         return self._tokens(*found, now)
 
     async def check_password(self, account: Account, password: str, *, peer: str) -> None:
@@ -141,9 +206,9 @@ class Logins:
 
         """
         await self._not_waiting(account.user_id, host_of(peer), peer)
-        good, _ = await self._desk.hashing.verified(password[:_PASSWORD_MAX], account.password_hash)
+        good, _ = await self._verified(account.user_id, password, account.password_hash, peer)
         if not good:
-            await self._login_failed(account.user_id, host_of(peer), peer, "wrong password")
+            await self._login_failed(account.user_id, host_of(peer), peer, "wrong password", is_known=True)
             raise ForbiddenError("password: not the one of this account")
 
     def step_of(self, secret: str, code: str) -> int:
@@ -156,22 +221,44 @@ class Logins:
                 return step
         return 0
 
-    async def _with_code(self, account: Account, code: str, name: str, address: str, peer: str) -> Account:
-        """Take a code of the second factor, once (RFC 6238, 5.2)."""
-        secret = self._desk.ring.unseal(account.totp)
-        step = self.step_of(secret, code)
-        if not step:
-            raise await self._login_failed(name, address, peer, "wrong code")
+    def _still(self, one: Account, *, account: Account, better: str, step: int) -> Account:
+        """Return the account with what a login changes, if it is still the one that was checked.
 
-        def take(one: Account, _: tuple[Account, ...]) -> Account:
-            if step <= one.totp_step:
-                raise RefusedError("this code was used before")
-            return msgspec.structs.replace(one, totp_step=step, totp=self._desk.ring.seal(secret))
+        Raises:
+            RefusedError: password or second factor were changed meanwhile, or the code was used (RFC 6238, 5.2).
 
-        try:
-            return await self._desk.store.change(name, take)
-        except RefusedError as error:
-            raise await self._login_failed(name, address, peer, str(error)) from error
+        """
+        unchanged = one.password_hash == account.password_hash and bool(one.totp) == bool(account.totp)
+        if not one.enabled or not unchanged:
+            raise RefusedError("the account was changed meanwhile")
+        if better:
+            one = msgspec.structs.replace(one, password_hash=better)
+        if not one.totp:
+            return one
+        # Sealed anew, so that a key of the ring that was replaced can go one day.
+        ring = self._desk.ring
+        secret = ring.unseal(one.totp)
+        if secret != ring.unseal(account.totp):
+            raise RefusedError("the account was changed meanwhile")
+        if step <= one.totp_step:
+            raise RefusedError("this code was used before")
+        return msgspec.structs.replace(one, totp_step=step, totp=ring.seal(secret))
+
+    async def _verified(self, name: str, password: str, hashed: str, peer: str) -> tuple[bool, str]:
+        comparing = self._desk.hashing.verified(password[:_PASSWORD_MAX], hashed)
+        return await self._desk.hashed_for(comparing, actor=name, peer=peer)
+
+    def _ended(
+        self, session_id: str, user_id: str, peer: str, reason: str, *, severity: Severity = Severity.LOW
+    ) -> None:
+        self._desk.log.done(
+            "SESSION_ENDED",
+            actor=user_id,
+            peer=peer,
+            subject=shown(session_id),
+            severity=severity,
+            after={"user": user_id, "reason": reason},
+        )
 
     async def _not_waiting(self, name: str, address: str, peer: str) -> None:
         await self._failures.recall()
@@ -181,12 +268,21 @@ class Logins:
             self._desk.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
             raise TooManyError(f"too many failed logins: try again in {wait_s:.0f} s", wait_s)
 
-    async def _login_failed(self, name: str, address: str, peer: str, why: str) -> UnauthenticatedError:
+    async def _login_failed(
+        self, name: str, address: str, peer: str, why: str, *, is_known: bool
+    ) -> UnauthenticatedError:
         locked_s = await self._failures.failed(name, address)
-        self._desk.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
+        self._desk.log.refused(
+            "LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM, is_known=is_known
+        )
         if locked_s > 0.0:
             self._desk.log.refused(
-                "ACCOUNT_LOCKED", f"for {locked_s:.0f} s", actor=name, peer=peer, severity=Severity.HIGH
+                "ACCOUNT_LOCKED",
+                f"for {locked_s:.0f} s",
+                actor=name,
+                peer=peer,
+                severity=Severity.HIGH,
+                is_known=is_known,
             )
         return UnauthenticatedError("wrong name, password or code")
 

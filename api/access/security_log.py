@@ -13,7 +13,7 @@ from actors.runtime import Clock
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 
-# Of one kind, from one address: what is more is counted and told with the next one.
+# Of one kind, from one address, of one actor whom we know: what is more is counted and told with the next one.
 TOLD_PER_PERIOD: Final = 10
 PERIOD_S: Final = 60.0
 SOURCES_MAX: Final = 2_000
@@ -33,7 +33,7 @@ class SecurityLog:
         self._record = record
         self._clock = clock
         self._counts: dict[tuple[str, str], int] = {}
-        self._told: dict[tuple[str, str], _Told] = {}
+        self._told: dict[tuple[str, str, str], _Told] = {}
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
@@ -52,9 +52,32 @@ class SecurityLog:
         after: dict[str, Any] | None = None,
     ) -> None:
         """Something was done: always audited."""
-        self._count(event, "success")
+        self.count(event)
+        record = self.made(
+            event,
+            actor=actor,
+            peer=peer,
+            subject=subject,
+            severity=severity,
+            before=before,
+            after=after,
+        )
+        self._record((record,))
+
+    def made(
+        self,
+        event: str,
+        *,
+        actor: str,
+        peer: str,
+        subject: str = "",
+        severity: Severity = Severity.MEDIUM,
+        before: dict[str, Any] | None = None,
+        after: dict[str, Any] | None = None,
+    ) -> AuditRecord:
+        """Return the record of something that was done, for whoever writes it together with what was done."""
         record_id = str(uuid.uuid4())
-        self._put(
+        return _short(
             AuditRecord(
                 record_id=record_id,
                 at=self._clock.now().utc,
@@ -79,10 +102,15 @@ class SecurityLog:
         peer: str,
         subject: str = "",
         severity: Severity = Severity.LOW,
+        is_known: bool = False,
     ) -> None:
-        """Something was refused: audited, of a flood the first ten a minute with the count of the rest."""
-        self._count(event, "refused")
-        now, key = self._clock.now(), (event, peer.rpartition(":")[0])
+        """Something was refused: audited, of a flood the first ten a minute with the count of the rest.
+
+        Of an `actor` whom we know (a name that exists, a credential that we made) each has ten of their own: what a
+        stranger invents does not push out what concerns them.
+        """
+        self.count(event, "refused")
+        now, key = self._clock.now(), (event, peer.rpartition(":")[0], actor if is_known else "")
         told = self._told.get(key)
         suppressed = 0
         if told is None or not 0.0 <= now.seconds_since(told.since) < PERIOD_S:
@@ -96,25 +124,26 @@ class SecurityLog:
             return
         told.count += 1
         record_id = str(uuid.uuid4())
-        self._put(
-            AuditRecord(
-                record_id=record_id,
-                at=now.utc,
-                event_type=event,
-                actor=actor,
-                source_address=peer,
-                object_id=subject,
-                outcome=f"refused: {why}",
-                severity=severity,
-                after={"suppressed_before": suppressed} if suppressed else None,
-                correlation_id=record_id,
-            )
+        record = AuditRecord(
+            record_id=record_id,
+            at=now.utc,
+            event_type=event,
+            actor=actor,
+            source_address=peer,
+            object_id=subject,
+            outcome=f"refused: {why}",
+            severity=severity,
+            after={"suppressed_before": suppressed} if suppressed else None,
+            correlation_id=record_id,
         )
+        self._record((_short(record),))
 
-    def _count(self, event: str, outcome: str) -> None:
+    def count(self, event: str, outcome: str = "success") -> None:
+        """Count an event; whose record somebody else writes."""
         self._counts[event, outcome] = self._counts.get((event, outcome), 0) + 1
 
-    def _put(self, record: AuditRecord) -> None:
-        # What a stranger sent may be long.
-        texts = {name: getattr(record, name)[:_TEXT_MAX] for name in ("actor", "object_id", "outcome")}
-        self._record((msgspec.structs.replace(record, **texts),))
+
+def _short(record: AuditRecord) -> AuditRecord:
+    # What a stranger sent may be long.
+    texts = {name: getattr(record, name)[:_TEXT_MAX] for name in ("actor", "object_id", "outcome")}
+    return msgspec.structs.replace(record, **texts)

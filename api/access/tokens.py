@@ -33,6 +33,7 @@ class Use(StrEnum):
 
     ACCESS = "access"
     REFRESH = "refresh"
+    BROWSER = "browser"
 
 
 class Claims(msgspec.Struct, frozen=True, kw_only=True):

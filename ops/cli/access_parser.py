@@ -93,3 +93,21 @@ def _add_certs(commands: Commands, common: argparse.ArgumentParser, data: argpar
     client.set_defaults(command="ops.cli.certs:client")
     client.add_argument("name")
     client.add_argument("--role", required=True, choices=ROLES, type=str.upper)
+    listing = verbs.add_parser(
+        "list", parents=[common, data], help="whom OPC UA trusts, as what, and whom it turned away"
+    )
+    listing.set_defaults(command="ops.cli.certs:listing")
+    trust = verbs.add_parser(
+        "trust", parents=[common], help="let an OPC UA program, or with --role a user, in"
+    )
+    trust.set_defaults(command="ops.cli.certs:trust")
+    trust.add_argument(
+        "certificate", help="a file, or one of `calejo certs list` by name or the beginning of its SHA-256"
+    )
+    trust.add_argument("--name", default="", help="what to call it; else the file's name")
+    trust.add_argument(
+        "--role", default="", choices=("", *ROLES), type=str.upper, help="it is a user's, with this role"
+    )
+    reject = verbs.add_parser("reject", parents=[common], help="let it in no longer; its sessions end")
+    reject.set_defaults(command="ops.cli.certs:reject")
+    reject.add_argument("certificate", help="as for trust")

@@ -66,11 +66,13 @@ def verify(arguments: argparse.Namespace) -> int:
     from ops.audit_trail import verified
 
     settings = trail_settings(arguments)
-    found = waited(verified(settings, kept=arguments.checkpoint, keys=arguments.keys))
+    found = waited(
+        verified(settings, kept=arguments.checkpoint, keys=arguments.keys, segments=arguments.segments)
+    )
     chain = found.chain
     if arguments.format == "json":
         told = {
-            "holds": found.holds,
+            "holds": found.is_whole,
             "first": chain.first,
             "count": chain.count,
             "head": chain.head,
@@ -79,18 +81,22 @@ def verify(arguments: argparse.Namespace) -> int:
             "complaints": list(found.complaints),
             "checkpoints_met": found.checkpoints_met,
             "archived": found.archived,
+            "unseen": list(found.unseen),
         }
         show_rows(told, (), form="json")
-        return DONE if found.holds else FAILED
+        return DONE if found.is_whole else FAILED
     if chain.broken_at is not None:
         print(f"BROKEN at {chain.broken_at}: {chain.reason}")
     for complaint in found.complaints:
         print(f"BROKEN: {complaint}")
     print(f"records {chain.first} to {chain.count} hold; the last hash is {chain.head}")
     print(f"{found.checkpoints_met} checkpoints are met")
+    for name in found.unseen:
+        print(f"NOT SEEN: segment {name!r}, where is it? (--segments FOLDER)")
     if found.archived:
-        print(f"records 1 to {found.archived} are archived; verify their segments with ops/verify_audit.py")
-    return DONE if found.holds else FAILED
+        seen = "not all of them were seen" if found.unseen else "and hold as well"
+        print(f"records 1 to {found.archived} are archived, {seen}")
+    return DONE if found.is_whole else FAILED
 
 
 def export(arguments: argparse.Namespace) -> int:

@@ -32,6 +32,14 @@ def add_audit(
     verify.add_argument(
         "--keys", type=Path, default=None, metavar="FILE", help="public keys kept elsewhere, instead of ours"
     )
+    verify.add_argument(
+        "--segments",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="where archived segments lie; may be given again",
+    )
 
     export = verb("export", "audit:export", "what an outsider needs to verify it without Calejo")
     export.add_argument("to", type=Path, metavar="PATH", help="a new folder, or a new file *.tar, *.tar.gz")

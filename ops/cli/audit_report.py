@@ -34,7 +34,12 @@ def report(arguments: argparse.Namespace) -> int:
 
     async def work() -> tuple[audit_report.Report, bool]:
         verdict = await verified(settings)
-        proof = f"{verdict.chain.count} records hold, {verdict.checkpoints_met} checkpoints are met"
+        archived = verdict.archived
+        proof = (
+            f"{verdict.chain.count - archived} records hold, {verdict.checkpoints_met} checkpoints are met"
+        )
+        if archived:
+            proof += f"; records 1 to {archived} are archived and not in this report"
         if not verdict.holds:
             broken = verdict.chain.broken_at
             proof = "; ".join(

@@ -1,11 +1,11 @@
-"""`calejo certs init|show|renew|client`: certificates for development, and when which expires (SEC-4)."""
+"""`calejo certs`: certificates for development, when which expires, and whom OPC UA trusts (SEC-4, OPC-4)."""
 
 from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,6 +15,10 @@ from ops.cli.exits import DONE, FAILED, REFUSED, USAGE, ExitError
 from ops.cli.output import show as show_rows
 from ops.cli.settings_of import data_dir_of, settings_of
 
+if TYPE_CHECKING:
+    from storage.opcua_pki import PkiFolder
+
+_TRUST_COLUMNS: Final = ("list", "name", "role", "sha256", "not_after", "subject", "file")
 _COLUMNS: Final = ("name", "subject", "not_after", "days_left", "state", "key_file_mode", "file")
 
 
@@ -60,9 +64,65 @@ def client(arguments: argparse.Namespace) -> int:
     """
     from ops import certificates
 
+    role, folder = UserRole(arguments.role), _folder(arguments)
     with _Told():
-        made = certificates.client(_folder(arguments), arguments.name, UserRole(arguments.role), now=_now())
+        made = certificates.client(folder, arguments.name, role, now=_now())
+        pki = _pki(arguments)
+        _, der = pki.found(str(made[0]))
+        pinned = [pki.add_application(arguments.name, der), pki.add_user(arguments.name, role, der)]
     _tell(made)
+    _tell(pinned)
+    print("OPC UA trusts it now: as a program, and as a user with this role.")
+    return DONE
+
+
+def listing(arguments: argparse.Namespace) -> int:
+    """Print whom OPC UA trusts, and whom it has turned away.
+
+    Raises:
+        ExitError: (1) the folder cannot be read.
+
+    """
+    with _Told():
+        show_rows(list(_pki(arguments).listed()), _TRUST_COLUMNS, form=arguments.format)
+    return DONE
+
+
+def trust(arguments: argparse.Namespace) -> int:
+    """Trust a certificate: a program's, or with a role a user's.
+
+    Raises:
+        ExitError: (4) the name is another's; (2) this is no name; (1) there is none, or the disk refused.
+
+    """
+    pki = _pki(arguments)
+    with _Told():
+        name, der = pki.found(arguments.certificate)
+        name = arguments.name or name
+        made = (
+            pki.add_user(name, UserRole(arguments.role), der)
+            if arguments.role
+            else pki.add_application(name, der)
+        )
+        pki.forget_rejected(der)
+    _tell([made])
+    return DONE
+
+
+def reject(arguments: argparse.Namespace) -> int:
+    """Trust a certificate no longer, neither as a program's nor as a user's; its sessions end within seconds.
+
+    Raises:
+        ExitError: (1) there is none, or the disk refused.
+
+    """
+    pki = _pki(arguments)
+    with _Told():
+        _, der = pki.found(arguments.certificate)
+        gone = pki.distrust(der)
+        pki.keep_rejected(der, "by `calejo certs reject`")
+    for path in gone:
+        print(f"removed {path}")
     return DONE
 
 
@@ -77,8 +137,9 @@ def show(arguments: argparse.Namespace) -> int:
 
     folder = _folder(arguments)
     with _Told():
-        configured = settings_of(arguments).api.certificate
-        views, broken = shown(folder, now=_now(), also=Path(configured) if configured else None)
+        settings = settings_of(arguments)
+        configured = (settings.api.certificate, settings.opcua.certificate)
+        views, broken = shown(folder, now=_now(), also=[Path(each) for each in configured if each])
     rows = []
     for each in views:
         verdict = judged(each)
@@ -107,6 +168,18 @@ class _Told:
         if isinstance(error, CalejoError):
             code = REFUSED if isinstance(error, RefusedError) else FAILED
             raise ExitError(USAGE if isinstance(error, InvalidValueError) else code, str(error)) from error
+
+
+def _pki(arguments: argparse.Namespace) -> PkiFolder:
+    from storage.certificates import CertificateFiles
+    from storage.opcua_pki import PkiFolder, folder_of, self_made_files
+
+    data_dir = data_dir_of(arguments)
+
+    def own() -> CertificateFiles:
+        return self_made_files(data_dir)
+
+    return PkiFolder(folder_of(data_dir), own)
 
 
 def _folder(arguments: argparse.Namespace) -> Path:

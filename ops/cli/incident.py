@@ -110,6 +110,7 @@ async def _export(
         "reached_the_bound": [name for name, count in rows.items() if count >= incidents.ROWS_MAX],
         "trail": {
             "holds": verdict.holds,
+            "archived": verdict.archived,
             "count": verdict.chain.count,
             "head": verdict.chain.head,
             "broken_at": verdict.chain.broken_at,

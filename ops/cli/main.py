@@ -145,6 +145,9 @@ def _add_run(
         "--audit", type=int, default=0, metavar="N", help="only this: N records through the audit trail"
     )
     bench.add_argument(
+        "--opcua", type=int, default=0, metavar="N", help="only this: OPC UA with N pumps beside bare asyncua"
+    )
+    bench.add_argument(
         "--database", default="", metavar="URL", help="with --audit: an empty PostgreSQL database as well"
     )
     bench.add_argument("--cold", action="store_true", help="with --pumps: processes started cold, not forked")
@@ -164,7 +167,9 @@ def _add_run(
         metavar="N",
         help="how often every pump is stopped by each way (0 to 1000)",
     )
-    bench.add_argument("--only", choices=("kernel", "stops"), default=None, help="measure only this")
+    bench.add_argument(
+        "--only", choices=("kernel", "stops", "modbus"), default=None, help="measure only this"
+    )
 
 
 def _add_estop(
@@ -250,7 +255,7 @@ def _add_limits(
     proposing.add_argument("pump")
     proposing.add_argument("changes", nargs="+", metavar="KEY=VALUE")
     proposing.add_argument("--reason", required=True)
-    proposing.add_argument("--by", default=login_name(), help="who proposes (default: the user's name)")
+    proposing.add_argument("--by", default=login_name(), help="no effect: who is logged in (--user) proposes")
     proposing.add_argument(
         "--base", type=int, default=None, metavar="VERSION", help="what it rests on (default: in force)"
     )
@@ -266,7 +271,9 @@ def _add_limits(
         closing.add_argument("pump")
         closing.add_argument("proposal", metavar="PROPOSAL")
         closing.add_argument("--reason", required=True)
-        closing.add_argument("--by", default=login_name(), help="who does it (default: the user's name)")
+        closing.add_argument(
+            "--by", default=login_name(), help="no effect: who is logged in (--user) does it"
+        )
     listing = verb("list", "listing", "proposals, open ones unless told otherwise")
     listing.add_argument("pump", nargs="?", default=None)
     listing.add_argument("--all", action="store_true", help="closed ones too")

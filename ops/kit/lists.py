@@ -25,34 +25,37 @@ def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 def as_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as Markdown: a table per station, a line per point with both of its places."""
     nodes = {row["path"]: row for row in rows if row["protocol"] == "opcua"}
+    placed = {row["path"] for row in rows if row["protocol"] == "modbus"}
     lines = ["# The map"]
     group: tuple[str, str | None] | None = None
     for row in rows:
-        if row["protocol"] != "modbus":
+        if row["protocol"] != "modbus" and row["path"] in placed:
             continue
         here = (row["site_id"], row["station_id"])
         if here != group:
             group = here
             title = f"site {here[0]}" if here[1] is None else f"site {here[0]}, station {here[1]}"
             lines += ["", f"## {title}", "", _line(*_TITLES), _line(*("---" for _ in _TITLES))]
-        node = nodes[row["path"]]
+        node = nodes.get(row["path"], {"node_id": "–", "type": "–"})
         lines.append(
             _line(
                 f"`{row['path']}`",
                 row["unit"] or "",
                 row["access"],
-                row["unit_id"],
-                row["table"],
-                row["address"],
-                row["count"],
-                row["type"],
-                f"{row['scale']:g}",
-                f"`{node['node_id']}`",
+                *_place(row),
+                f"`{node['node_id']}`" if row["path"] in nodes else "–",
                 node["type"],
                 row["description"],
             )
         )
     return "\n".join(lines) + "\n"
+
+
+def _place(row: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return the cells of a Modbus place, empty for what stands on OPC UA alone."""
+    if row["protocol"] != "modbus":
+        return ("",) * 6
+    return (row["unit_id"], row["table"], row["address"], row["count"], row["type"], f"{row['scale']:g}")
 
 
 _TITLES: Final = (

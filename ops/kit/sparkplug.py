@@ -18,6 +18,7 @@ _REQUESTS: Final = (
     (SETPOINT_REQUEST, "Double", "Hz", "An operator's speed, in MANUAL only"),
     (MODE_REQUEST, "UInt16", "", "1 AUTO, 2 MANUAL (at the applied or requested speed)"),
 )
+_REQUESTED: Final = frozenset(point for point, *_ in _REQUESTS)
 
 
 def as_sparkplug(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -27,7 +28,7 @@ def as_sparkplug(rows: Sequence[Mapping[str, Any]]) -> str:
     writer.writerow(COLUMNS)
     pumps: dict[str, tuple[str, str]] = {}
     for row in rows:
-        if row["protocol"] != "opcua":
+        if row["protocol"] != "opcua" or row["point"] in _REQUESTED:
             continue
         device = ".".join(part for part in (row["station_id"], row["pump_id"]) if part)
         if row["pump_id"]:

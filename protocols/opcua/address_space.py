@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 from asyncua import Server, ua
 from asyncua.server.address_space import AttributeValue, NodeData
 
 from protocols.opcua import limits
-from protocols.opcua.ids import own, standard, status
+from protocols.opcua.ids import below, own, standard, status
+from protocols.opcua.methods import Place, argument_lists, method_items
+from protocols.opcua.model_changes import ModelChange, changes_between
 from protocols.opcua.nodes import (
     COMPONENT,
     DICTIONARIES,
@@ -21,6 +23,7 @@ from protocols.opcua.nodes import (
     LEVELS,
     MANDATORY,
     MODELLING_RULE,
+    NOTIFIER,
     OPERATION_LIMITS,
     ORGANIZES,
     Declaration,
@@ -37,8 +40,10 @@ from protocols.opcua.nodes import (
     unit_reference,
     variable_item,
 )
+from protocols.opcua.ranges import Ranges
 from protocols.opcua.session import Sessions
-from protocols.opcua.subscriptions import ReportingItems
+from protocols.opcua.small_nodes import delete, reference, variable
+from protocols.opcua.subscriptions import reporter_of
 from protocols.opcua.values import NEVER_WRITTEN, encode, wire_time
 from protocols.points import (
     OPCUA_NAMESPACE_INDEX,
@@ -46,6 +51,9 @@ from protocols.points import (
     Point,
     PointValue,
 )
+
+SERVER: Final = standard(ua.ObjectIds.Server)
+_TRUE: Final = ua.Variant(True, ua.VariantType.Boolean)
 
 
 class Slot(msgspec.Struct):
@@ -86,7 +94,11 @@ class AddressSpace:
         self._declared: Final[dict[tuple[str, str], Declaration]] = {}
         self._upwards: Final[dict[str, ua.ReferenceDescription]] = {}
         self._types: Final[dict[str, ua.NodeId]] = {}
+        self._methods: Final[dict[str, list[ua.ReferenceDescription]]] = {}
+        self._ranges: Final = Ranges(self._space)
         self.slots: Final[dict[str, Slot]] = {}
+        # Told after each change of what objects there are.
+        self.on_changes: Callable[[list[ModelChange]], None] = lambda _: None
 
     async def load(self) -> None:
         """Build the standard nodes, our namespace, types and operation limits."""
@@ -102,16 +114,22 @@ class AddressSpace:
             self._set(standard(number), ua.Variant(most, ua.VariantType.UInt32))
         self._add(type_item(name) for name in LEVELS.values())
         self._types.update({level: own(f"types/{name}") for level, name in LEVELS.items()})
+        self._add_methods()
+        self._set(standard(ua.ObjectIds.HistoryServerCapabilities_AccessHistoryDataCapability), _TRUE)
+        values_max = ua.Variant(limits.HISTORY_VALUES_MAX, ua.VariantType.UInt32)
+        self._set(standard(ua.ObjectIds.HistoryServerCapabilities_MaxReturnDataValues), values_max)
 
     async def configure(self, points: Iterable[Point]) -> None:
         """Add and remove only what differs; the loop gets its turn every few nodes."""
         wanted = {point.path: point for point in points}
+        before = dict(self._objects)
         added = [
             p for path, p in wanted.items() if path not in self.slots or rebuilt(self.slots[path].point, p)
         ]
         for slot in list(self.slots.values()):
             path = slot.point.path
             if path not in wanted or rebuilt(slot.point, wanted[path]):
+                self._ranges.forget(path, slot.node)
                 self._remove(slot.node)
                 del self.slots[path]
             elif slot.point != wanted[path]:
@@ -124,6 +142,9 @@ class AddressSpace:
                     self._add_point(point)
                 await asyncio.sleep(0)
         self._sessions.bounded_subscriptions.items_max = limits.monitored_items_max(len(self.slots))
+        changes = changes_between(before, self._objects, self._types)
+        if changes and before:
+            self.on_changes(changes)
 
     def publish(self, values: Mapping[str, PointValue]) -> None:
         """Show new values: first all of them, then tell the subscribers, without a turn of the loop between.
@@ -144,7 +165,7 @@ class AddressSpace:
             slot.attribute.value = data
         for slot, _, data in fresh:
             for handle, callback in slot.attribute.datachange_callbacks.items():
-                _reporter(callback).report(handle, data)
+                reporter_of(callback).report(handle, data)
 
     def attribute_status(self, node_id: ua.NodeId, attribute: ua.AttributeIds) -> ua.StatusCode:
         """Good, or why there is no such attribute: BadNodeIdUnknown, BadAttributeIdInvalid."""
@@ -154,6 +175,34 @@ class AddressSpace:
         if attribute not in node.attributes:
             return status(ua.StatusCodes.BadAttributeIdInvalid)
         return ua.StatusCode()
+
+    def slot_of(self, node_id: ua.NodeId) -> Slot | None:
+        """Return the slot of a point's node; None: it is another node, or none."""
+        if node_id.NamespaceIndex != OPCUA_NAMESPACE_INDEX or not isinstance(node_id.Identifier, str):
+            return None
+        return self.slots.get(node_id.Identifier)
+
+    def status_of(self, node_id: ua.NodeId) -> ua.StatusCode:
+        """Good, or BadNodeIdUnknown."""
+        return status(
+            ua.StatusCodes.BadNodeIdUnknown if self._space.get(node_id) is None else ua.StatusCodes.Good
+        )
+
+    def access_of(self, point: Point) -> int:
+        """Return the AccessLevel that a point's node has for whoever may do everything."""
+        return int(changing_attributes(point)["AccessLevel"].Value)
+
+    def place_of(self, node_id: ua.NodeId) -> tuple[str, Place] | None:
+        """Return level and ids of a site's, station's or pump's object; None: it is another node, or none."""
+        path = node_id.Identifier
+        if node_id.NamespaceIndex != OPCUA_NAMESPACE_INDEX or not isinstance(path, str):
+            return None
+        if path not in self._objects:
+            return None
+        ids: list[str | None] = [*path[1:].split("/"), None, None]
+        level = list(LEVELS)[path.count("/") - 1]
+        assert ids[0] is not None, "a path begins with its site"
+        return level, Place(site_id=ids[0], station_id=ids[1], pump_id=ids[2])
 
     # --- Objects and variables --------------------------------------------------------------------------------
 
@@ -185,6 +234,8 @@ class AddressSpace:
         self.slots[point.path] = slot
         if changing_attributes(point) != changing_attributes(declaration.point):
             self._describe(slot)
+        else:
+            self._ranges.describe(point, node)
 
     def _object(self, point: Point) -> NodeData:
         """Node of the object that holds the point, made with those above it when missing."""
@@ -195,7 +246,9 @@ class AddressSpace:
             if path not in self._objects:
                 item = node_item(own(path), name, parent, reference, ua.NodeClass.Object, self._types[level])
                 item.NodeAttributes = ua.ObjectAttributes(
-                    DisplayName=ua.LocalizedText(name), Description=ua.LocalizedText(f"{level} {name}")
+                    DisplayName=ua.LocalizedText(name),
+                    Description=ua.LocalizedText(f"{level} {name}"),
+                    EventNotifier=ua.Byte(ua.EventNotifier.SubscribeToEvents.mask),
                 )
                 item.NodeAttributes.SpecifiedAttributes = mask("DisplayName", "Description", "EventNotifier")
                 self._add([item])
@@ -206,8 +259,51 @@ class AddressSpace:
                 upwards.BrowseName, upwards.DisplayName = item.BrowseName, item.NodeAttributes.DisplayName
                 upwards.TypeDefinition = self._types[level]
                 self._upwards[path] = upwards
+                self._add_to_hierarchies(item, parent if depth > 1 else SERVER, level)
             parent, reference = self._objects[path], COMPONENT
         return self._space[parent]
+
+    def _add_to_hierarchies(self, item: ua.AddNodesItem, notified: ua.NodeId, level: str) -> None:
+        """Let an object's events be heard above it, and its type's methods be found at it."""
+        node_id = item.RequestedNewNodeId
+        made = reference(NOTIFIER, node_id, item.BrowseName, ua.NodeClass.Object, self._types[level])
+        self._space[notified].references.append(made)
+        back = reference(NOTIFIER, notified, ua.QualifiedName(), ua.NodeClass.Object, forward=False)
+        self._space[node_id].references += [back, *self._methods.get(level, ())]
+
+    def _add_methods(self) -> None:
+        """Add the methods to the types, with their arguments; instances refer to them."""
+        for item in method_items():
+            if isinstance(item, ua.AddNodesItem):
+                self._add([item])
+            else:
+                for result in self._sessions.node_mgt_service.add_references([item]):
+                    result.check()
+        for method, name, arguments in argument_lists():
+            variable(
+                self._space,
+                self._space[method],
+                below(method, name),
+                name,
+                ua.Variant(arguments, ua.VariantType.ExtensionObject, is_array=True),
+                data_type=standard(ua.ObjectIds.Argument),
+                type_id=standard(ua.ObjectIds.PropertyType),
+                kind=standard(ua.ObjectIds.HasProperty),
+                array=True,
+            )
+        for level, kind in self._types.items():
+            references = self._space[kind].references
+            self._methods[level] = [
+                one for one in references if one.IsForward and one.NodeClass == ua.NodeClass.Method
+            ]
+            references.append(
+                reference(
+                    standard(ua.ObjectIds.GeneratesEvent),
+                    standard(ua.ObjectIds.AlarmConditionType),
+                    ua.QualifiedName("AlarmConditionType", 0),
+                    ua.NodeClass.ObjectType,
+                )
+            )
 
     def _declaration(self, level: str, point: Point) -> Declaration:
         """Return the point's declaration in its object's type, made when it is the first of its kind."""
@@ -242,22 +338,19 @@ class AddressSpace:
         return self._units[unit]
 
     def _describe(self, slot: Slot) -> None:
-        """Take over what changed about a point that stays: description and access."""
+        """Take over what changed about a point that stays: description, access and range."""
         for name, value in changing_attributes(slot.point).items():
             attribute = slot.node.attributes[getattr(ua.AttributeIds, name)]
             attribute.value = ua.DataValue(value)
+        self._ranges.describe(slot.point, slot.node)
 
     def _remove(self, node: NodeData) -> None:
         """Delete a node of ours; who watches it is told. Its references point upwards or to shared nodes."""
-        value = node.attributes.get(ua.AttributeIds.Value)
-        for handle, callback in list(value.datachange_callbacks.items()) if value is not None else ():
-            _reporter(callback).forget_node(handle)
-            self._space.delete_datachange_callback(handle)
-        for reference in node.references:
-            above = None if reference.IsForward else self._space.get(reference.NodeId)
+        for upwards in node.references:
+            above = None if upwards.IsForward else self._space.get(upwards.NodeId)
             if above is not None:
                 above.references[:] = [one for one in above.references if one.NodeId != node.nodeid]
-        del self._space[node.nodeid]
+        delete(self._space, node)
 
     def _remove_empty_objects(self, points: Iterable[Point]) -> None:
         kept = {part for point in points for part in ancestors_of(point)}
@@ -271,10 +364,3 @@ class AddressSpace:
 
     def _set(self, node_id: ua.NodeId, value: ua.Variant) -> None:
         self._space[node_id].attributes[ua.AttributeIds.Value].value = ua.DataValue(value)
-
-
-def _reporter(callback: Any) -> ReportingItems:
-    """The monitored items behind a callback that asyncua keeps with a value."""
-    owner = callback.__self__
-    assert isinstance(owner, ReportingItems)
-    return owner

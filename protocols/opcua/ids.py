@@ -27,3 +27,9 @@ def random(size: int) -> ua.NodeId:
 def own(identifier: str) -> ua.NodeId:
     """Node id of a node of ours."""
     return ua.NodeId(ua.String(identifier), ua.Int16(OPCUA_NAMESPACE_INDEX))
+
+
+def below(node_id: ua.NodeId, name: str) -> ua.NodeId:
+    """Node id of a property of one of our nodes."""
+    assert isinstance(node_id.Identifier, str), "our node ids are texts"
+    return own(f"{node_id.Identifier}/{name}")

@@ -25,7 +25,25 @@ QUEUED_FRAMES_LOW: Final = 8
 # --- Sessions and channels ------------------------------------------------------------------------------------
 SESSION_TIMEOUT_S_MIN: Final = 5.0
 SESSION_TIMEOUT_S_MAX: Final = 60.0
+CHANNEL_LIFETIME_MS_MIN: Final = 10_000
 CHANNEL_LIFETIME_MS_MAX: Final = 3_600_000
+
+# Opening or renewing a channel costs a private key's work, some 10 ms: from one address so many at once, then so many
+# a second, and for all addresses together so many times that.
+HANDSHAKES_BURST: Final = 64
+HANDSHAKES_PER_S: Final = 8.0
+HANDSHAKES_SHARE: Final = 2
+# The encrypted part of such a request: a real one has two or three blocks of the key's length.
+OPEN_BYTES_MAX: Final = 4_096
+# Who cannot say who they are after so many tries loses the connection.
+ACTIVATIONS_FAILED_MAX: Final = 3
+# A password is compared beside the loop; whoever waits longer is told to come back.
+IDENTIFY_DEADLINE_S: Final = 5.0
+# How soon a user who was disabled, or a certificate that was taken away, loses the session.
+STANDING_PERIOD_S: Final = 5.0
+# How soon a certificate file that changed is taken up, and how long its disk may take.
+PKI_PERIOD_S: Final = 2.0
+DISK_DEADLINE_S: Final = 5.0
 
 # --- Messages -------------------------------------------------------------------------------------------------
 CHUNK_BYTES_MIN: Final = 8_192  # OPC 10000-6, 7.1.2.3: no buffer may be smaller
@@ -63,6 +81,22 @@ ITEM_QUEUE_MAX: Final = 10
 NOTIFICATIONS_PER_MESSAGE_MAX: Final = 5_000
 UNACKNOWLEDGED_MAX: Final = 16
 
+# --- Methods, history, events -------------------------------------------------------------------------------
+METHODS_PER_CALL_MAX: Final = 20
+NODES_PER_HISTORY_READ_MAX: Final = 20
+HISTORY_VALUES_MAX: Final = 1_000
+# For all nodes of one request together, the database's own patience included.
+HISTORY_DEADLINE_S: Final = 10.0
+HISTORY_AT_ONCE_MAX: Final = 2
+# Conditions shown at a time; a refresh must fit into an item's queue, so no event item has a shorter one.
+CONDITIONS_MAX: Final = 500
+EVENT_QUEUE: Final = 600
+EVENT_ITEMS_MAX: Final = 100
+SELECT_CLAUSES_MAX: Final = 100
+WHERE_ELEMENTS_MAX: Final = 32
+WHERE_OPERANDS_MAX: Final = 1_000
+MODEL_CHANGES_TOLD_MAX: Final = 100
+
 # --- Our own work ---------------------------------------------------------------------------------------------
 # Nodes added before the loop gets its turn: liveness pings and other clients go on while a plant is built.
 NODES_PER_SLICE: Final = 200
@@ -70,6 +104,7 @@ NODES_PER_SLICE: Final = 200
 REFRESH_SHARE_MAX: Final = 0.1
 REFRESH_INTERVAL_S_MAX: Final = 0.5
 assert 0 < REFRESH_SHARE_MAX < 1
+assert CONDITIONS_MAX + 2 < EVENT_QUEUE
 # A client must be able to keep its subscription alive with the longest interval we grant.
 assert 3 * PUBLISHING_INTERVAL_MS_MAX <= LIFETIME_MS_MAX
 assert IDLE_CONNECTION_S < SESSION_TIMEOUT_S_MAX

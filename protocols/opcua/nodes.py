@@ -9,18 +9,19 @@ import msgspec
 from asyncua import ua
 from asyncua.server.address_space import NodeData
 
+from actors.vocabulary.client_calls import PAST_POINTS
 from protocols.opcua import limits
 from protocols.opcua.ids import own, standard
 from protocols.opcua.values import DATA_TYPES, VARIANT_TYPES
 from protocols.points import OPCUA_NAMESPACE_INDEX, OPCUA_NAMESPACE_URI, Access, Point, PointType
 
-# Names of OPC 40223 (Pumps and Vacuum Pumps 1.0) where one fits: its PumpType gives our pump's type its name;
-# MeasurementsType has Level, DriveMeasurementsType has Frequency and DriverPowerInput. They are display names:
-# the browse name is the point's own, so that a point has one name on every wire.
+# Names of OPC 40223 (Pumps and Vacuum Pumps 1.0) where one fits: its PumpType gives our pump's type its name. They are
+# display names: the browse name is the point's own, so that a point has one name on every wire. The whole table, with
+# what was left out and why, is in ops/docs/opcua.md; a test holds the two together.
 DISPLAY_NAMES: Final = {
-    "actual_speed": "Frequency",
-    "actual_power": "DriverPowerInput",
-    "wet_well_level": "Level",
+    "actual_speed": "Frequency",  # DriveMeasurementsType
+    "actual_power": "DriverPowerInput",  # DriveMeasurementsType
+    "wet_well_level": "Level",  # MeasurementsType
 }
 # UNECE Recommendation 20 codes as OPC 10000-8, 5.6.3 derives unit ids from them: the code's characters as bytes,
 # most significant first.
@@ -31,6 +32,7 @@ UNITS_URI: Final = "http://www.opcfoundation.org/UA/units/un/cefact"
 FOLDER: Final = standard(ua.ObjectIds.ObjectsFolder)
 COMPONENT: Final = standard(ua.ObjectIds.HasComponent)
 ORGANIZES: Final = standard(ua.ObjectIds.Organizes)
+NOTIFIER: Final = standard(ua.ObjectIds.HasNotifier)
 PROPERTY: Final = standard(ua.ObjectIds.HasProperty)
 MODELLING_RULE: Final = standard(ua.ObjectIds.HasModellingRule)
 MANDATORY: Final = standard(ua.ObjectIds.ModellingRule_Mandatory)
@@ -75,6 +77,8 @@ OPERATION_LIMITS: Final = {
     "MaxNodesPerTranslateBrowsePathsToNodeIds": limits.NODES_PER_TRANSLATE_MAX,
     "MaxNodesPerRegisterNodes": limits.NODES_PER_REGISTER_MAX,
     "MaxMonitoredItemsPerCall": limits.ITEMS_PER_CALL_MAX,
+    "MaxNodesPerMethodCall": limits.METHODS_PER_CALL_MAX,
+    "MaxNodesPerHistoryReadData": limits.NODES_PER_HISTORY_READ_MAX,
 }
 
 
@@ -138,6 +142,8 @@ def reference_item(
 def changing_attributes(point: Point) -> dict[str, ua.Variant]:
     """The attributes of a point that may change while its node stays."""
     access = ua.AccessLevel.CurrentRead.mask
+    if historized(point):
+        access |= ua.AccessLevel.HistoryRead.mask
     if point.access is not Access.READ:
         access |= ua.AccessLevel.CurrentWrite.mask
     return {
@@ -162,9 +168,15 @@ def variable_item(point: Point, node_id: ua.NodeId, parent: ua.NodeId) -> ua.Add
         ValueRank=ua.Int32(-1),
         AccessLevel=changing["AccessLevel"].Value,
         UserAccessLevel=changing["UserAccessLevel"].Value,
+        Historizing=historized(point),
     )
     item.NodeAttributes.SpecifiedAttributes = mask(*VARIABLE_MASK)
     return item
+
+
+def historized(point: Point) -> bool:
+    """Whether the past of a point can be read."""
+    return point.pump_id is not None and point.point in PAST_POINTS
 
 
 def type_item(name: str) -> ua.AddNodesItem:

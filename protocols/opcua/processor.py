@@ -13,7 +13,10 @@ from asyncua.server.uaprocessor import PublishRequestData, UaProcessor
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
 
 from protocols.opcua import limits
+from protocols.opcua.admission import check_client, is_signed
+from protocols.opcua.channel import Channel
 from protocols.opcua.decoding import tcp_message
+from protocols.opcua.identity import answering
 from protocols.opcua.ids import status
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ class Service:
     needs_session: bool
     # None: answered later (Publish).
     answer: Callable[[Processor, Request], Awaitable[Any | None]]
+    # May be asked by a stranger without any security: what there is, and how to get in.
+    is_discovery: bool = False
 
 
 class Processor(UaProcessor):
@@ -65,10 +70,14 @@ class Processor(UaProcessor):
         fault: Fault,
     ) -> None:
         super().__init__(server, transport, bounds)
-        self._connection.set_policy_factories(policies)
-        self._services: Final = services
         name = transport.get_extra_info("peername")
         self.peer: Final = f"{name[0]}:{name[1]}" if name else "unknown"
+        self._connection: Channel = Channel(
+            self._limits, lambda chain: server.admission.admit(chain, self.peer)
+        )
+        self._connection.set_policy_factories(policies)
+        self._services: Final = services
+        self._failed_activations = 0
         self._fault = fault
         self._finished = False
         self._response_bytes_max = limits.RESPONSE_BYTES_MAX
@@ -82,7 +91,17 @@ class Processor(UaProcessor):
             Exception: whatever asyncua makes of bytes that are no proper chunk; the connection ends with it.
 
         """
-        message = self._connection.receive_from_header_and_body(header, body)
+        if header.MessageType == ua.MessageType.SecureOpen:
+            self._connection.check_open(header, body)
+        try:
+            message = self._connection.receive_from_header_and_body(header, body)
+        except (ServiceError, ua.uaerrors.UaStatusCodeError):
+            raise
+        except Exception as error:
+            if not self._connection.is_secure:
+                raise
+            # Not decrypted, not signed, or out of its order: who sent it has not the keys, and learns no more.
+            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed) from error
         if isinstance(message, ua.Hello):
             self._greet(message)
         elif isinstance(message, ua.Message):
@@ -109,6 +128,7 @@ class Processor(UaProcessor):
     def _open_channel(self, message: ua.Message) -> None:
         request = struct_from_binary(ua.OpenSecureChannelRequest, message.body())
         asked = request.Parameters
+        self._connection.check_request(asked)
         if not self._connection.is_open():
             header = message.SecurityHeader()
             self._connection.select_policy(
@@ -118,7 +138,9 @@ class Processor(UaProcessor):
             raise ServiceError(ua.StatusCodes.BadSecureChannelIdInvalid)
         if not self._policy_offered():
             raise ServiceError(ua.StatusCodes.BadSecurityPolicyRejected)
-        asked.RequestedLifetime = ua.UInt32(min(asked.RequestedLifetime, limits.CHANNEL_LIFETIME_MS_MAX))
+        asked.RequestedLifetime = ua.UInt32(
+            min(max(asked.RequestedLifetime, limits.CHANNEL_LIFETIME_MS_MIN), limits.CHANNEL_LIFETIME_MS_MAX)
+        )
         response = ua.OpenSecureChannelResponse()
         response.Parameters = self._connection.open(asked, self.iserver)
         self._send(request.RequestHeader, message.SequenceHeader(), response, ua.MessageType.SecureOpen)
@@ -126,6 +148,11 @@ class Processor(UaProcessor):
     def _policy_offered(self) -> bool:
         policy = self._connection.security_policy
         return any(offered.matches(policy.URI, policy.Mode) for offered in self._connection._policies)
+
+    def _may_serve(self, service: Service) -> bool:
+        """A channel without security is for finding out what there is, unless the settings allow more."""
+        allowed = self.iserver.admission.rules.allow_none
+        return self._policy_offered() and (self._connection.is_secure or service.is_discovery or allowed)
 
     # --- Services ---------------------------------------------------------------------------------------------
 
@@ -150,7 +177,7 @@ class Processor(UaProcessor):
             service = self._services.get(type_id.Identifier)
         if service is None:
             raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
-        if not self._connection.is_open() or not self._policy_offered():
+        if not self._connection.is_open() or not self._may_serve(service):
             raise ServiceError(ua.StatusCodes.BadSecurityPolicyRejected)
         if service.needs_session:
             self.current_session(header).touch()
@@ -158,7 +185,9 @@ class Processor(UaProcessor):
             params = None if service.decode is None else struct_from_binary(service.decode, body)
         except Exception as error:  # the decoder raises whatever the client's bytes make it
             raise ServiceError(ua.StatusCodes.BadDecodingError) from error
-        return await service.answer(self, Request(params, header, seqhdr))
+        session = self.session
+        with answering(session.caller if session is not None and self.active else None):
+            return await service.answer(self, Request(params, header, seqhdr))
 
     def current_session(self, header: ua.RequestHeader) -> Session:
         """Return the activated session that this connection carries, if the request names it.
@@ -175,6 +204,10 @@ class Processor(UaProcessor):
         if not session.is_activated():
             raise ServiceError(ua.StatusCodes.BadSessionNotActivated)
         return session
+
+    def has_ended(self, now_s: float) -> bool:
+        """Say whether the channel's time is over: its client has not renewed it."""
+        return self._connection.has_ended(now_s)
 
     @property
     def active(self) -> bool:
@@ -239,18 +272,16 @@ class Processor(UaProcessor):
     # --- One method per service with more to say than "ask the session" ----------------------------------------
 
     async def create_session(self, request: Request) -> Any:
-        """Make this connection's one session."""
+        """Make this connection's one session, for the program whose certificate opened the channel."""
         if self.session is not None:
             raise ServiceError(ua.StatusCodes.BadTooManySessions)
         policy = self._connection.security_policy
         params: ua.CreateSessionParameters = request.params
-        if (
-            policy.Mode != ua.MessageSecurityMode.None_
-            and params.ClientCertificate != policy.peer_certificate
-        ):
-            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
+        if self._connection.is_secure:
+            check_client(params, policy)
         session = await self.iserver.admit(self.peer)
         self.session, session.channel = session, self
+        session.bind(policy)
         response = ua.CreateSessionResponse()
         response.Parameters = await session.create_session(params, sockname=self.sockname)
         response.Parameters.ServerCertificate = policy.host_certificate
@@ -262,29 +293,56 @@ class Processor(UaProcessor):
 
     async def activate_session(self, request: Request) -> Any:
         """Activate this connection's session, or take over one that this client lost its connection to."""
-        session = self.session
-        if session is None:
-            found = self.iserver.lookup_external_session(request.header.AuthenticationToken)
-            session = None if found is None else next(s for s in self.iserver.sessions if s is found)
-        elif session.auth_token != request.header.AuthenticationToken or session.channel is not self:
-            session = None
-        if session is None:
-            raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+        session = self._session_to_activate(request.header)
         policy = self._connection.security_policy
-        policy.asymmetric_cryptography.verify(
-            (policy.host_certificate or b"") + (session.nonce or b""),
-            request.params.ClientSignature.Signature,
-        )
+        nonce = session.nonce or b""
+        if self._connection.is_secure:
+            keys: Any = policy.asymmetric_cryptography
+            signed = (policy.host_certificate or b"") + nonce
+            if not is_signed(keys.Verifier, signed, request.params.ClientSignature):
+                raise ServiceError(ua.StatusCodes.BadApplicationSignatureInvalid)
+        try:
+            caller = await self.iserver.admission.identify(request.params, policy, nonce, self.peer)
+        except ServiceError:
+            self._failed_activations += 1
+            self._finished = self._failed_activations >= limits.ACTIVATIONS_FAILED_MAX
+            raise
+        # While the password was compared the session may have ended, or its client may have come by another way.
+        if self._session_to_activate(request.header) is not session or session.nonce != nonce:
+            raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+        if self.session is None and session.caller is not None and session.caller.name != caller.name:
+            # OPC 10000-4, 5.6.3: on another channel it stays the same user's.
+            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
         response = ua.ActivateSessionResponse()
-        response.Parameters = session.activate_session(request.params, policy.peer_certificate)
+        response.Parameters = session.activate_as(caller, request.params)
         if self.session is None:
-            self.session, session.channel = session, self
+            self.session, session.channel, session.name = session, self, self.peer
             for number in session.subscriptions.owned_by(session.session_id):
                 subscription = session.subscriptions.subscriptions[number]
                 subscription.pub_result_callback = self.forward_publish_response
                 ask: Any = self.get_publish_request
                 subscription.pub_request_callback = ask
         return response
+
+    def _session_to_activate(self, header: ua.RequestHeader) -> Session:
+        """Return the session that a request to activate names.
+
+        Raises:
+            ServiceError: it is not this connection's, and none that this client may take over.
+
+        """
+        session = self.session
+        if session is not None:
+            if session.auth_token != header.AuthenticationToken or session.channel is not self:
+                raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+            return session
+        found = self.iserver.lookup_external_session(header.AuthenticationToken)
+        taken = None if found is None else next(each for each in self.iserver.sessions if each is found)
+        if taken is None or not taken.is_activated():
+            raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+        if not taken.is_bound_to(self._connection.security_policy):
+            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
+        return taken
 
     async def close_session(self, request: Request) -> Any:
         """End the session and its subscriptions."""

@@ -14,15 +14,25 @@ from asyncua import Server, ua
 
 import protocols.opcua.decoding  # noqa: F401 - bounds the decoder and silences asyncua's logger
 from actors.vocabulary import DeviceError, RefusedError
-from protocols.endpoint import ClientNews, Refresh, WriteGuard
+from actors.vocabulary.client_calls import ShownAlarms
+from actors.vocabulary.pki import OwnCertificate, Pki
+from protocols.endpoint import CallDesk, ClientNews, PastReader, Refresh, WriteGuard
 from protocols.opcua import limits
 from protocols.opcua.address_space import AddressSpace
+from protocols.opcua.admission import Admission, Rules
+from protocols.opcua.certificates import application_uri
+from protocols.opcua.doorkeeper import Doorkeeper, NoUsers
+from protocols.opcua.health import Health
+from protocols.opcua.operations import EndpointOperations
+from protocols.opcua.policies import descriptions, factories
+from protocols.opcua.requests_shown import RequestsShown
+from protocols.opcua.rights import Rights
 from protocols.opcua.session import Sessions
 from protocols.opcua.transport import Listener
+from protocols.opcua.upkeep import Upkeep
 from protocols.opcua.writes import NAME_SHOWN, Writes
 from protocols.points import OPCUA_NAMESPACE_INDEX, Point, PointValue
 
-_APPLICATION_URI: Final = "urn:calejo:opcua:server"
 _UNKNOWN_DATE: Final = datetime(1601, 1, 1, tzinfo=UTC)  # OPC 10000-6, 5.2.2.5: the wire's zero
 
 
@@ -30,7 +40,7 @@ def check_loopback(host: str) -> str:
     """Return `host` if it is a loopback address.
 
     Raises:
-        RefusedError: it is not; policy None and anonymous clients are for this machine only.
+        RefusedError: it is not; an endpoint without certificates is for this machine only.
 
     """
     if host == "localhost":
@@ -41,30 +51,44 @@ def check_loopback(host: str) -> str:
     except ValueError:
         pass  # a name: where it leads may change, so it counts as outside
     raise RefusedError(
-        f"OPC UA: will not listen on {host!r}: without certificates and users every client there could write;"
-        " only a loopback address (127.0.0.1, ::1, localhost) is allowed until both exist"
+        f"OPC UA: will not listen on {host!r}: without certificates every client there could write;"
+        " only a loopback address (127.0.0.1, ::1, localhost) is allowed"
     )
 
 
 class OpcUaEndpoint:
-    """Serves points over OPC UA (OPC-1, OPC-5): policy None and anonymous clients, on loopback only.
+    """Serves points over OPC UA (OPC-1, OPC-4, OPC-5), signed and encrypted; without security where rules allow it.
 
     Lives in its caller's event loop and is not thread-safe.
     """
 
-    def __init__(self, host: str, port: int) -> None:
-        """Say where to listen; port 0 takes a free one.
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        rules: Rules,
+        pki: Pki | None = None,
+        doorkeeper: Doorkeeper | None = None,
+    ) -> None:
+        """Say where to listen; port 0 takes a free one. Without `pki` there is no policy but None.
 
         Raises:
-            RefusedError: `host` is not loopback.
+            RefusedError: without certificates `host` is not loopback.
 
         """
-        self._host: Final = check_loopback(host)
+        self._host: Final = check_loopback(host) if pki is None else host
         self._port: Final = port
         self._writes: Final = Writes()
+        self._admission: Final = Admission(rules, doorkeeper or NoUsers())
+        self._upkeep: Final = Upkeep(self._admission, pki, renewed=self._offer, fault=self._fault)
         self._space: AddressSpace | None = None
+        self._operations: EndpointOperations | None = None
+        self._desks: tuple[CallDesk, PastReader] | None = None
+        self._requests: Final = RequestsShown()
         self._sessions: Sessions | None = None
         self._server: Server | None = None
+        self._health: Health | None = None
         self._listener: Listener | None = None
         self._refresh: Refresh | None = None
         self._news: ClientNews | None = None
@@ -84,6 +108,7 @@ class OpcUaEndpoint:
             space = self._space if self._space is not None else await self._build()
             await space.configure(points)
             known = {path: value for path, value in self._early.items() if path in space.slots}
+            self._requests.keep(space.slots)
             space.publish(known)
         finally:
             self._configuring = False
@@ -98,6 +123,7 @@ class OpcUaEndpoint:
 
         """
         space = self._space
+        values = {**values, **self._requests.outdated(values)}
         if self._configuring:
             slots = {} if space is None else space.slots
             self._early.update({path: value for path, value in values.items() if path not in slots})
@@ -106,6 +132,17 @@ class OpcUaEndpoint:
             space.publish(values)
         elif values:
             raise KeyError(f"{next(iter(values))}: nothing is configured yet")
+
+    def operate(self, *, call: CallDesk, past: PastReader) -> None:
+        """Take what answers methods and looks back; without it both are refused."""
+        self._desks = (call, past)
+        if self._operations is not None:
+            self._operations.operate(call=call, past=past)
+
+    def show_alarms(self, alarms: ShownAlarms) -> None:
+        """Show the site's alarms as conditions; before the first `configure` there is nowhere to show them."""
+        if self._operations is not None and not self._configuring:
+            self._operations.show_alarms(alarms)
 
     async def open(self, *, guard: WriteGuard, refresh: Refresh, news: ClientNews) -> None:
         """Bind the port and serve.
@@ -119,27 +156,86 @@ class OpcUaEndpoint:
             await self._build()
         assert self._sessions is not None
         assert self._server is not None
+        assert self._health is not None
         self._refresh, self._news = refresh, news
         self._writes.open(guard, news)
-        listener = Listener(self._sessions, self._server._policies, news=news, fault=self._fault)
+        assert self._operations is not None
+        self._operations.open(news)
+        await self._upkeep.load()
+        if self._admission.own is None and not self._admission.rules.allow_none:
+            raise DeviceError(
+                "OPC UA: without a certificate and with policy None switched off nobody could connect"
+            )
+        listener = Listener(self._sessions, [], news=news, fault=self._fault)
+        self._listener = listener
+        await self._server.set_application_uri(application_uri(self._admission.own))
+        self._offer(self._admission.own)
         try:
             host, port = await listener.listen(self._host, self._port)
         except OSError as error:
+            self._listener = None
             await listener.close()
             text = f"OPC UA: cannot listen on {self._host} port {self._port}: {error.strerror or error}"
             raise DeviceError(text) from error
         await self._sessions.begin()
-        self._listener = listener
+        self._health.forget()
+        await self._health.show()
+        self._upkeep.begin(listener, self._health)
         self._bound = f"opc.tcp://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def close(self) -> None:
         """Stop serving, drop every client, free the port. The points stay, so it can be opened again."""
+        await self._upkeep.end()
         listener, self._listener, self._bound = self._listener, None, ""
         if listener is not None:
             await listener.close()
         if self._sessions is not None:
             await self._sessions.end()
             gc.unfreeze()  # see address_space.no_collections: what is dropped now can be freed again
+
+    # --- Security and health --------------------------------------------------------------------------------------
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the security is switched off, to be said at every start."""
+        rules, said = self._admission.rules, []
+        if rules.allow_none:
+            said.append("policy None is switched on: who is on the network reads and changes what is sent")
+        if rules.anonymous_roles:
+            roles = ", ".join(sorted(rules.anonymous_roles))
+            said.append(f"anonymous clients are let in as {roles}: nobody knows who they are")
+        return tuple(said)
+
+    @property
+    def security(self) -> Mapping[tuple[str, str], int]:
+        """How often each security event came since the start, by (event, outcome)."""
+        return self._admission.doorkeeper.counts
+
+    def show_health(self, level: int) -> None:
+        """Take the service level (0 to 255) that clients shall see from now on."""
+        if self._health is not None:
+            self._health.level = level
+
+    def _offer(self, own: OwnCertificate | None) -> None:
+        """Offer this certificate to clients from now on; those connected go on with the one they know."""
+        assert self._server is not None
+        assert self._sessions is not None
+        assert self._listener is not None
+        self._listener.policies[:] = factories(own)
+        description = ua.ApplicationDescription()
+        description.ApplicationName = ua.LocalizedText(self._server.name)
+        description.ApplicationUri = application_uri(own)
+        description.ApplicationType = ua.ApplicationType.Server
+        description.ProductUri = self._server.product_uri
+        url = self._server.endpoint.geturl()
+        description.DiscoveryUrls = [url]
+        self._sessions.endpoints[:] = descriptions(
+            url,
+            description,
+            own,
+            allow_none=self._admission.rules.allow_none,
+            tokens=self._admission.tokens(),
+        )
 
     @property
     def bound(self) -> str:
@@ -152,15 +248,13 @@ class OpcUaEndpoint:
         return 0 if self._listener is None else len(self._listener.connections)
 
     async def _build(self) -> AddressSpace:
-        sessions = Sessions(before_read=self._before_read, write_items=self._write)
+        sessions = Sessions(before_read=self._before_read, write_items=self._write, admission=self._admission)
         server = Server(iserver=sessions)
         server.name = "Calejo"
         server.manufacturer_name = "Calejo"
         server.product_uri = "urn:calejo"
         server.application_type = ua.ApplicationType.Server
-        server._application_uri = _APPLICATION_URI
         server.set_endpoint(f"opc.tcp://{self._host}:{self._port}")
-        server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
         space = AddressSpace(server, sessions)
         await space.load()
         try:
@@ -170,8 +264,12 @@ class OpcUaEndpoint:
         await server.set_build_info(
             server.product_uri, server.manufacturer_name, server.name, release, release, _UNKNOWN_DATE
         )
-        await server._setup_server_nodes()
+        sessions.rights = Rights(space)
+        sessions.operations = self._operations = EndpointOperations(sessions, space)
+        if self._desks is not None:
+            self._operations.operate(call=self._desks[0], past=self._desks[1])
         self._server, self._sessions, self._space = server, sessions, space
+        self._health = Health(sessions)
         return space
 
     def _before_read(self, items: Sequence[ua.ReadValueId]) -> None:
@@ -199,4 +297,6 @@ class OpcUaEndpoint:
     async def _write(self, items: Sequence[ua.WriteValue], peer: str) -> list[ua.StatusCode]:
         space = self._space
         assert space is not None
-        return await self._writes.write(items, peer, space)
+        codes = await self._writes.write(items, peer, space)
+        space.publish(self._requests.taken(items, codes, space))
+        return codes

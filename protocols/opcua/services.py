@@ -152,16 +152,34 @@ async def _republish(processor: Processor, request: Request) -> Any:
     return response
 
 
+async def _call(processor: Processor, request: Request) -> Any:
+    items = _counted(request.params.MethodsToCall, limits.METHODS_PER_CALL_MAX)
+    session = processor.current_session(request.header)
+    response = ua.CallResponse()
+    response.Results = await processor.iserver.operations.call(items, session)
+    return response
+
+
+async def _history_read(processor: Processor, request: Request) -> Any:
+    _counted(request.params.NodesToRead, limits.NODES_PER_HISTORY_READ_MAX)
+    processor.current_session(request.header)
+    response = ua.HistoryReadResponse()
+    response.Results = await processor.iserver.operations.history_read(request.params)
+    return response
+
+
 def _number(name: str) -> int:
     number: int = getattr(ua.ObjectIds, f"{name}Request_Encoding_DefaultBinary")
     return number
 
 
 # Absent on purpose, thus BadServiceUnsupported: RegisterServer(2) (anybody could fill our memory), node and
-# reference management, Call, HistoryRead and HistoryUpdate (until methods and history exist), Query,
-# TransferSubscriptions (anonymous clients cannot prove that one was theirs), BrowseNext (no browse is cut off).
+# reference management, HistoryUpdate (what was is not to be rewritten), Query, TransferSubscriptions (anonymous clients
+# cannot prove that one was theirs), BrowseNext (no browse is cut off).
+_DISCOVERY: Final = frozenset({"GetEndpoints", "FindServers", "CloseSecureChannel"})
+
 SERVICES: Final = {
-    _number(name): Service(decode, needs_session, answer)
+    _number(name): Service(decode, needs_session, answer, name in _DISCOVERY)
     for name, decode, needs_session, answer in (
         ("GetEndpoints", ua.GetEndpointsParameters, False, _get_endpoints),
         ("FindServers", ua.FindServersParameters, False, _find_servers),
@@ -171,6 +189,8 @@ SERVICES: Final = {
         ("CloseSecureChannel", None, False, Processor.close_channel),
         ("Read", ua.ReadParameters, True, _read),
         ("Write", ua.WriteParameters, True, _write),
+        ("Call", ua.CallParameters, True, _call),
+        ("HistoryRead", ua.HistoryReadParameters, True, _history_read),
         ("Browse", ua.BrowseParameters, True, _browse),
         ("TranslateBrowsePathsToNodeIds", ua.TranslateBrowsePathsToNodeIdsParameters, True, _translate),
         ("RegisterNodes", ua.RegisterNodesParameters, True, _register_nodes),

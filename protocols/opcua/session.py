@@ -6,30 +6,66 @@ import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
-from asyncua.crypto.permission_rules import User, UserRole
+from asyncua.crypto.permission_rules import User
+from asyncua.crypto.permission_rules import UserRole as StockRole
 from asyncua.server.address_space import ViewService
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.user_managers import UserManager
 
+from actors.vocabulary.access import Operation
+from actors.vocabulary.callers import Caller
 from protocols.opcua import limits
+from protocols.opcua.admission import Admission, user_certificate_of
+from protocols.opcua.identity import current_caller
 from protocols.opcua.ids import random, status
 from protocols.opcua.subscriptions import BoundedSubscriptions, cancel
 from protocols.opcua.values import wire_time
 
 # Reads of the points: called before any of them is served. Writes: one status per item.
 BeforeRead = Callable[[Sequence[ua.ReadValueId]], None]
+# UserAccessLevel or UserExecutable of a node for the present caller; None: the node's own value counts.
+Rights = Callable[[ua.NodeId, Any], ua.DataValue | None]
+USER_ATTRIBUTES: Final = frozenset({ua.AttributeIds.UserAccessLevel, ua.AttributeIds.UserExecutable})
 WriteItems = Callable[[Sequence[ua.WriteValue], str], Awaitable[list[ua.StatusCode]]]
 
 
-class AnonymousOnly(UserManager):
-    """Lets in who claims nothing; no name or password is accepted until users exist (SEC-2).
+class Operations(Protocol):
+    """What answers calls and looks back; the endpoint hands it in once its address space is built."""
 
-    asyncua's default takes any password and makes an administrator of everybody called admin.
+    async def call(
+        self, items: Sequence[ua.CallMethodRequest], session: Session
+    ) -> list[ua.CallMethodResult]:
+        """Answer every call of a request."""
+        ...
+
+    async def history_read(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
+        """Answer every node of a request."""
+        ...
+
+
+class NoOperations:
+    """Before there is an address space nobody is connected either."""
+
+    async def call(
+        self, items: Sequence[ua.CallMethodRequest], session: Session
+    ) -> list[ua.CallMethodResult]:
+        """Refuse the request."""
+        raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
+
+    async def history_read(self, params: ua.HistoryReadParameters) -> list[ua.HistoryReadResult]:
+        """Refuse the request."""
+        raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
+
+
+class Identified(UserManager):
+    """Lets in whom the admission has let in already; asyncua itself asks for nothing more.
+
+    Its default takes any password and makes an administrator of everybody called admin.
     """
 
     def get_user(
@@ -39,14 +75,10 @@ class AnonymousOnly(UserManager):
         password: str | None = None,
         certificate: Any = None,
     ) -> User | None:
-        """Return the one user there is, or None: refused.
-
-        The certificate is the channel's, which proves nothing under policy None; tokens with one of their own
-        are refused before this.
-        """
+        """Return an ordinary user of asyncua's; None for a name: none ever gets here."""
         if username is not None or password is not None:
             return None
-        return User(role=UserRole.User, name="anonymous")
+        return User(role=StockRole.User, name="identified")
 
 
 class Session(InternalSession):
@@ -62,6 +94,12 @@ class Session(InternalSession):
         self.server: Final = server
         # The processor whose connection carries this session now; None between two connections.
         self.channel: object | None = None
+        # Who it is, once it is activated, and by which certificate (b'': by none).
+        self.caller: Caller | None = None
+        self.user_certificate = b""
+        # What its channel has shown: only such another one may take it over.
+        self.application = b""
+        self._security: tuple[str, Any] | None = None
         server.register_external_session(self)
 
     async def create_session(
@@ -72,6 +110,25 @@ class Session(InternalSession):
             params.RequestedSessionTimeout = ua.Duration(limits.SESSION_TIMEOUT_S_MIN * 1000)
         result = await super().create_session(params, sockname)
         result.MaxRequestMessageSize = ua.UInt32(limits.REQUEST_BYTES_MAX)
+        return result
+
+    def bind(self, policy: Any) -> None:
+        """Tie the session to the security of the channel that it was made on."""
+        self.application = policy.peer_certificate or b""
+        self._security = policy.URI, policy.Mode
+
+    def is_bound_to(self, policy: Any) -> bool:
+        """Say whether a channel is of the same program and security (OPC 10000-4, 5.6.3)."""
+        return (policy.URI, policy.Mode) == self._security and (
+            (policy.peer_certificate or b"") == self.application
+        )
+
+    def activate_as(self, caller: Caller, params: ua.ActivateSessionParameters) -> ua.ActivateSessionResult:
+        """Activate the session for somebody who was let in; from then on it is known who asks."""
+        shown = user_certificate_of(params)
+        params.UserIdentityToken = ua.AnonymousIdentityToken()
+        result = self.activate_session(params, None)
+        self.caller, self.user_certificate = caller, shown
         return result
 
     async def close_session(self, delete_subs: bool = True) -> None:
@@ -88,6 +145,11 @@ class Session(InternalSession):
         ]
 
     def _read_one(self, item: ua.ReadValueId) -> ua.DataValue:
+        rights = self.server.rights
+        if rights is not None and item.AttributeId in USER_ATTRIBUTES:
+            own = rights(item.NodeId, item.AttributeId)
+            if own is not None:
+                return own
         if item.IndexRange:  # nothing of ours is an array; asyncua would return the whole value
             return ua.DataValue(StatusCode=status(ua.StatusCodes.BadIndexRangeNoData))
         return self.aspace.read_attribute_value(item.NodeId, item.AttributeId)
@@ -112,6 +174,12 @@ class Session(InternalSession):
     ) -> list[ua.MonitoredItemCreateResult]:
         """Add monitored items as long as there is room for them."""
         self.own_subscription(params.SubscriptionId)
+        listens = any(
+            item.ItemToMonitor.AttributeId == ua.AttributeIds.EventNotifier for item in params.ItemsToCreate
+        )
+        if listens and not current_caller().may(Operation.READ_PLANT):
+            # Alarms are not a controller's business; its data items go in a request of their own.
+            raise ServiceError(ua.StatusCodes.BadUserAccessDenied)
         self.server.before_read([item.ItemToMonitor for item in params.ItemsToCreate])
         room = max(0, self.subscriptions.items_max - self.subscriptions.items)
         surplus = len(params.ItemsToCreate) - room
@@ -168,19 +236,27 @@ class CachedViews(ViewService):
     def _get_sub_ref(self, ref: ua.NodeId) -> Any:
         return self._subtypes(ref)
 
+    def _find_elements_in_node(self, el: ua.RelativePathElement, nodeid: ua.NodeId) -> list[ua.NodeId]:
+        """Find each child once, by however many references it is one (component and source of events)."""
+        return list(dict.fromkeys(super()._find_elements_in_node(el, nodeid)))
+
 
 class Sessions(InternalServer):
     """asyncua's inner server with our sessions, subscriptions and bounds."""
 
-    def __init__(self, *, before_read: BeforeRead, write_items: WriteItems) -> None:
-        super().__init__(user_manager=AnonymousOnly())
+    def __init__(self, *, before_read: BeforeRead, write_items: WriteItems, admission: Admission) -> None:
+        super().__init__(user_manager=Identified())
+        self.admission: Final = admission
         self.before_read: Final = before_read
+        # What only whoever asks can know: their own rights at a node; None until the space is built.
+        self.rights: Rights | None = None
         self.write_items: Final = write_items
         self.view_service = CachedViews(self.aspace)
         self.bounded_subscriptions: Final = BoundedSubscriptions(self.aspace, self)
         self.subscription_service = self.bounded_subscriptions
         self.isession.subscription_service = self.bounded_subscriptions
         self.allow_remote_admin = False
+        self.operations: Operations = NoOperations()
         self.supported_tokens = (ua.AnonymousIdentityToken,)  # type: ignore[assignment]  # a shorter tuple
         self.min_session_timeout_ms = limits.SESSION_TIMEOUT_S_MIN * 1000
         self.max_session_timeout_ms = limits.SESSION_TIMEOUT_S_MAX * 1000
@@ -190,19 +266,26 @@ class Sessions(InternalServer):
         """All client sessions, activated or not."""
         return [session for session in self._external_sessions.values() if isinstance(session, Session)]
 
-    async def admit(self, name: str) -> Session:
+    async def admit(self, peer: str) -> Session:
         """Make a session; when all places are taken, the longest idle one without a connection goes.
 
         Raises:
-            ServiceError: all places are taken by connected clients.
+            ServiceError: all places, or all that one address may have, are taken by connected clients.
 
         """
-        if len(self._external_sessions) >= limits.SESSIONS_MAX:
-            detached = [session for session in self.sessions if session.channel is None]
-            if not detached:
-                raise ServiceError(ua.StatusCodes.BadTooManySessions)
-            await min(detached, key=lambda session: session._last_activity).close_session()
-        return Session(self, name, User(role=UserRole.Anonymous))
+        rules, address = self.admission.rules, _address(peer)
+        same = [session for session in self.sessions if _address(str(session.name)) == address]
+        if len(same) >= rules.sessions_per_address_max:
+            await self._make_room_among(same)
+        if len(self._external_sessions) >= rules.sessions_max:
+            await self._make_room_among(self.sessions)
+        return Session(self, peer, User(role=StockRole.Anonymous))
+
+    async def _make_room_among(self, sessions: list[Session]) -> None:
+        detached = [session for session in sessions if session.channel is None]
+        if not detached:
+            raise ServiceError(ua.StatusCodes.BadTooManySessions)
+        await min(detached, key=lambda session: session._last_activity).close_session()
 
     async def begin(self) -> None:
         """Show the server as running and start its clock."""
@@ -229,3 +312,8 @@ def _stamped(
     if wanted == ua.TimestampsToReturn.Server:
         return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=now)
     return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=None)
+
+
+def _address(peer: str) -> str:
+    """Return the address of `address:port`."""
+    return peer.rpartition(":")[0]

@@ -18,7 +18,8 @@ from asyncua.server.subscription_service import SubscriptionService
 from asyncua.ua.uaprotocol_auto import DataChangeFilter
 
 from protocols.opcua import limits
-from protocols.opcua.ids import status
+from protocols.opcua.events import EventData, Listener, RefusedFilterError, refusal, understood
+from protocols.opcua.ids import standard, status
 
 _NUMBERS: Final = frozenset({ua.VariantType.Double, ua.VariantType.UInt16, ua.VariantType.UInt32})
 
@@ -61,6 +62,24 @@ class BoundedSubscription(InternalSubscription):
             notification.MonitoredItems = taken
             result.NotificationMessage.NotificationData.append(notification)
 
+    def _pop_triggered_events(self, result: ua.PublishResult) -> None:
+        """Take events until the message is full; the rest goes with the next one."""
+        taken: list[ua.EventFieldList] = []
+        for item_id in list(self._triggered_events):
+            waiting = self._triggered_events[item_id]
+            room = self.notifications_max - len(taken)
+            if room <= 0:
+                break
+            taken += waiting[:room]
+            if room < len(waiting):
+                self._triggered_events[item_id] = waiting[room:]
+            else:
+                del self._triggered_events[item_id]
+        if taken:
+            notification = ua.EventNotificationList()
+            notification.Events = taken
+            result.NotificationMessage.NotificationData.append(notification)
+
     def republish(self, nb: int) -> ua.NotificationMessage:
         """Return an unacknowledged message again.
 
@@ -86,6 +105,26 @@ class BoundedSubscriptions(SubscriptionService):
     def items(self) -> int:
         """Monitored items of all sessions."""
         return sum(len(sub.monitored_item_srv._monitored_items) for sub in self.subscriptions.values())
+
+    @property
+    def event_items(self) -> int:
+        """Monitored items for events of all sessions."""
+        return sum(len(items.listeners) for items in self._reporting())
+
+    def _reporting(self) -> list[ReportingItems]:
+        found = [sub.monitored_item_srv for sub in self.subscriptions.values()]
+        return [items for items in found if isinstance(items, ReportingItems)]
+
+    def items_of(self, subscription_id: int) -> ReportingItems:
+        """Return a subscription's monitored items; the caller knows that there is such a subscription."""
+        found = self.subscriptions[subscription_id].monitored_item_srv
+        assert isinstance(found, ReportingItems)
+        return found
+
+    def tell(self, event: EventData) -> None:
+        """Queue an event for everybody who listens where it can be heard."""
+        for items in self._reporting():
+            items.hear(event)
 
     def owned_by(self, session_id: ua.NodeId) -> list[int]:
         """Ids of a session's subscriptions."""
@@ -133,7 +172,7 @@ class BoundedSubscriptions(SubscriptionService):
             subscription.notifications_max = min(
                 params.MaxNotificationsPerPublish, limits.NOTIFICATIONS_PER_MESSAGE_MAX
             )
-        subscription.monitored_item_srv = ReportingItems(subscription, self.aspace)
+        subscription.monitored_item_srv = ReportingItems(subscription, self.aspace, self)
         await subscription.start()
         self.subscriptions[number] = subscription
         return result
@@ -144,9 +183,16 @@ class ReportingItems(MonitoredItemService):
 
     Against the stock class: filters are checked when they come, a deadband counts from the last value reported
     (not from the last one seen, which lets a slow drift pass unnoticed), values are shared and not deep-copied
-    (a published DataValue is never changed), events are refused until there are any, and unknown items get
-    their own status instead of failing the whole request.
+    (a published DataValue is never changed), events are selected by filters that were understood when they came,
+    and unknown items get their own status instead of failing the whole request.
     """
+
+    def __init__(
+        self, isub: InternalSubscription, aspace: AddressSpace, service: BoundedSubscriptions
+    ) -> None:
+        super().__init__(isub, aspace)
+        self._service = service
+        self.listeners: dict[int, Listener] = {}
 
     async def _create_data_change_monitored_item(
         self, params: ua.MonitoredItemCreateRequest
@@ -156,13 +202,51 @@ class ReportingItems(MonitoredItemService):
         if target.IndexRange:
             code = ua.StatusCodes.BadIndexRangeNoData
         if code != ua.StatusCodes.Good:
-            return _refused(code)
+            return refusal(code)
         return await super()._create_data_change_monitored_item(params)
 
     def _create_events_monitored_item(
         self, params: ua.MonitoredItemCreateRequest
     ) -> ua.MonitoredItemCreateResult:
-        return _refused(ua.StatusCodes.BadNotSupported)
+        target = params.ItemToMonitor
+        notifier = self.aspace.read_attribute_value(target.NodeId, ua.AttributeIds.EventNotifier)
+        if notifier.Value is None:
+            assert notifier.StatusCode is not None
+            return refusal(notifier.StatusCode.value)
+        if not notifier.Value.Value & ua.EventNotifier.SubscribeToEvents.mask:
+            return refusal(ua.StatusCodes.BadNotSupported)
+        if self._service.event_items >= limits.EVENT_ITEMS_MAX:
+            return refusal(ua.StatusCodes.BadTooManyMonitoredItems)
+        try:
+            wanted = understood(params.RequestedParameters.Filter)
+        except RefusedFilterError as error:
+            return refusal(error.code)
+        result, item = self._make_monitored_item_common(params)
+        item.queue_size = result.RevisedQueueSize = ua.Counter(limits.EVENT_QUEUE)
+        self._commit_monitored_item(result, item)
+        self.listeners[result.MonitoredItemId] = Listener(target.NodeId, wanted)
+        return result
+
+    def hear(self, event: EventData, *, only: int | None = None) -> None:
+        """Queue an event for the items that listen where it can be heard and want it; `only`: for one of them."""
+        for item_id, listener in self.listeners.items():
+            item = self._monitored_items[item_id]
+            if item.mode != ua.MonitoringMode.Reporting or only not in (None, item_id):
+                continue
+            concerned = listener.node in event.heard_at and listener.wanted.test(event)
+            if not (event.everywhere or concerned):
+                continue
+            waiting = self.isub._triggered_events.setdefault(item_id, [])
+            if len(waiting) >= limits.EVENT_QUEUE:
+                # Nobody fetches them: the oldest go, and the first that is left says so.
+                del waiting[:2]
+                waiting.insert(0, _fields(item, listener, OVERFLOW))
+            waiting.append(_fields(item, listener, event))
+
+    def _delete_monitored_items(self, mid: int) -> ua.StatusCode:
+        self.listeners.pop(mid, None)
+        self.isub._triggered_events.pop(mid, None)
+        return super()._delete_monitored_items(mid)
 
     def _modify_monitored_item(self, params: ua.MonitoredItemModifyRequest) -> ua.MonitoredItemModifyResult:
         result = ua.MonitoredItemModifyResult()
@@ -171,6 +255,8 @@ class ReportingItems(MonitoredItemService):
             result.StatusCode = status(ua.StatusCodes.BadMonitoredItemIdInvalid)
             return result
         wanted = params.RequestedParameters
+        if params.MonitoredItemId in self.listeners:
+            return self._modify_listener(params, item)
         code = self._filter_status(item.read_value_id, wanted.Filter)
         result.StatusCode = status(code)
         if code == ua.StatusCodes.Good:
@@ -179,6 +265,21 @@ class ReportingItems(MonitoredItemService):
             item.queue_size = self._revise_queue_size(wanted.QueueSize)
             result.RevisedQueueSize = ua.Counter(item.queue_size)
             result.RevisedSamplingInterval = self.isub.data.RevisedPublishingInterval
+        return result
+
+    def _modify_listener(
+        self, params: ua.MonitoredItemModifyRequest, item: MonitoredItemData
+    ) -> ua.MonitoredItemModifyResult:
+        result = ua.MonitoredItemModifyResult()
+        try:
+            wanted = understood(params.RequestedParameters.Filter)
+        except RefusedFilterError as error:
+            result.StatusCode = status(error.code)
+            return result
+        self.listeners[params.MonitoredItemId].wanted = wanted
+        item.client_handle = params.RequestedParameters.ClientHandle
+        result.RevisedQueueSize = ua.Counter(limits.EVENT_QUEUE)
+        result.RevisedSamplingInterval = self.isub.data.RevisedPublishingInterval
         return result
 
     def _filter_status(self, target: Any, wanted: Any) -> int:
@@ -233,10 +334,36 @@ class ReportingItems(MonitoredItemService):
         self.report(handle, ua.DataValue(StatusCode=status(ua.StatusCodes.BadNodeIdUnknown)))
 
 
-def _refused(code: int) -> ua.MonitoredItemCreateResult:
-    result = ua.MonitoredItemCreateResult()
-    result.StatusCode = status(code)
-    return result
+def reporter_of(callback: Any) -> ReportingItems:
+    """Return the monitored items behind a callback that asyncua keeps with a value."""
+    owner = callback.__self__
+    assert isinstance(owner, ReportingItems)
+    return owner
+
+
+def _fields(item: MonitoredItemData, listener: Listener, event: EventData) -> ua.EventFieldList:
+    fields = ua.EventFieldList()
+    fields.ClientHandle = item.client_handle
+    fields.EventFields = listener.wanted.select(event)
+    return fields
+
+
+_OVERFLOW_TYPE: Final = standard(ua.ObjectIds.EventQueueOverflowEventType)
+OVERFLOW: Final = EventData(
+    kinds=frozenset({_OVERFLOW_TYPE}),
+    heard_at=frozenset(),
+    fields={
+        "EventId": ua.Variant(b"overflow", ua.VariantType.ByteString),
+        "EventType": ua.Variant(_OVERFLOW_TYPE, ua.VariantType.NodeId),
+        "SourceNode": ua.Variant(standard(ua.ObjectIds.Server), ua.VariantType.NodeId),
+        "SourceName": ua.Variant("Server", ua.VariantType.String),
+        "Message": ua.Variant(
+            ua.LocalizedText("events were lost: nobody fetched them"), ua.VariantType.LocalizedText
+        ),
+        "Severity": ua.Variant(ua.UInt16(500), ua.VariantType.UInt16),
+    },
+)
+"""What stands in a queue where events were lost (OPC 10000-5, 6.4.24)."""
 
 
 def _passes(item: MonitoredItemData, value: ua.DataValue) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from typing import Any, Final
 
 from asyncua import ua
@@ -66,14 +66,17 @@ class Listener:
             self._server = None
 
     def make_room(self) -> bool:
-        """Whether there is a place; when all are taken, the oldest connection without a session loses its own."""
+        """Whether there is a place; when all are taken, one without a session loses its own."""
         if len(self.connections) < limits.CONNECTIONS_MAX:
             return True
-        idle = next((one for one in self.connections if not one.active), None)
-        if idle is None:
+        idle = [one for one in self.connections if not one.active]
+        if not idle:
             return False
-        idle.abort()
-        self.forget(idle)
+        # Of whoever has the most: one address that opens many does not push out another's handshake.
+        crowd = Counter(one.address for one in idle)
+        victim = max(idle, key=lambda one: crowd[one.address])
+        victim.abort()
+        self.forget(victim)
         return True
 
     def forget(self, connection: Connection) -> None:
@@ -117,6 +120,15 @@ class Connection(asyncio.Protocol):
     def active(self) -> bool:
         """Whether it carries an activated session."""
         return self._processor is not None and self._processor.active
+
+    @property
+    def address(self) -> str:
+        """Where the client is."""
+        return self.peer.rpartition(":")[0]
+
+    def carries(self, channel: object) -> bool:
+        """Say whether this is the connection of that channel."""
+        return self._processor is channel
 
     # --- Called by asyncio ------------------------------------------------------------------------------------
 
@@ -253,6 +265,9 @@ class Connection(asyncio.Protocol):
         if self._stalled_since_s is not None and now_s - self._stalled_since_s > limits.STALLED_WRITE_S:
             self._listener.news("refused", self.peer, "does not read its answers")
             self.abort()
+            return
+        if self._processor is not None and self._processor.has_ended(now_s):
+            self.refuse(ua.StatusCodes.BadSecureChannelTokenUnknown, "the channel was not renewed")
             return
         if self.active:
             self._idle_since_s = None

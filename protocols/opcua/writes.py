@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 from asyncua import ua
 
+from actors.vocabulary import WriteRefusal
 from protocols.endpoint import ClientNews, ClientWrite, WriteGuard
 from protocols.opcua import limits
+from protocols.opcua.identity import current_caller
 from protocols.opcua.ids import status
+from protocols.opcua.rights import operation_of
 from protocols.opcua.values import decode, refusal_status
-from protocols.points import OPCUA_NAMESPACE_INDEX, Access
+from protocols.points import Access
 
 if TYPE_CHECKING:
     from protocols.opcua.address_space import AddressSpace
@@ -79,9 +82,7 @@ def judge(item: ua.WriteValue, peer: str, space: AddressSpace) -> ClientWrite | 
     attribute = space.attribute_status(item.NodeId, item.AttributeId)
     if not attribute.is_good():
         return attribute
-    slot = None
-    if item.NodeId.NamespaceIndex == OPCUA_NAMESPACE_INDEX and isinstance(item.NodeId.Identifier, str):
-        slot = space.slots.get(item.NodeId.Identifier)
+    slot = space.slot_of(item.NodeId)
     if slot is None or item.AttributeId != ua.AttributeIds.Value or slot.point.access is Access.READ:
         return status(ua.StatusCodes.BadNotWritable)
     if item.IndexRange:
@@ -89,4 +90,7 @@ def judge(item: ua.WriteValue, peer: str, space: AddressSpace) -> ClientWrite | 
     value = decode(item.Value, slot.point.type)
     if isinstance(value, ua.StatusCode):
         return value
-    return ClientWrite(path=slot.point.path, value=value, peer=peer)
+    caller = current_caller()
+    # What they may not do is told to the publisher all the same: it counts and audits by name.
+    refusal = None if caller.may(operation_of(slot.point)) else WriteRefusal.NOT_PERMITTED
+    return ClientWrite(path=slot.point.path, value=value, peer=peer, refusal=refusal, caller=caller)

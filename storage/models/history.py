@@ -202,11 +202,20 @@ alarms: Final = Table(
     time("raised_at"),
     time("returned_at", nullable=True),
     _record_id(),
-    *time_checks("raised_at", "returned_at"),
+    time("acknowledged_at", nullable=True),
+    text_column("acknowledged_by", nullable=True),
+    text_column("acknowledge_comment", nullable=True),
+    *time_checks("raised_at", "returned_at", "acknowledged_at"),
     one_of("severity", Severity),
     sqlite_autoincrement=True,
 )
 Index("ix_alarms_hot", moment(alarms.c.raised_at))
+Index(
+    "ix_alarms_unseen",
+    moment(alarms.c.raised_at),
+    sqlite_where=text("acknowledged_at IS NULL"),
+    postgresql_where=text("acknowledged_at IS NULL"),
+)
 
 # `before` and `after` are canonical JSON as text: the chain's hash is over exactly these characters. `format` says how
 # a record is hashed; those of before 0008 have format 1 and no clauses.

@@ -235,6 +235,16 @@ def a_lost_claim_waits(one: One) -> str:
     return "" if good_s >= one.round.given.control.failsafe_recovery_hold_s else f"claimed after {good_s:g} s"
 
 
+def a_lost_claim_is_remembered(one: One) -> str:
+    """CTL-7: what has arrived and is bad loses a claim, and the moment is kept: its hold has to be over first."""
+    was, kept = one.state.hand_back, one.round.after.pumps[one.decision.pump_id].hand_back
+    points = [one.entry.feedback.get(point) for point in (*ESSENTIAL, "plc_heartbeat")]
+    bad = any(point is not None and point.age_s is not None and good(point) is None for point in points)
+    if not bad or not was.claimed:
+        return ""
+    return "" if kept.claimed and kept.since is not None else f"bad, and {kept} is remembered"
+
+
 def the_claim_is_told(one: One) -> str:
     """CTL-7, WDG-3: quality BAD exactly where nothing is claimed, GOOD exactly where it is and no failsafe holds; what
     is not claimed follows the measured speed, what is claimed follows nothing.
@@ -389,6 +399,54 @@ def what_a_strategy_does_is_remembered(one: One) -> str:
     levels = levels_of(one) if strategy is FailsafeStrategy.LEVEL_ON_OFF else None
     runs = None if levels is None or not ours else runs_by_level(one, levels)
     return "" if kept.on is runs else f"remembers on {kept.on}, due {runs}"
+
+
+def only_its_own_duty_is_held(one: One) -> str:
+    """WDG-3: what HOLD_LAST would hold is the last value of the pump's own duty: rule 4 and the station's tasks do not
+    move it, a stop does not raise it, and on the way back from any of them it is no more than where the pump goes.
+    """
+    after, shown_hz = one.round.after.pumps[one.decision.pump_id], one.decision.setpoint_hz
+    kept_hz, was_hz = after.duty_hz, last_duty_hz(one)
+    if not one.decision.remote_enabled:
+        return "" if kept_hz is None else f"remembers {kept_hz} of a pump that is not ours"
+    if one.lapsed:
+        return ""
+    if kept_hz is None:
+        return "its duty is not remembered"
+    if one.answers_high_level or one.decision.reason in TASK_REASONS.values():
+        was_hz = 0.0 if one.state.duty_hz is None else was_hz
+        return "" if kept_hz == was_hz else f"{kept_hz} Hz for a duty of {was_hz} Hz"
+    if one.decision.conditions.high_level and one.decision.reason not in FORCED:
+        # Whether rule 4 chose a pump that wishes its maximum is not always told.
+        return "" if kept_hz <= max(was_hz, shown_hz) + STEP_HZ else f"{kept_hz} Hz at {shown_hz} Hz"
+    want_hz = shown_hz
+    if was_hz != one.previous_hz:
+        want_hz = min(want_hz, was_hz if one.decision.reason in FORCED else after.target_hz)
+    return "" if abs(kept_hz - want_hz) <= STEP_HZ else f"{kept_hz} Hz for a duty of {want_hz} Hz"
+
+
+def after_a_lapse_it_follows_the_pump(one: One) -> str:
+    """SAF-9, SAF-10, CTL-3: until the gates trust us again, and in the decision with which they do, the value goes on
+    from the speed that is measured; nothing starts before, and each fresh decision counts once.
+    """
+    if not one.lapsed or one.limits is None or not one.decision.remote_enabled:
+        return ""
+    after = one.round.after.pumps[one.decision.pump_id]
+    old = one.state.origin is not None
+    old = old and one.round.now.seconds_since(one.state.origin) > one.round.given.control.setpoint_lease_s  # type: ignore[arg-type]
+    left = (3 if old else one.state.fresh_left) - (one.proposal.origin != one.state.origin)
+    if after.fresh_left < left:
+        return f"trusted after {after.fresh_left} more, {left} are missing"
+    low, high = one.limits.hard_min_speed_hz, one.limits.hard_max_speed_hz
+    turns_hz, value_hz = measured_speed_hz(one.entry, one.limits), one.decision.setpoint_hz
+    if turns_hz <= 0.0:
+        most_hz = 0.0 if after.fresh_left > 0 else low
+        return "" if value_hz <= most_hz + STEP_HZ else f"{value_hz:g} Hz of a pump that stands"
+    if one.decision.reason in FORCED or (value_hz == 0.0 and turns_hz <= low + STEP_HZ):
+        return ""
+    most_hz = one.limits.max_rate_hz_per_s * one.round.given.control.period_s
+    off_hz = abs(value_hz - min(max(turns_hz, low), high))
+    return "" if off_hz <= most_hz + STEP_HZ else f"{value_hz:g} Hz of a pump that turns at {turns_hz:g} Hz"
 
 
 def not_following_is_told(one: One) -> str:
@@ -630,6 +688,7 @@ OF_A_PUMP: Final[tuple[PumpInvariant, ...]] = (
     fit_for_the_wire,
     nothing_claimed_without_feedback,
     a_lost_claim_waits,
+    a_lost_claim_is_remembered,
     the_claim_is_told,
     an_emergency_stop_stops,
     out_of_service_is_0,
@@ -638,6 +697,7 @@ OF_A_PUMP: Final[tuple[PumpInvariant, ...]] = (
     failsafe_is_the_strategys,
     failsafe_is_carried_out,
     what_a_strategy_does_is_remembered,
+    only_its_own_duty_is_held,
     failsafe_lasts,
     not_following_is_told,
     no_start_against_the_timers,
@@ -650,6 +710,7 @@ OF_A_PUMP: Final[tuple[PumpInvariant, ...]] = (
     a_cap_holds_off_the_next_start,
     no_start_below_the_minimum_level,
     no_step_beyond_the_rate,
+    after_a_lapse_it_follows_the_pump,
     a_soft_stop_is_soft,
     no_start_before_a_new_tick,
     a_bad_wish_raises_nothing,
@@ -740,6 +801,38 @@ def a_high_level_is_answered(round_: Round, pumps: dict[str, One]) -> str:
     due = min(len(able), max(0, permitted - foreign))
     answering = sum(_answers(one, pumps) for one in able)
     return "" if answering >= due else f"{answering} of {due} pumps answer the high level"
+
+
+def a_high_level_is_answered_by_pumps_that_run(round_: Round, pumps: dict[str, One]) -> str:
+    """SAF-2.4, CTL-5: a place at a high level is for a pump that can run: none goes to one that stands in fault or does
+    not follow while a sound one has none; and who was told to run loses it to no pump that stands, seen to turn or not.
+    """
+    station = round_.given.station
+    if (
+        pumps.keys() != round_.given.pumps.keys()
+        or station.high_level_response is HighLevelResponse.HAND_BACK
+    ):
+        return ""
+    able = {
+        pump_id: one
+        for pump_id, one in pumps.items()
+        if one.decision.remote_enabled
+        and one.decision.conditions.high_level
+        and not (one.entry.stopped or one.entry.out_of_service)
+        and not (one.decision.conditions.dry_run and station.dry_run_outranks_high_level)
+    }
+    chosen = {pump_id: one for pump_id, one in able.items() if one.answers_high_level}
+    for pump_id in able.keys() - chosen.keys():
+        one = able[pump_id]
+        if _is_dead(one) or _answers(one, pumps):
+            continue
+        for other_id, other in chosen.items():
+            if _is_dead(other):
+                return f"{other_id} cannot run and has the place of {pump_id}"
+            stands = other.previous_hz <= 0.0 and other.good("running") == 0.0
+            if one.previous_hz > 0.0 and stands:
+                return f"{pump_id}, told to run, lost its place to {other_id}, which stands"
+    return ""
 
 
 def a_high_level_lasts_to_its_reset(round_: Round, pumps: dict[str, One]) -> str:
@@ -1000,6 +1093,7 @@ OF_THE_STATION: Final[tuple[StationInvariant, ...]] = (
     starts_are_staggered,
     station_power_within_its_limit,
     a_high_level_is_answered,
+    a_high_level_is_answered_by_pumps_that_run,
     a_high_level_lasts_to_its_reset,
     a_refused_duty_is_done,
     a_duty_goes_by_turns,
@@ -1025,6 +1119,31 @@ def violations(round_: Round) -> Iterator[tuple[str, str]]:
             if wrong := of_a_pump(one):
                 yield of_a_pump.__name__, f"{pump_id}: {wrong}"
     for of_the_station in OF_THE_STATION:
+        if wrong := of_the_station(round_, pumps):
+            yield of_the_station.__name__, wrong
+
+
+OF_A_PUMP_OVER_RESTARTS: Final[tuple[PumpInvariant, ...]] = (
+    a_lost_claim_waits,
+    a_lost_claim_is_remembered,
+    failsafe_lasts,
+    dry_run_is_0,
+    after_a_lapse_it_follows_the_pump,
+    nothing_claimed_without_feedback,
+    out_of_service_is_0,
+)
+OF_THE_STATION_OVER_RESTARTS: Final[tuple[StationInvariant, ...]] = (a_high_level_lasts_to_its_reset,)
+"""What must hold of a successor's first decisions when they are judged by what its predecessor remembered."""
+
+
+def violations_over_a_restart(round_: Round) -> Iterator[tuple[str, str]]:
+    """Yield what a successor's round breaks; `round_.before` is its predecessor's state."""
+    pumps = {pump_id: one_of(round_, decision) for pump_id, decision in round_.decisions.items()}
+    for pump_id, one in pumps.items():
+        for of_a_pump in OF_A_PUMP_OVER_RESTARTS:
+            if wrong := of_a_pump(one):
+                yield of_a_pump.__name__, f"{pump_id}: {wrong}"
+    for of_the_station in OF_THE_STATION_OVER_RESTARTS:
         if wrong := of_the_station(round_, pumps):
             yield of_the_station.__name__, wrong
 
@@ -1167,7 +1286,18 @@ def believed_level_m(one: One) -> float | None:
 
 def held_last_hz(one: One) -> float:
     held_hz = one.state.strategy.held_hz
-    return one.previous_hz if held_hz is None or one.lapsed else held_hz
+    return last_duty_hz(one) if held_hz is None or one.lapsed else held_hz
+
+
+def last_duty_hz(one: One) -> float:
+    """What its own duty had the pump do last; not known: what it does, 0 where rule 4 or a task had it do that."""
+    if one.lapsed:
+        return one.previous_hz
+    if one.state.duty_hz is not None:
+        return one.state.duty_hz
+    served = one.decision.conditions.high_level or one.state.high
+    served = served or one.decision.pump_id in one.round.before.tasks
+    return 0.0 if served else one.previous_hz
 
 
 def strategy_hz(one: One) -> float:
@@ -1407,6 +1537,12 @@ def _above_cap(one: One, cap_hz: float, unit: str) -> str:
     return "" if one.decision.setpoint_hz <= most_hz + STEP_HZ else f"at most {most_hz:g} Hz ({unit})"
 
 
+def _is_dead(one: One) -> bool:
+    """Whether a pump stands that should not, or could not run: in fault, or told to run in vain."""
+    faulty = one.good("fault_code") not in {None, 0.0}
+    return one.good("running") == 0.0 and (faulty or one.decision.conditions.not_following)
+
+
 def _answers(one: One, pumps: Mapping[str, One]) -> bool:
     """Whether the pump goes to its maximum, or to what power leaves of it, as fast as its rate allows; or stands and
     waits with that speed for what really keeps it: its place, the stagger, the gates after a lapse, a cap's hold.
@@ -1469,6 +1605,41 @@ class Motor:
 
     started: list[Instant] = field(default_factory=list)
     turned: Instant | None = None
+
+
+@dataclass
+class Claim:
+    """What a witness beside the kernel knows of one claim: whether it ever was, whether it is lost, and since when all
+    has been good.
+    """
+
+    claimed: bool = False
+    lost: bool = False
+    good_since: Instant | None = None
+
+
+def check_claims(round_: Round, claims: Mapping[str, Claim]) -> None:
+    """CTL-7, WDG-2: a hand-back does not end before its cause has been gone for the hold, over restarts too: judged by
+    what was measured, not by what any kernel remembers. What a new kernel has not heard of yet says nothing.
+    """
+    for pump_id, entry in round_.given.pumps.items():
+        claim, decision = claims[pump_id], round_.decisions.get(pump_id)
+        heartbeat = entry.feedback.get("plc_heartbeat")
+        points = [entry.feedback.get(point) for point in ESSENTIAL]
+        points += [heartbeat] if heartbeat is not None else []
+        if claim.claimed and any(
+            point is not None and point.age_s is not None and good(point) is None for point in points
+        ):
+            claim.lost, claim.good_since = True, None
+        elif claim.good_since is None:
+            claim.good_since = round_.now if claim.claimed else round_.before.since.plus(-HOUR_S)
+        if decision is None or not decision.remote_enabled:
+            continue
+        assert claim.good_since is not None, f"{pump_id} is claimed while its cause holds"
+        good_s = round_.now.seconds_since(claim.good_since)
+        hold_s = round_.given.control.failsafe_recovery_hold_s
+        assert good_s >= hold_s, f"{pump_id} is claimed {good_s:g} s after its cause"
+        claim.claimed, claim.lost = True, False
 
 
 def check_motors(round_: Round, motors: Mapping[str, Motor]) -> None:

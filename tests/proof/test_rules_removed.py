@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.safety import following, ramp, rotation, rules, station_pass, strategies
+from actors.safety import conditions, following, ramp, rotation, rules, station_pass, strategies
 from actors.safety.limits import failsafe_output_hz
 from actors.safety.rules import RuleRow
 from actors.safety.types import Facts, StrategyMemory, Work
@@ -180,6 +180,27 @@ def _with_the_default_always(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(rules, "output", lambda facts: (failsafe_output_hz(facts.config), ""))
 
 
+def _with_a_hold_of_what_rule_4_drives(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(rules, "duty_value_hz", lambda work, facts, *, target_hz: work.value_hz)
+
+
+def _with_a_hold_of_the_way_back(patch: pytest.MonkeyPatch) -> None:
+    true_value = rules.duty_value_hz
+
+    def duty_value_hz(work: Work, facts: Facts, *, target_hz: float) -> float:
+        return true_value(work, facts, target_hz=max(target_hz, work.value_hz))
+
+    patch.setattr(rules, "duty_value_hz", duty_value_hz)
+
+
+def _with_a_hold_of_what_was_applied(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(strategies, "_last_hz", lambda facts: facts.state.output_hz)
+
+
+def _trusted_at_once_after_a_lapse(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(conditions, "FRESH_NEEDED", 0)
+
+
 def _without_following(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(following, "advance", lambda was, **more: following.UNJUDGED)
 
@@ -229,6 +250,10 @@ def _following_is_proved_by_standing(patch: pytest.MonkeyPatch) -> None:
         _with_a_hold_that_begins_anew,
         _with_an_image_of_the_moment,
         _with_the_default_always,
+        _with_a_hold_of_what_rule_4_drives,
+        _with_a_hold_of_the_way_back,
+        _with_a_hold_of_what_was_applied,
+        _trusted_at_once_after_a_lapse,
         _without_following,
         _following_without_its_time,
         _following_without_its_tolerance,
@@ -285,6 +310,31 @@ def _timid_at_high_level(patch: pytest.MonkeyPatch) -> None:
     )
 
 
+def _a_place_for_the_dead(patch: pytest.MonkeyPatch) -> None:
+    """Only a fault makes a pump come last, not that it does not follow."""
+    true_choice = station_pass.choose_for_high_level
+
+    def choose(facts: Mapping[str, Facts], of: StationConfig) -> frozenset[str]:
+        seen = {key: msgspec.structs.replace(fact, not_following=False) for key, fact in facts.items()}
+        return true_choice(seen, of)
+
+    patch.setattr(station_pass, "choose_for_high_level", choose)
+
+
+def _a_place_lost_by_its_own_start(patch: pytest.MonkeyPatch) -> None:
+    """A pump that was told to run and is not seen to yet is taken for one that stands."""
+    true_choice = station_pass.choose_for_high_level
+
+    def choose(facts: Mapping[str, Facts], of: StationConfig) -> frozenset[str]:
+        seen = {
+            key: msgspec.structs.replace(fact, state=msgspec.structs.replace(fact.state, output_hz=0.0))
+            for key, fact in facts.items()
+        }
+        return true_choice(seen, of)
+
+    patch.setattr(station_pass, "choose_for_high_level", choose)
+
+
 def _no_start_at_high_level(patch: pytest.MonkeyPatch) -> None:
     """A wish for the maximum, which rule 4 does not change, is made to wait for nothing."""
     true_permit = station_pass.permit
@@ -310,6 +360,8 @@ def _no_start_at_high_level(patch: pytest.MonkeyPatch) -> None:
         (_stand_in_with_a_bad_wish, "a_bad_wish_raises_nothing"),
         (_timid_at_high_level, "a_high_level_is_answered"),
         (_no_start_at_high_level, "a_high_level_is_answered"),
+        (_a_place_for_the_dead, "a_high_level_is_answered_by_pumps_that_run"),
+        (_a_place_lost_by_its_own_start, "a_high_level_is_answered_by_pumps_that_run"),
     ],
 )
 def test_an_excuse_that_was_too_wide_is_missed(

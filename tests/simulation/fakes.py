@@ -16,7 +16,7 @@ from actors.messages import Epoch, Stored, StoreRecords
 from actors.safety.latch import LatchSet
 from actors.stores import StoredMode
 from actors.vocabulary import Address, DeviceError, Instant, WriteRefusal
-from actors.vocabulary.durable import StationMemory
+from actors.vocabulary.durable import PumpSeen, StationMemory
 from actors.vocabulary.ids import STORAGE
 from actors.vocabulary.records import StopEventRecord
 from protocols.endpoint import ClientNews, ClientWrite, Refresh, WriteGuard
@@ -165,11 +165,11 @@ class FakeTimerStore:
 
     def __init__(self) -> None:
         self.memories: dict[str, StationMemory] = {}
-        self.marks: dict[str, dict[str, Instant]] = {}
+        self.marks: dict[str, dict[str, PumpSeen]] = {}
         self.refuses = False
         self.refusals = 0
 
-    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, Instant]]:
+    def load(self, station_id: str) -> tuple[StationMemory | None, Mapping[str, PumpSeen]]:
         """Return what was stored last."""
         return self.memories.get(station_id), self.marks.get(station_id, {})
 
@@ -183,7 +183,7 @@ class FakeTimerStore:
             raise DeviceError("timers: no space left on device, or a newer epoch")
         self.memories[memory.station_id] = memory
 
-    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, PumpSeen]) -> None:
         """Keep the marks, or refuse like a disk."""
         self.refusals += self.refuses
         if self.refuses:

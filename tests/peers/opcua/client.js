@@ -6,6 +6,7 @@ console.log = console.error; // the library talks; standard output is for answer
 const readline = require("node:readline");
 const {
   AttributeIds,
+  ClientMonitoredItem,
   ClientMonitoredItemGroup,
   ClientSubscription,
   DataType,
@@ -13,7 +14,11 @@ const {
   OPCUAClient,
   SecurityPolicy,
   TimestampsToReturn,
+  Variant,
+  VariantArrayType,
+  constructEventFilter,
   makeBrowsePath,
+  ofType,
 } = require("node-opcua-client");
 
 const client = OPCUAClient.create({
@@ -26,6 +31,11 @@ const client = OPCUAClient.create({
 let session;
 let subscription;
 const notifications = [];
+const events = [];
+const eventFields = [
+  "EventId", "EventType", "SourceNode", "SourceName", "Time", "Message", "Severity", "ConditionName", "Retain",
+  "AckedState.Id", "ActiveState.Id", "Comment", "ClientUserId",
+];
 
 function plain(dataValue) {
   return {
@@ -111,13 +121,76 @@ const commands = {
   async notifications() {
     return notifications.splice(0);
   },
-  async call() {
-    try {
-      const answer = await session.call({ objectId: "i=2253", methodId: "i=11492", inputArguments: [] });
-      return answer.statusCode.name;
-    } catch (error) {
-      return String(error.message);
+  async listen({ node, type }) {
+    if (!subscription) {
+      subscription = await session.createSubscription2({
+        requestedPublishingInterval: 50, requestedLifetimeCount: 1000, requestedMaxKeepAliveCount: 10,
+        maxNotificationsPerPublish: 0, publishingEnabled: true, priority: 1,
+      });
     }
+    const filter = constructEventFilter([...eventFields, "ConditionId"], type ? ofType(type) : undefined);
+    const item = ClientMonitoredItem.create(
+      subscription,
+      { nodeId: node, attributeId: AttributeIds.EventNotifier },
+      { samplingInterval: 0, discardOldest: true, queueSize: 100, filter },
+    );
+    item.on("changed", (fields) => {
+      const told = {};
+      [...eventFields, "ConditionId"].forEach((name, index) => {
+        const value = fields[index].value;
+        if (value === null || value === undefined) told[name] = null;
+        else if (Buffer.isBuffer(value)) told[name] = value.toString("hex");
+        else if (value.text !== undefined) told[name] = value.text;
+        else if (typeof value === "object" && !(value instanceof Date)) told[name] = value.toString();
+        else told[name] = value;
+      });
+      events.push(told);
+    });
+    await new Promise((resolve, reject) => {
+      item.on("initialized", resolve);
+      item.on("err", (message) => reject(new Error(message)));
+    });
+    return item.statusCode.name;
+  },
+  async events() {
+    return events.splice(0);
+  },
+  async refresh() {
+    const answer = await session.call({
+      objectId: "i=2782", methodId: "i=3875",
+      inputArguments: [new Variant({ dataType: DataType.UInt32, value: subscription.subscriptionId })],
+    });
+    return answer.statusCode.name;
+  },
+  async acknowledge({ condition, event, comment }) {
+    return (await session.acknowledgeCondition(condition, Buffer.from(event, "hex"), comment)).name;
+  },
+  async call({ object, method, inputs }) {
+    const answer = await session.call({
+      objectId: object, methodId: method,
+      inputArguments: inputs.map(([type, value]) => new Variant(
+        Array.isArray(value)
+          ? { dataType: DataType[type], arrayType: VariantArrayType.Array, value }
+          : { dataType: DataType[type], value },
+      )),
+    });
+    return {
+      status: answer.statusCode.name,
+      inputs: (answer.inputArgumentResults || []).map((code) => code.name),
+      outputs: (answer.outputArguments || []).map((one) => Array.from(one.value)),
+    };
+  },
+  async arguments({ method }) {
+    const definition = await session.getArgumentDefinition(method);
+    return {
+      inputs: definition.inputArguments.map((one) => one.name),
+      outputs: definition.outputArguments.map((one) => one.name),
+    };
+  },
+  async history({ node, start, end }) {
+    const result = await session.readHistoryValue(node, new Date(start), new Date(end));
+    const data = result.historyData ? result.historyData.dataValues || [] : [];
+    return { status: result.statusCode.name, values: data.map(plain) };
   },
   async bye() {
     if (subscription) await subscription.terminate();

@@ -5,13 +5,14 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from actors.access.sessions import ended
 from actors.vocabulary import DeviceError, RefusedError, UnknownSubjectError
 from actors.vocabulary.access import UserRole
-from actors.vocabulary.users import Account, AccountKind, ServiceKey, Session
+from actors.vocabulary.users import Account, AccountKind, Ending, ServiceKey, Session, Telling, nothing
 from api.access.desk import AccessDesk
 from api.access.tokens import Use, issued
 
@@ -25,6 +26,7 @@ class Users:
         self.by_id: dict[str, Account] = {}
         self.all: dict[str, Session] = {}
         self.keys_by_id: dict[str, ServiceKey] = {}
+        self.audits: list[Any] = []
         self.away = False
         self.asked = 0
 
@@ -43,17 +45,38 @@ class Users:
         self.by_id[account.user_id] = account
 
     async def change(
-        self, user_id: str, decide: Callable[[Account, tuple[Account, ...]], Account]
+        self,
+        user_id: str,
+        decide: Callable[[Account, tuple[Account, ...]], Account],
+        *,
+        ending: Ending | None = None,
+        tell: Telling = nothing,
     ) -> Account:
         self._there()
         if user_id not in self.by_id:
             raise UnknownSubjectError(f"user {user_id!r} is not known")
         others = tuple(each for name, each in self.by_id.items() if name != user_id)
-        self.by_id[user_id] = decide(self.by_id[user_id], others)
-        return self.by_id[user_id]
+        before = self.by_id[user_id]
+        after = self.by_id[user_id] = decide(before, others)
+        gone = []
+        if ending is not None:
+            gone = [
+                each
+                for each in self.all.values()
+                if each.user_id == user_id and not each.ended_at and each.session_id != ending.but
+            ]
+            for each in gone:
+                self.all[each.session_id] = ended(each, by=ending.by, reason=ending.reason, at=ending.at)
+        self.audits += tell(before, after, tuple(gone))
+        return after
 
-    async def begin(self, session: Session, *, live_max: int) -> tuple[str, ...]:
+    async def begin(
+        self, session: Session, *, live_max: int, decide: Callable[[Account], Account]
+    ) -> tuple[Account, tuple[str, ...]]:
         self._there()
+        if session.user_id not in self.by_id:
+            raise UnknownSubjectError(f"user {session.user_id!r} is not known")
+        after = self.by_id[session.user_id] = decide(self.by_id[session.user_id])
         live = self._live(session.user_id, session.started_at)
         crowded = live[max(0, live_max - 1) :]
         for each in crowded:
@@ -61,7 +84,7 @@ class Users:
                 each, by=session.user_id, reason="too many sessions", at=session.started_at
             )
         self.all[session.session_id] = session
-        return tuple(each.session_id for each in crowded)
+        return after, tuple(each.session_id for each in crowded)
 
     async def session(self, session_id: str) -> tuple[Session, Account] | None:
         self._there()
@@ -117,6 +140,11 @@ class Users:
         self._there()
         found = self.keys_by_id.get(key_id)
         return None if found is None else (found, self.by_id[found.user_id])
+
+    async def live_keys(self) -> tuple[tuple[ServiceKey, Account], ...]:
+        self._there()
+        pairs = [(key, self.by_id[key.user_id]) for _, key in sorted(self.keys_by_id.items())]
+        return tuple((key, owner) for key, owner in pairs if key.revoked_at is None and owner.enabled)
 
     async def keys(self, user_id: str) -> tuple[ServiceKey, ...]:
         self._there()

@@ -175,6 +175,7 @@ class Tree:
         self.gate_disk_refuses = False
         self.controller_answers = True
         self.modes: dict[str, SetMode] = {}
+        self.carried_out: dict[tuple[str, str], datetime] = {}
 
     def ref(self, address: Address) -> TreeRef:
         return TreeRef(self, address)
@@ -191,6 +192,10 @@ class Tree:
             self.records += message.records
             return Stored(count=len(message.records))
         if isinstance(message, SetMode):
+            named = (message.pump_id, message.command_id)
+            if named in self.carried_out:
+                return Done(repeat_of=self.carried_out[named])
+            self.carried_out[named] = moment().utc
             self.modes[message.pump_id] = message
             return Done()
         if isinstance(message, RetryChild):
@@ -512,17 +517,25 @@ class Served:
         memory: Memory,
         tmp_path: Path,
         decisions: DecisionReader | None = None,
+        *,
         requests: Requests | None = None,
-        **more: Any,
+        users: Users | None = None,
+        limits: Store | None = None,
+        ports: tuple[int, int] | None = None,
+        settings: dict[str, Any] | None = None,
+        **readers: Any,
     ) -> None:
         """Take what is behind it, and settings of the API; a test may ask as often as it likes unless it says so."""
         self.tree, self.latches, self.memory = tree, latches, memory
-        self.rest, self.health = free_ports(2)
-        api = ApiSettings(rest=self.rest, health=self.health, **{"user_requests_per_s": 0.0, **more})
+        self.rest, self.health = ports or free_ports(2)
+        api = ApiSettings(
+            rest=self.rest, health=self.health, **{"user_requests_per_s": 0.0, **(settings or {})}
+        )
         self.settings = Settings(data_dir=str(tmp_path), api=api)
         self.ports = Ports(tree)
-        self.limits = Store()
-        self.users = Users()
+        self.limits = limits or Store()
+        self.users = users or Users()
+        self.users.audits = tree.records
         self.requests = requests or Requests()
         self.past = Past()
         self.actor = ApiActor(
@@ -534,7 +547,8 @@ class Served:
             decisions=decisions,
             users=self.users,
             requests=self.requests,
-            past=self.past,
+            tables=self.past,
+            **readers,
         )
         LocalCredential(tmp_path).renew()
         self._tokens: dict[tuple[str, UserRole], str] = {}
@@ -622,13 +636,10 @@ def served(
     latches: Latches | None = None,
     memory: Memory | None = None,
     decisions: DecisionReader | None = None,
-    requests: Requests | None = None,
-    **more: Any,
+    **given: Any,
 ) -> Iterator[Served]:
     """Run the API; at the end nothing of it may have failed, and both ports are free again."""
-    api = Served(
-        tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions, requests, **more
-    )
+    api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions, **given)
     api._thread.start()
     try:
         api.on_loop(api.actor.start())

@@ -220,7 +220,7 @@ def test_no_page_elsewhere_may_ask_unless_it_is_named(api: Served, tmp_path: Pat
     """API-2: CORS is off; switched on it is for the named origins, without what a browser keeps for us."""
     theirs = {"Origin": "https://scada.example"}
     assert api.get("/api/v1/alive", headers=theirs).problem(403)
-    with served(tmp_path, cors_origins="https://scada.example") as open_one:
+    with served(tmp_path, settings={"cors_origins": "https://scada.example"}) as open_one:
         answer = open_one.get("/api/v1/alive", headers=theirs)
         assert answer.status == 200
         assert answer.headers["access-control-allow-origin"] == "https://scada.example"

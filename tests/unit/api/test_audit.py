@@ -88,6 +88,7 @@ def test_the_chain_is_verified_window_by_window(api: Served, trail: Trail) -> No
     assert (first["holds"], first["first"], first["count"], first["next_after"]) == (True, 1, 7, 7)
     last = api.get(f"{AUDIT}/verify?after=7").json()
     assert (last["holds"], last["count"], last["next_after"], last["checkpoints_met"]) == (True, 12, None, 1)
+    assert last["archived"] == 0
     api.get(f"{AUDIT}/verify?after=99").problem(404)
     trail.execute("DROP TRIGGER audit_log_no_update", "UPDATE audit_log SET actor = 'x' WHERE sequence = 3")
     broken = api.get(f"{AUDIT}/verify").json()
@@ -95,6 +96,20 @@ def test_the_chain_is_verified_window_by_window(api: Served, trail: Trail) -> No
     trail.execute("DROP TRIGGER audit_log_no_delete", "DELETE FROM audit_log WHERE sequence > 6")
     cut = api.get(f"{AUDIT}/verify?after=5").json()
     assert (cut["holds"], "cut off" in cut["complaints"][0]) == (False, True)
+
+
+def test_archived_records_are_not_said_to_hold(api: Served, trail: Trail) -> None:
+    """AUD-3: REST sees no segments: asked from the first record on it says so; behind them it verifies as ever."""
+    trail.execute(
+        "INSERT INTO audit_segments VALUES (4, 1, (SELECT hash FROM audit_log WHERE sequence = 4),"
+        " 'audit-1-4.tar.gz', 'f00', 'nobody', '2026-06-01T12:00:00.000000+00:00')",
+        "DELETE FROM audit_log WHERE sequence <= 4",
+    )
+    found = api.get(f"{AUDIT}/verify").json()
+    assert (found["holds"], found["archived"], found["first"], found["broken_at"]) == (False, 4, 5, None)
+    assert "not seen here" in found["complaints"][0]
+    behind = api.get(f"{AUDIT}/verify?after=4").json()
+    assert (behind["holds"], behind["archived"]) == (True, 0)
 
 
 def test_what_rest_exports_an_outsider_verifies(api: Served, trail: Trail, tmp_path: Path) -> None:

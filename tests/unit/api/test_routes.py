@@ -11,6 +11,7 @@ import pytest
 from actors.messages import RetryChild
 from actors.vocabulary import RefusedError, Topology, UnknownSubjectError
 from actors.vocabulary.ids import ALARM, DISCOVERY, ROOT, STORAGE
+from actors.vocabulary.records import AuditRecord
 from tests.unit.api.served import (
     MODBUS,
     OPCUA,
@@ -54,6 +55,14 @@ def test_retry_goes_to_the_supervisor_process_of_the_child(api: Served) -> None:
     assert "no such child" in api.post("/api/v1/tree/retry", {"address": "/sites/north/x"}).problem(404)
     api.tree.odd["/sites/north"] = RefusedError("it is not in quarantine")
     assert "quarantine" in api.post("/api/v1/tree/retry", {"address": MODBUS}).problem(409)
+    # AUD-2: who asked is written down, and what was refused too.
+    noted = [
+        (each.actor, each.object_id, each.outcome)
+        for each in api.records(AuditRecord, count=5)
+        if each.event_type == "QUARANTINE_RETRIED"
+    ]
+    assert noted[:2] == [("anna", MODBUS, "success"), ("anna", "/storage", "success")]
+    assert [(who, outcome.partition(":")[0]) for who, _, outcome in noted[2:]] == [("anna", "refused")] * 3
 
 
 def test_tags_are_one_list_with_all_keys(api: Served) -> None:
@@ -225,7 +234,7 @@ def test_latches_that_cannot_be_read_are_said(api: Served) -> None:
         ("GET", "/api/v1/pumps?station_id=nowhere"),
         ("GET", "/api/v1/emergency-stops/11111111-1111-4111-8111-111111111111"),
         ("GET", "/api/v1/nothing"),
-        ("GET", "/"),
+        ("GET", "/nothing"),
     ],
 )
 def test_what_is_not_known_is_404(api: Served, method: str, path: str) -> None:

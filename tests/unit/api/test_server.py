@@ -276,6 +276,11 @@ def test_one_address_does_not_take_every_connection(api: Served, monkeypatch: py
             api.get("/api/v1/alive", token="")
         monkeypatch.undo()
         assert api.get("/api/v1/alive", token="").status == 200, "another address is served"
+        # SEC-5: it is written down and counted.
+        assert api.desk.log.counts["RATE_LIMITED", "refused"] == 1
+        until(
+            lambda: [each for each in api.tree.records if getattr(each, "event_type", "") == "RATE_LIMITED"]
+        )
     finally:
         for client in idle:
             client.close()

@@ -409,6 +409,47 @@ def test_a_repeated_command_does_not_lift_a_later_mark(api: Served) -> None:
     assert len(api.latches.held.active()) == 1
 
 
+def test_a_repeat_lifts_no_later_mark_after_a_restart_of_the_api(tmp_path: Path) -> None:
+    """SUP-6, CTL-7: what was carried out is the pump's to remember: an API that begins anew asks it."""
+    latches, tree, command_id = Latches(), Tree(), str(uuid.uuid4())
+    with served(tmp_path, latches=latches, tree=tree) as api:
+        assert mode(api, mode="AUTO", command_id=command_id).json()["note"] == ""
+    with served(tmp_path, latches=latches, tree=tree) as api:
+        mode(api, mode="OUT_OF_SERVICE", reason="impeller")
+        assert mode(api, mode="AUTO", command_id=command_id).json()["note"] == "carried out before"
+        assert [mark.reason for mark in latches.held.active()] == ["impeller"]
+        assert mode(api, mode="AUTO").status == 200, "another AUTO is another command"
+        assert latches.held.active() == ()
+
+
+def test_a_repeat_finishes_what_its_first_time_left_half_done(api: Served) -> None:
+    """SUP-6, AUD-2: the pump took it, the disk refused to lift the mark: the same command again lifts it."""
+    mode(api, mode="OUT_OF_SERVICE")
+    command_id = str(uuid.uuid4())
+    api.latches.refuses = True
+    assert "not cleared" in mode(api, mode="AUTO", command_id=command_id).problem(503)
+    api.latches.refuses = False
+    assert mode(api, mode="AUTO", command_id=command_id).json()["note"] == "carried out before"
+    assert api.latches.held.active() == ()
+    (audit,) = [each for each in api.records(AuditRecord, count=3) if each.event_type == "MODE_SET"]
+    assert audit.record_id == f"{command_id}:p1:mode"
+
+
+def test_one_id_on_two_pumps_is_two_commands(api: Served) -> None:
+    """AUD-2, SUP-6: an id names a command of one pump: the other's is carried out, said to be so, and audited."""
+    command_id = str(uuid.uuid4())
+    for pump_id in ("p1", "p2"):
+        body = {"mode": "MANUAL", "setpoint_hz": 45, "command_id": command_id}
+        assert api.post(f"/api/v1/pumps/{pump_id}/mode", body).json()["note"] == ""
+        assert api.tree.modes[pump_id].setpoint_hz == 45.0
+    audits = api.records(AuditRecord, count=2)
+    assert {(each.event_type, each.object_id) for each in audits} == {
+        ("MODE_SET", "PUMP:p1"),
+        ("MODE_SET", "PUMP:p2"),
+    }
+    assert len({each.record_id for each in audits}) == 2, "one id is stored once"
+
+
 def test_a_used_id_is_no_new_mark(api: Served) -> None:
     """EST-2: an id that a stop has cannot become a mark (their union would be something else)."""
     stop_id = api.post(STOPS, order()).json()["stop_id"]

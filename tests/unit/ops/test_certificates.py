@@ -19,7 +19,7 @@ from actors.vocabulary.access import UserRole
 from ops.certificates import APPLICATION_URI, MODBUS_ROLE, client, init, renew
 from ops.cli.access_parser import ROLES, SERVERS
 from ops.cli.main import main
-from protocols.opcua import server as opcua_server
+from protocols.opcua import certificates as opcua_certificates
 from storage.certificates import FOLDER, Server, judged, read, shown, view
 
 NOW = datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC).replace(microsecond=0)
@@ -63,7 +63,7 @@ def test_opcua_has_what_its_policies_ask_for(made: Path) -> None:
     assert key.key_size >= 2048
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.UniformResourceIdentifier) == [APPLICATION_URI]
-    assert opcua_server._APPLICATION_URI == APPLICATION_URI
+    assert opcua_certificates.APPLICATION_URI == APPLICATION_URI
 
 
 def test_nothing_is_overwritten(made: Path) -> None:

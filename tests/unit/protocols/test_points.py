@@ -54,7 +54,8 @@ def test_adding_a_pump_changes_no_existing_row(plant: SiteConfig, data: st.DataO
     after = tags(site(grown, *others))
     before = tags(plant)
     assert [row for row in after if row["pump_id"] != "new"] == before
-    assert len(after) == len(before) + 2 * len(PUMP_POINTS)
+    # Each point on both wires, and what an operator asks for on OPC UA.
+    assert len(after) == len(before) + 2 * len(PUMP_POINTS) + 1
 
 
 def test_the_map_of_a_small_site_row_by_row() -> None:

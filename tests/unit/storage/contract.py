@@ -415,6 +415,8 @@ class RepositoryContract:
             ("UPDATE failsafe_events SET started_at = '2026-01-01T00:00:00+00:00'", "never changes"),
             ("UPDATE alarms SET returned_at = NULL", "written once"),
             ("UPDATE alarms SET text = ''", "never changes"),
+            ("UPDATE alarms SET acknowledged_by = 'nobody'", "written once"),
+            ("UPDATE alarms SET acknowledged_at = NULL, acknowledged_by = NULL", "written once"),
         ],
     )
     def test_history_is_closed_once_and_never_rewritten(self, place: Place, statement: str, why: str) -> None:
@@ -428,7 +430,7 @@ class RepositoryContract:
             ),
             AlarmRecord(
                 record_id="al1", condition="c", subject="s", severity=Severity.HIGH, text="t", raised_at=NOON,
-                returned_at=moment(5),
+                returned_at=moment(5), acknowledged_at=moment(6), acknowledged_by="bert", acknowledge_comment="ok",
             ),
         )  # fmt: skip
         tables = ("emergency_stop_events", "failsafe_events", "alarms")
@@ -463,9 +465,23 @@ class RepositoryContract:
             msgspec.structs.replace(alarm, record_id=f"a{n}", raised_at=moment(n), returned_at=None)
             for n in range(4)
         ]
-        place.write(*many, msgspec.structs.replace(many[2], returned_at=moment(9)))
+        returned = msgspec.structs.replace(many[2], returned_at=moment(9))
+        place.write(*many, returned)
         found = place.run(Access.WRITE, lambda database: History(database).open_alarms())
-        assert found == (many[3], many[1], many[0])
+        # What returned unseen waits for somebody all the same.
+        assert found == (many[3], many[1], many[0], returned)
+
+    def test_an_acknowledgement_is_kept_and_the_first_one_counts(self, place: Place) -> None:
+        """ALM-1: seen and returned: nobody waits for it; seen and standing: it comes back as seen; in any order."""
+        alarm = next(record for record in EVERY_KIND if isinstance(record, AlarmRecord))
+        opened = msgspec.structs.replace(alarm, record_id="a", returned_at=None)
+        seen = msgspec.structs.replace(
+            opened, acknowledged_at=moment(3), acknowledged_by="anna", acknowledge_comment="on my way"
+        )
+        place.write(seen, opened, msgspec.structs.replace(seen, acknowledged_by="bert"))
+        assert place.run(Access.WRITE, lambda database: History(database).open_alarms()) == (seen,)
+        place.write(msgspec.structs.replace(opened, returned_at=moment(9)))
+        assert place.run(Access.WRITE, lambda database: History(database).open_alarms()) == ()
 
     def test_failsafes_without_an_end_come_back_newest_first(self, place: Place) -> None:
         """WDG-2: what a former life of a watchdog left open, as it was written."""

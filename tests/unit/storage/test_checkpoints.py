@@ -14,12 +14,29 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from actors.vocabulary import DeviceError, UnavailableError
-from actors.vocabulary.audit_trail import Look, SignedCheckpoint, SignedKey, Why
+from actors.vocabulary.audit_trail import GENESIS, Checkpoint, Look, SignedCheckpoint, SignedKey, Why
 from actors.vocabulary.records import AuditRecord
 from storage import checkpoints
-from storage.audit_keys import KEYS_FILE, KeyFolder, append_line, chained, read_lines, signed_text
+from storage.audit_desk import AuditDesk
+from storage.audit_keys import (
+    KEYS_FILE,
+    KeyFolder,
+    append_line,
+    chained,
+    is_signed,
+    read_lines,
+    signed_text,
+)
 from storage.audit_reader import AuditBook
-from storage.checkpoints import CHECKPOINTS_FILE, CONTRADICTED, Notary, judged, read_checkpoints
+from storage.checkpoints import (
+    CHECKPOINTS_FILE,
+    CONTRADICTED,
+    Held,
+    Ledger,
+    Notary,
+    judged,
+    read_checkpoints,
+)
 from storage.engine import Access, Database
 from tests.unit.storage.contract import NOON, Place, audit_record
 from tests.unit.storage.test_sqlite import SqlitePlace
@@ -282,6 +299,128 @@ def test_a_share_that_hangs_hangs_nobody(
         assert read_checkpoints(elsewhere) == read_checkpoints(folder)
 
     with_notary(place, folder, story, elsewhere=elsewhere)
+
+
+def many(folder: Path, count: int) -> None:
+    """Write so many checkpoints of an empty trail as a notary would have over the years."""
+    keys = KeyFolder(folder)
+    with keys.alone():
+        private, key, _ = keys.ensure(at=AT)
+    previous, written = GENESIS, []
+    for number in range(1, count + 1):
+        checkpoint = Checkpoint(
+            format=checkpoints.CHECKPOINT_FORMAT, number=number, at=AT, count=0, head=GENESIS,
+            key_id=key.key_id, previous=previous, reason=Why.TIME,
+        )  # fmt: skip
+        previous = checkpoints.digest(checkpoint)
+        signature = private.sign(signed_text(checkpoint)).hex()
+        written.append(
+            msgspec.json.encode(SignedCheckpoint(checkpoint=checkpoint, signature=signature)) + b"\n"
+        )
+    (folder / CHECKPOINTS_FILE).write_bytes(b"".join(written))
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count the signatures that are verified from now on."""
+    verified: list[int] = []
+    real = is_signed
+
+    def one(*arguments: Any) -> bool:
+        verified.append(1)
+        return real(*arguments)
+
+    monkeypatch.setattr("storage.checkpoints.is_signed", one)
+    monkeypatch.setattr("storage.audit_keys.is_signed", one)
+    return verified
+
+
+def test_what_was_judged_is_not_judged_again(
+    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AUD-1: the second look at 20,000 checkpoints verifies what is new, and beside the loop."""
+    folder, count = tmp_path / "audit", 20_000
+    many(folder, count)
+    verified = counted(monkeypatch)
+    threads: set[str] = set()
+    real = Ledger.read
+
+    def watched(ledger: Ledger) -> Held:
+        threads.add(threading.current_thread().name)
+        return real(ledger)
+
+    monkeypatch.setattr(Ledger, "read", watched)
+
+    async def story(notary: Notary) -> None:
+        assert (await notary.look(now=NOON)).broken == ""
+        assert len(verified) >= count
+        verified.clear()
+        assert (await notary.look(now=NOON)).broken == ""
+        assert len(verified) <= 1
+        await asyncio.to_thread(place.write, audit_record(1))
+        look = await notary.look(now=NOON, why=Why.ASKED)
+        assert look.signed is not None
+        assert look.signed.number == count + 1
+        verified.clear()
+        assert (await notary.look(now=NOON)).broken == ""
+        assert len(verified) <= 1
+        assert threading.current_thread().name not in threads
+
+    with_notary(place, folder, story)
+
+
+def test_what_reads_for_people_judges_once_as_well(
+    tmp_path: Path, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AUD-1, EST-4: whoever asks REST again and again whether the trail holds makes nobody wait for it."""
+    folder = tmp_path / "audit"
+    many(folder, 200)
+    verified = counted(monkeypatch)
+
+    async def inside(database: Database) -> None:
+        desk = AuditDesk(folder, AuditBook(database))
+        assert (await desk.verify(after=0, count_max=10)).holds
+        verified.clear()
+        assert (await desk.verify(after=0, count_max=10)).holds
+        assert len(verified) <= 1
+
+    place.write(audit_record(1))
+    place.run(Access.WRITE, inside)
+
+
+@pytest.mark.parametrize("change", ["edited", "shortened", "swapped", "key"])
+def test_whatever_is_more_than_growth_is_judged_from_the_beginning(tmp_path: Path, change: str) -> None:
+    """AUD-1: remembering what was judged hides no change of it."""
+    many(tmp_path, 5)
+    path, ledger = tmp_path / CHECKPOINTS_FILE, Ledger(tmp_path)
+    assert ledger.read().wrong == ""
+    kept = path.read_bytes().splitlines(keepends=True)
+    match change:
+        case "edited":
+            path.write_bytes(b"".join(kept).replace(b'"number":2', b'"number":7'))
+        case "shortened":
+            path.write_bytes(b"".join(kept[:3]))
+        case "swapped":
+            path.write_bytes(b"".join((kept[0], kept[2], kept[1], *kept[3:])))
+        case _:
+            (tmp_path / KEYS_FILE).unlink()
+    now = ledger.read()
+    assert now == Ledger(tmp_path).read()
+    assert now == ledger.read(), "and found again what was found"
+    assert (len(now.known), bool(now.wrong)) == {
+        "edited": (1, True), "shortened": (3, False), "swapped": (1, True), "key": (0, True),
+    }[change]  # fmt: skip
+
+
+def test_a_line_that_is_being_written_is_read_again(tmp_path: Path) -> None:
+    """AUD-1: who looks while another process appends sees the whole line the next time."""
+    many(tmp_path, 3)
+    path, ledger = tmp_path / CHECKPOINTS_FILE, Ledger(tmp_path)
+    whole = path.read_bytes()
+    start = whole.rstrip(b"\n").rfind(b"\n") + 1
+    for end, count in ((start + 20, 2), (len(whole) - 1, 3), (len(whole), 3)):
+        path.write_bytes(whole[:end])
+        held = ledger.read()
+        assert (len(held.known), held.wrong) == (count, "")
 
 
 def test_the_notary_signs_nothing_over_a_tampered_trail(tmp_path: Path, place: Place) -> None:

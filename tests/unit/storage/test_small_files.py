@@ -7,7 +7,15 @@ import msgspec
 import pytest
 
 from actors.vocabulary import DeviceError, Instant, InvalidValueError, Mode, SiteConfig, Topology
-from actors.vocabulary.durable import Epoch, MotorTimers, PumpMemory, StationMemory, StoredMode
+from actors.vocabulary.durable import (
+    Epoch,
+    HeldPoint,
+    MotorTimers,
+    PumpMemory,
+    PumpSeen,
+    StationMemory,
+    StoredMode,
+)
 from storage.epochs import EpochFile
 from storage.modes import UNREADABLE, ModeFolder
 from storage.timers import TimerFolder
@@ -104,15 +112,40 @@ def test_a_motors_timers_survive(tmp_path: Path) -> None:
     store.store(MEMORY)
     assert TimerFolder(tmp_path / "timers").load("s1") == (MEMORY, {})
     for later_s in (1000.0, 2.0):
-        store.seen("s1", Epoch(0, 7), {"p1": AT.plus(later_s), "p2": AT})
-        assert store.load("s1") == (MEMORY, {"p1": AT.plus(later_s), "p2": AT})
+        marks = {
+            "p1": PumpSeen(
+                known_at=AT.plus(later_s),
+                origin=AT,
+                fresh_left=2,
+                fresh_since=AT,
+                held={"wet_well_level_m": HeldPoint(value=1.5, held_s=later_s)},
+                echo_hz=(30.0, 31.0),
+            ),
+            "p2": PumpSeen(known_at=AT),
+        }
+        store.seen("s1", Epoch(0, 7), marks)
+        assert store.load("s1") == (MEMORY, marks)
     store.seen("s1", Epoch(0, 7), {})
     assert store.load("s1") == (MEMORY, {})
     assert store.load("s2") == (None, {})
-    store.seen("s1", Epoch(0, 6), {"p1": AT})
+    store.seen("s1", Epoch(0, 6), {"p1": PumpSeen(known_at=AT)})
     assert store.load("s1") == (MEMORY, {})
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "timers").iterdir()}
     assert modes == {"s1.json": 0o600, "s1.seen": 0o600}
+
+
+def test_files_of_the_version_before_are_read(tmp_path: Path) -> None:
+    """SAF-7: an upgrade is a restart: starts and rests go on counting, what was not noted then is not known."""
+    store = TimerFolder(tmp_path)
+    moment = f'{{"boot_id":"boot","boot_ns":5000000000,"utc_ns":{SECOND * 10**9}}}'
+    (tmp_path / "s1.json").write_text(
+        '{"station_id":"s1","epoch":{"term":0,"counter":7},"boot_id":"boot","pumps":{"p1":{"timers":{"turning":true,'
+        f'"since":{moment},"known_at":{moment},"starts":[{moment}],"confirmed":false}},"dry_run":false,"high":false,'
+        '"held_since":null,"failsafe_reason":null,"failsafe_since":null,"wear":{"run_s":0.0,"starts":0,"turning":false,'
+        '"turned_at":null,"seen_at":null}}},"duties":{"p1":"p2"},"turn":"","tasks":{},"flushed_at":null}\n'
+    )
+    (tmp_path / "s1.seen").write_text(f'{{"epoch":{{"term":0,"counter":7}},"pumps":{{"p1":{moment}}}}}\n')
+    assert store.load("s1") == (MEMORY, {"p1": PumpSeen(known_at=AT)})
 
 
 def test_who_was_replaced_overwrites_nothing(tmp_path: Path) -> None:
@@ -137,7 +170,7 @@ def test_damaged_timers_are_unknown(tmp_path: Path, damage: bytes) -> None:
     """SAF-7: unknown counts as just started and just stopped; a torn mark only makes the last moments unknown."""
     store = TimerFolder(tmp_path)
     store.store(MEMORY)
-    store.seen("s1", Epoch(0, 7), {"p1": AT})
+    store.seen("s1", Epoch(0, 7), {"p1": PumpSeen(known_at=AT)})
     (tmp_path / "s1.seen").write_bytes(damage)
     assert store.load("s1") == (MEMORY, {})
     (tmp_path / "s1.json").write_bytes(damage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -11,14 +12,15 @@ import pytest
 
 from actors.access.sessions import Turn, ended, refreshed
 from actors.access.store import UserStore
-from actors.vocabulary import RefusedError, UnknownSubjectError
+from actors.vocabulary import DeviceError, RefusedError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
+from actors.vocabulary.records import AuditRecord
 from actors.vocabulary.settings import DatabaseSettings
-from actors.vocabulary.users import Account, AccountKind, ServiceKey, Session
+from actors.vocabulary.users import Account, AccountKind, Ending, ServiceKey, Session
 from storage.engine import Access, Database
 from storage.users import DatabaseUsers
 from tests.unit.api.people import Users
-from tests.unit.storage.contract import NOON, Place, moment
+from tests.unit.storage.contract import NOON, Place, audit_record, moment
 
 T = TypeVar("T")
 
@@ -45,6 +47,10 @@ def session(number: int = 1, user_id: str = "anna", **changed: object) -> Sessio
         source_address="127.0.0.1:1",
     )
     return msgspec.structs.replace(made, **changed)
+
+
+def same(one: Account) -> Account:
+    return one
 
 
 def on_users(place: Place | Users, work: Callable[[UserStore], Awaitable[T]]) -> T:
@@ -116,8 +122,10 @@ class UsersContract:
         async def work(users: UserStore) -> None:
             await users.add(account())
             await users.add(account("bert"))
-            await users.begin(session(99, "bert"), live_max=3)
-            dropped = [await users.begin(session(number), live_max=3) for number in range(1, 6)]
+            await users.begin(session(99, "bert"), live_max=3, decide=same)
+            dropped = [
+                (await users.begin(session(number), live_max=3, decide=same))[1] for number in range(1, 6)
+            ]
             assert dropped == [(), (), (), ("s1",), ("s2",)]
             live = await users.sessions(user_id="anna", live_at=moment(10))
             assert [each.session_id for each in live] == ["s5", "s4", "s3"]
@@ -134,7 +142,7 @@ class UsersContract:
 
         async def work(users: UserStore) -> None:
             await users.add(account())
-            await users.begin(session(), live_max=3)
+            await users.begin(session(), live_max=3, decide=same)
             turns: list[Turn] = []
 
             def decide(one: Session, owner: Account) -> Session:
@@ -158,7 +166,7 @@ class UsersContract:
         async def work(users: UserStore) -> None:
             await users.add(account())
             for number in (1, 2, 3):
-                await users.begin(session(number), live_max=9)
+                await users.begin(session(number), live_max=9, decide=same)
             one = await users.end(user_id=None, session_id="s2", by="anna", reason="logout", at=moment(9))
             assert [each.session_id for each in one] == ["s2"]
             rest = await users.end(
@@ -179,10 +187,99 @@ class UsersContract:
 
         async def work(users: UserStore) -> None:
             await users.add(account())
-            await users.begin(session(), live_max=3)
+            await users.begin(session(), live_max=3, decide=same)
             turned = await users.turn("s1", lambda one, _: ended(one, by="anna", reason="r", at=moment(2)))
             assert turned is not None
             assert await users.session("s1") == turned
+
+        on_users(place, work)
+
+    def test_a_session_begins_on_the_account_as_it_is_now_or_not_at_all(self, place: Place | Users) -> None:
+        """SEC-1: what a login checked may be gone: then nothing is written, of the account neither."""
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+
+            def unchanged(one: Account) -> Account:
+                if one.password_hash != "$argon2id$x":
+                    raise RefusedError("changed meanwhile")
+                return msgspec.structs.replace(one, password_hash="$argon2id$better", totp_step=9)
+
+            after, _ = await users.begin(session(1), live_max=3, decide=unchanged)
+            assert (after.password_hash, after.totp_step) == ("$argon2id$better", 9)
+            assert await users.account("anna") == after
+            with pytest.raises(RefusedError, match="meanwhile"):
+                await users.begin(session(2), live_max=3, decide=unchanged)
+            assert await users.session("s2") is None
+            assert await users.account("anna") == after
+            with pytest.raises(UnknownSubjectError):
+                await users.begin(session(3, "nobody"), live_max=3, decide=same)
+
+        on_users(place, work)
+
+    def test_a_change_ends_sessions_and_tells_of_it_at_once(self, place: Place | Users) -> None:
+        """SEC-1, SEC-5: account, sessions and record are written together; if one cannot be, none is."""
+        ending = Ending(by="root", reason="disabled", at=moment(5), but="s2")
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            await users.add(account("bert"))
+            for number in (1, 2, 3):
+                await users.begin(session(number), live_max=9, decide=same)
+            await users.begin(session(4, "bert"), live_max=9, decide=same)
+
+            def refuse(before: Account, after: Account, ended: tuple[Session, ...]) -> list[AuditRecord]:
+                raise RefusedError("no record")
+
+            def disable(one: Account, _: tuple[Account, ...]) -> Account:
+                return msgspec.structs.replace(one, enabled=False)
+
+            def tell(before: Account, after: Account, ended: tuple[Session, ...]) -> list[AuditRecord]:
+                assert (before.enabled, after.enabled) == (True, False)
+                told.append(sorted(each.session_id for each in ended))
+                return [audit_record(1)]
+
+            told: list[list[str]] = []
+            if not isinstance(users, Users):
+                with pytest.raises(RefusedError, match="no record"):
+                    await users.change("anna", disable, ending=ending, tell=refuse)
+                found = await users.account("anna")
+                assert found is not None
+                assert found.enabled
+                assert len(await users.sessions(user_id="anna", live_at=moment(10))) == 3
+            await users.change("anna", disable, ending=ending, tell=tell)
+            assert told == [["s1", "s3"]]
+            live = await users.sessions(user_id=None, live_at=moment(10))
+            assert sorted(each.session_id for each in live) == ["s2", "s4"]
+            ended_one = await users.session("s1")
+            assert ended_one is not None
+            assert (ended_one[0].ended_by, ended_one[0].end_reason) == ("root", "disabled")
+
+        on_users(place, work)
+
+    def test_the_keys_that_count_are_read_with_their_owners(self, place: Place | Users) -> None:
+        """EST-3: every key that is not revoked, of every account that is enabled; an expired one too."""
+
+        def key(key_id: str, user_id: str, **changed: object) -> ServiceKey:
+            made = ServiceKey(
+                key_id=key_id, user_id=user_id, secret_hash=key_id * 32, created_at=NOON, created_by="root"
+            )
+            return msgspec.structs.replace(made, **changed)
+
+        async def work(users: UserStore) -> None:
+            assert await users.live_keys() == ()
+            scada = account("scada", kind=AccountKind.SERVICE, password_hash="")
+            gone = account("gone", kind=AccountKind.SERVICE, password_hash="", enabled=False)
+            await users.add(scada)
+            await users.add(gone)
+            one, old = (
+                key("k1", "scada", operations=(Operation.SET_STOP,)),
+                key("k2", "scada", expires_at=NOON),
+            )
+            for each in (one, old, key("k3", "scada"), key("k4", "gone")):
+                await users.add_key(each)
+            await users.revoke_key("k3", by="root", at=moment(1))
+            assert await users.live_keys() == ((one, scada), (old, scada))
 
         on_users(place, work)
 
@@ -236,6 +333,73 @@ class DatabaseUsersContract(UsersContract):
         with pytest.raises(place.refusal):
             place.execute(statement)
 
+    def test_a_key_that_nobody_can_read_costs_the_others_nothing(self, place: Place) -> None:
+        """EST-3: a row of SQL with an operation that there is not lets nobody in, and keeps nobody out."""
+
+        def key(key_id: str) -> ServiceKey:
+            return ServiceKey(
+                key_id=key_id, user_id="scada", secret_hash="0" * 64, created_at=NOON, created_by="root"
+            )
+
+        async def fill(users: UserStore) -> None:
+            await users.add(account("scada", kind=AccountKind.SERVICE, password_hash=""))
+            await users.add_key(key("good"))
+            await users.add_key(key("odd"))
+
+        async def read(users: UserStore) -> None:
+            assert [each.key_id for each, _ in await users.live_keys()] == ["good"]
+            with pytest.raises(DeviceError, match="odd"):
+                await users.key("odd")
+
+        on_users(place, fill)
+        for odd in ('["NEVER"]', "5"):
+            place.execute("UPDATE service_keys SET operations = ? WHERE key_id = 'odd'", odd)
+            on_users(place, read)
+
+    @pytest.mark.parametrize("how", ["begin", "change"])
+    def test_nobody_changes_an_account_while_it_is_judged(self, place: Place, how: str) -> None:
+        """SEC-1: between what is read and what is written no other client gets in, also with SQL of its own."""
+        changed = threading.Event()
+
+        def other() -> None:
+            place.execute("UPDATE users SET password_hash = '$argon2id$other' WHERE user_id = 'anna'")
+            changed.set()
+
+        thread = threading.Thread(target=other)
+
+        def decide(one: Account, _: tuple[Account, ...] = ()) -> Account:
+            if not thread.is_alive():
+                thread.start()
+            assert not changed.wait(0.5), "it waits until what was judged is written"
+            return msgspec.structs.replace(one, password_hash="$argon2id$better", totp_step=3)
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            if how == "begin":
+                await users.begin(session(), live_max=3, decide=decide)
+            else:
+                await users.change("anna", decide)
+            assert await asyncio.to_thread(changed.wait, 10.0)
+            found = await users.account("anna")
+            assert found is not None
+            assert (found.password_hash, found.totp_step) == ("$argon2id$other", 3)
+
+        on_users(place, work)
+        thread.join(10.0)
+
+    def test_what_a_change_tells_stands_in_the_audit_log(self, place: Place) -> None:
+        """SEC-5, AUD-1: in the same transaction, behind what stood there."""
+
+        async def work(users: UserStore) -> None:
+            await users.add(account())
+            for number in (1, 2):
+                record = audit_record(number)
+                await users.change("anna", lambda one, _: one, tell=lambda *_, told=record: (told,))
+
+        on_users(place, work)
+        found = place.execute("SELECT sequence, record_id FROM audit_log ORDER BY sequence")
+        assert [tuple(row) for row in found] == [(1, "a1"), (2, "a2")]
+
     def test_a_text_is_a_value_never_a_statement(self, place: Place) -> None:
         """SEC-1: what looks like SQL is a name that nobody has."""
         hostile = "x' OR '1'='1"
@@ -245,7 +409,7 @@ class DatabaseUsersContract(UsersContract):
             assert await users.account(hostile) is None
             assert await users.session(hostile) is None
             assert await users.key(hostile) is None
-            await users.begin(session(client=hostile + "\0\ud800"), live_max=3)
+            await users.begin(session(client=hostile + "\0\ud800"), live_max=3, decide=same)
             found = await users.session("s1")
             assert found is not None
             assert found[0].client.startswith(hostile)

@@ -16,15 +16,28 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
 
-from actors.vocabulary import Quality, WriteRefusal
+from actors.vocabulary import DeviceError, Quality, Severity, SiteConfig, WriteRefusal
+from actors.vocabulary.access import UserRole
+from actors.vocabulary.client_calls import (
+    CallAnswer,
+    ClientCall,
+    PastPage,
+    PastQuestion,
+    PastValue,
+    ShownAlarm,
+)
+from actors.vocabulary.pki import Pki
 from protocols.endpoint import ClientWrite
 from protocols.opcua import OpcUaEndpoint
+from protocols.opcua.admission import Rules
+from protocols.opcua.doorkeeper import Doorkeeper
 from protocols.opcua.ids import own
-from protocols.points import PointValue, site_points
+from protocols.points import PointValue, opcua_points
 from tests.unit.protocols.plants import north
 
 DEADLINE_S = 15.0
@@ -44,6 +57,44 @@ class Publisher:
         self.on_refresh: Callable[[], None] = lambda: None
         self.refreshed = 0
         self.raws: list[Raw] = []
+        self.calls: list[ClientCall] = []
+        self.answers: list[CallAnswer] = []
+        self.past: dict[tuple[str, str], list[PastValue]] = {}
+        self.questions: list[PastQuestion] = []
+        self.database_away = False
+
+    async def call(self, call: ClientCall) -> CallAnswer:
+        if self.hold:
+            await self.hold.wait()
+        self.calls.append(call)
+        return self.answers.pop(0) if self.answers else CallAnswer()
+
+    async def look_back(self, question: PastQuestion) -> PastPage:
+        """Answer as the contract of the real reader says; `following` is the place of the next value."""
+        self.questions.append(question)
+        if self.hold:
+            await self.hold.wait()
+        if self.database_away:
+            raise DeviceError("database: away")
+        held = self.past.get((question.pump_id, question.point), [])
+        first, last = question.start, question.end
+        if question.bound:
+            assert first is not None
+            found = [one for one in held if (one.at >= first if question.backwards else one.at <= first)]
+            return PastPage(values=tuple(found[:1] if question.backwards else found[-1:]))
+        if question.backwards:
+            found = [
+                one for one in reversed(held)
+                if (first is None or one.at <= first) and (last is None or one.at > last)
+            ]  # fmt: skip
+        else:
+            found = [
+                one for one in held if (first is None or one.at >= first) and (last is None or one.at < last)
+            ]
+        begin = int(question.following or 0)
+        page = tuple(found[begin : begin + question.count_max])
+        more = begin + len(page) < len(found)
+        return PastPage(values=page, following=str(begin + len(page)) if more else "")
 
     async def guard(self, writes: Sequence[ClientWrite], all_or_nothing: bool) -> list[WriteRefusal | None]:
         assert not all_or_nothing
@@ -52,7 +103,7 @@ class Publisher:
         if self.hold:
             await self.hold.wait()
         self.requests.append(list(writes))
-        verdicts = [self.refusals.get(write.path) for write in writes]
+        verdicts = [write.refusal or self.refusals.get(write.path) for write in writes]
         self.show(
             {
                 write.path: write.value
@@ -84,11 +135,25 @@ class Publisher:
         return int(self.endpoint.bound.rpartition(":")[2])
 
 
+EVERYTHING = frozenset({UserRole.FIELD, UserRole.OPERATOR})
+OPEN = Rules(allow_none=True, anonymous_roles=EVERYTHING)
+
+
 @asynccontextmanager
-async def served(*, port: int = 0) -> AsyncIterator[Publisher]:
-    endpoint = OpcUaEndpoint("127.0.0.1", port)
+async def served(
+    *,
+    port: int = 0,
+    roles: frozenset[UserRole] = EVERYTHING,
+    site: SiteConfig | None = None,
+    rules: Rules | None = None,
+    pki: Pki | None = None,
+    doorkeeper: Doorkeeper | None = None,
+) -> AsyncIterator[Publisher]:
+    rules = rules or msgspec.structs.replace(OPEN, anonymous_roles=roles)
+    endpoint = OpcUaEndpoint("127.0.0.1", port, rules=rules, pki=pki, doorkeeper=doorkeeper)
     publisher = Publisher(endpoint)
-    await endpoint.configure(site_points(north()))
+    await endpoint.configure(opcua_points(north() if site is None else site))
+    endpoint.operate(call=publisher.call, past=publisher.look_back)
     await endpoint.open(guard=publisher.guard, refresh=publisher.refresh, news=publisher.tell)
     try:
         yield publisher
@@ -98,6 +163,23 @@ async def served(*, port: int = 0) -> AsyncIterator[Publisher]:
             await one.close()
         assert endpoint.clients == 0
         assert endpoint.bound == ""
+
+
+def alarm_shown(condition: str, subject: str, source: str, **fields: Any) -> ShownAlarm:
+    """Return an active, unacknowledged alarm as the publisher shows it."""
+    alarm = ShownAlarm(
+        alarm_id=f"{condition}-{subject}-1",
+        condition=condition,
+        subject=subject,
+        source=source,
+        severity=Severity.HIGH,
+        text="it holds",
+        active=True,
+        acknowledged=False,
+        occurrences=1,
+        raised_utc_ns=10**18,
+    )
+    return msgspec.structs.replace(alarm, **fields)
 
 
 def node_id(path: str) -> ua.NodeId:

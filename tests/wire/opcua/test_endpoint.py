@@ -18,7 +18,7 @@ from protocols.opcua import OpcUaEndpoint, limits
 from protocols.opcua.ids import standard
 from protocols.points import PointValue, site_points
 from tests.unit.protocols.plants import north, site, station
-from tests.wire.opcua.served import PUMP, Publisher, Raw, item, node_id, served, until
+from tests.wire.opcua.served import OPEN, PUMP, Publisher, Raw, item, node_id, served, until
 
 ROOT = Path(__file__).resolve().parents[3]
 RESTART_BUDGET_S = 3.0
@@ -26,16 +26,16 @@ RESTART_BUDGET_S = 3.0
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", "", "127.0.0.1.nip.io"])
 def test_only_loopback_is_served(host: str) -> None:
-    """OPC-4: without certificates and users any other address is refused, and the refusal says what is missing."""
-    with pytest.raises(RefusedError, match="without certificates and users") as refused:
-        OpcUaEndpoint(host, 4840)
+    """OPC-4: without certificates any other address is refused, and the refusal says what is missing."""
+    with pytest.raises(RefusedError, match="without certificates") as refused:
+        OpcUaEndpoint(host, 4840, rules=OPEN)
     assert repr(host) in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
 def test_loopback_is_served(host: str) -> None:
     """OPC-4: every loopback address will do."""
-    assert OpcUaEndpoint(host, 4840).bound == ""
+    assert OpcUaEndpoint(host, 4840, rules=OPEN).bound == ""
 
 
 def test_a_taken_port_is_named() -> None:
@@ -44,7 +44,7 @@ def test_a_taken_port_is_named() -> None:
     async def story() -> None:
         with socket.create_server(("127.0.0.1", 0)) as other:
             port = other.getsockname()[1]
-            endpoint = OpcUaEndpoint("127.0.0.1", port)
+            endpoint = OpcUaEndpoint("127.0.0.1", port, rules=OPEN)
             publisher = Publisher(endpoint)
             await endpoint.configure(site_points(north()))
 
@@ -75,12 +75,15 @@ def test_after_a_sigkill_the_same_port_serves_within_the_budget() -> None:
         port = probe.getsockname()[1]
     program = f"""
 import asyncio
+from actors.vocabulary.access import UserRole
 from protocols.opcua import OpcUaEndpoint
+from protocols.opcua.admission import Rules
 from protocols.points import site_points
 from tests.unit.protocols.plants import north
 async def guard(writes, all_or_nothing): return [None] * len(writes)
 async def main():
-    endpoint = OpcUaEndpoint("127.0.0.1", {port})
+    rules = Rules(allow_none=True, anonymous_roles=frozenset({{UserRole.FIELD}}))
+    endpoint = OpcUaEndpoint("127.0.0.1", {port}, rules=rules)
     await endpoint.configure(site_points(north()))
     await endpoint.open(guard=guard, refresh=lambda: None, news=lambda *_: None)
     print("open", flush=True)
@@ -116,7 +119,7 @@ def test_a_thousand_pumps_start_without_holding_up_the_loop() -> None:
     """DAT-4, SUP-3: the loop answers liveness pings while a large plant is built."""
 
     async def story() -> None:
-        endpoint = OpcUaEndpoint("127.0.0.1", 0)
+        endpoint = OpcUaEndpoint("127.0.0.1", 0, rules=OPEN)
         plant = site(*(station(f"s{n}", n + 1, {f"p{k}": k for k in range(5)}) for n in range(200)))
         points = site_points(plant)
         worst_s = 0.0
@@ -184,7 +187,7 @@ def test_reads_are_preceded_by_a_refresh_that_cannot_eat_the_processor() -> None
             request.Parameters.NodesToRead = [
                 ua.ReadValueId(standard(ua.ObjectIds.Server_ServerStatus_State), ua.AttributeIds.Value)
             ]
-            assert (await one.ask(request, ua.ReadResponse)).Results[0].Value.Value == 0
+            assert (await one.ask(request, ua.ReadResponse)).Results[0].StatusCode.is_good()
             assert publisher.refreshed == before
 
     asyncio.run(story())
@@ -208,7 +211,7 @@ def test_unknown_paths_are_a_bug_except_while_points_are_added() -> None:
                 (44.0, "Good"),
                 (22.0, "Good"),
             ]
-        endpoint = OpcUaEndpoint("127.0.0.1", 0)
+        endpoint = OpcUaEndpoint("127.0.0.1", 0, rules=OPEN)
         with pytest.raises(KeyError, match="nothing is configured"):
             endpoint.publish({"/north/failsafe": PointValue(value=0, quality=Quality.BAD)})
 
@@ -247,7 +250,7 @@ def test_what_changes_about_a_point_that_stays_is_taken_over() -> None:
                 )
             ]
             text, access, value = (await one.ask(request, ua.ReadResponse)).Results
-            assert (text.Value.Value.Text, access.Value.Value, value.Value.Value) == ("other", 1, 1.5)
+            assert (text.Value.Value.Text, access.Value.Value, value.Value.Value) == ("other", 5, 1.5)
             publisher.show({f"{PUMP}/wet_well_level": 1.6})
             assert await one.publish() == [(0, 1.6)]
 

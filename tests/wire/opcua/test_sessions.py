@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import msgspec
 import pytest
 from asyncua import ua
 
+from actors.vocabulary.access import UserRole
+from actors.vocabulary.callers import Caller
 from protocols.opcua import limits
+from protocols.opcua.identity import anonymous, current_caller
 from protocols.opcua.ids import standard
 from tests.wire.opcua.served import (
+    OPEN,
     PUMP,
     Fault,
     Raw,
@@ -24,8 +29,6 @@ REFUSED_SERVICES: list[tuple[Any, Any]] = [
     (ua.DeleteNodesRequest, ua.DeleteNodesResponse),
     (ua.AddReferencesRequest, ua.AddReferencesResponse),
     (ua.DeleteReferencesRequest, ua.DeleteReferencesResponse),
-    (ua.CallRequest, ua.CallResponse),
-    (ua.HistoryReadRequest, ua.HistoryReadResponse),
     (ua.HistoryUpdateRequest, ua.HistoryUpdateResponse),
     (ua.RegisterServerRequest, ua.RegisterServerResponse),
     (ua.RegisterServer2Request, ua.RegisterServer2Response),
@@ -37,7 +40,7 @@ REFUSED_SERVICES: list[tuple[Any, Any]] = [
 
 
 def test_services_that_are_not_ours_are_refused() -> None:
-    """OPC-5: nobody adds nodes, calls methods, registers servers or takes subscriptions over."""
+    """OPC-5: nobody adds nodes, rewrites the past, registers servers or takes subscriptions over."""
 
     async def story() -> None:
         async with served() as publisher:
@@ -141,12 +144,12 @@ def test_services_need_the_session_s_own_token() -> None:
     asyncio.run(story())
 
 
-def test_sessions_are_bounded_one_per_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("bound", ["sessions_max", "sessions_per_address_max"])
+def test_sessions_are_bounded_one_per_channel(bound: str) -> None:
     """OPC-5: repeated CreateSession grows nothing; a session that lost its connection gives way to a new one."""
-    monkeypatch.setattr(limits, "SESSIONS_MAX", 3)
 
     async def story() -> None:
-        async with served() as publisher:
+        async with served(rules=msgspec.structs.replace(OPEN, **{bound: 3})) as publisher:
             sessions = publisher.endpoint._sessions
             assert sessions is not None
             one = await Raw.session_to(publisher)
@@ -226,5 +229,21 @@ def test_an_idle_session_ends_with_its_connection(monkeypatch: pytest.MonkeyPatc
             assert sessions.bounded_subscriptions.subscriptions == {}
             assert await one.ended() is not None
             await until(lambda: publisher.endpoint.clients == 0, what="the connection is closed")
+
+    asyncio.run(story())
+
+
+def test_a_request_knows_who_is_behind_it() -> None:
+    """SEC-2: what serves a request sees its session's caller, and what comes after it sees nobody."""
+
+    async def story() -> None:
+        async with served() as publisher:
+            seen: list[Caller] = []
+            publisher.on_refresh = lambda: seen.append(current_caller())
+            one = await Raw.session_to(publisher)
+            await one.read("/north/failsafe")
+            assert seen == [anonymous({UserRole.FIELD, UserRole.OPERATOR})]
+            with pytest.raises(LookupError):
+                current_caller()
 
     asyncio.run(story())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
+import pytest
+
 from actors.alarm.lifecycle import (
     ALARMS_MAX,
     RETURNS_MAX,
@@ -11,14 +13,15 @@ from actors.alarm.lifecycle import (
     AlarmEvent,
     AlarmList,
     AlarmState,
+    acknowledged,
     asserted,
     returned,
     settle,
     taken_over,
     view,
 )
-from actors.messages import AlarmAsserted, AlarmReturned
-from actors.vocabulary import Instant, Severity
+from actors.messages import AcknowledgeAlarm, AlarmAsserted, AlarmReturned
+from actors.vocabulary import Instant, RefusedError, Severity, UnknownSubjectError
 from actors.vocabulary.records import AlarmRecord
 
 T0 = Instant("boot-a", 1_000 * 10**9, 1_800_000_000 * 10**9)
@@ -56,6 +59,13 @@ class Desk:
                 self.records += records
             else:
                 self.held = returned(self.held, each, now=now)
+        return self
+
+    def seen(self, at_s: float, by: str = "anna") -> Self:
+        (alarm,) = view(self.held, now=T0)
+        command = AcknowledgeAlarm(alarm_id=alarm.alarm_id, by=by, comment="on my way")
+        self.held, records = acknowledged(self.held, command, now=T0.plus(at_s))
+        self.records += records
         return self
 
     def settle(self, at_s: float) -> Self:
@@ -235,3 +245,64 @@ def test_no_more_are_taken_over_than_have_room() -> None:
     assert len(subjects) == ALARMS_MAX
     assert "n1" in subjects
     assert f"n{ALARMS_MAX + 4}" not in subjects
+
+
+def test_an_alarm_that_was_seen_says_by_whom_until_it_returns() -> None:
+    """ALM-1: acknowledged while it stands, confirmed as before, NORMAL once it returns."""
+    desk = Desk().tell(raised(0)).seen(5).tell(raised(10))
+    (alarm,) = view(desk.held, now=T0.plus(11))
+    assert (alarm.state, alarm.acknowledged_by, alarm.comment) == ("ACKNOWLEDGED", "anna", "on my way")
+    assert alarm.acknowledged_at == T0.plus(5)
+    desk.tell(gone(15)).settle(40)
+    assert desk.states() == ["NORMAL"]
+    opened, noted, closed = desk.records
+    assert opened.record_id == noted.record_id == closed.record_id
+    assert (noted.acknowledged_by, noted.acknowledged_at, noted.returned_at) == ("anna", T0.plus(5).utc, None)
+    assert (closed.acknowledged_by, closed.returned_at) == ("anna", T0.plus(15).utc)
+
+
+def test_what_returned_unseen_can_still_be_seen() -> None:
+    """ALM-1: returned-unacknowledged, then normal."""
+    desk = Desk().tell(raised(0), gone(1)).settle(30)
+    assert desk.states() == ["RETURNED_UNACKNOWLEDGED"]
+    assert desk.seen(31).states() == ["NORMAL"]
+
+
+def test_an_acknowledgement_counts_once_and_for_alarms_in_the_list() -> None:
+    """ALM-1: seen before, or unknown: refused, and nothing changes."""
+    desk = Desk().tell(raised(0)).seen(5)
+    with pytest.raises(RefusedError, match="acknowledged by anna"):
+        desk.seen(6, by="bert")
+    with pytest.raises(UnknownSubjectError):
+        acknowledged(desk.held, AcknowledgeAlarm(alarm_id="none", by="anna"), now=T0.plus(7))
+    assert len(desk.records) == 2
+
+
+def test_who_saw_the_last_one_has_not_seen_the_next() -> None:
+    """ALM-1: back right after it was seen and returned: unacknowledged again, with a record of its own."""
+    desk = Desk().tell(raised(0)).seen(1).tell(gone(2), raised(3))
+    assert desk.states() == ["UNACKNOWLEDGED"]
+    first, _, ended, second = desk.records
+    assert first.record_id == ended.record_id != second.record_id
+    assert (ended.returned_at, ended.acknowledged_by) == (T0.plus(2).utc, "anna")
+    assert (second.acknowledged_by, second.returned_at) == (None, None)
+
+
+def test_a_successor_knows_who_has_seen_what() -> None:
+    """ALM-1: a restart forgets no acknowledgement, and nothing that returned unseen."""
+    before = Desk().tell(raised(0, subject="stands")).seen(5)
+    unseen = Desk().tell(raised(0, subject="back"), gone(1, subject="back")).settle(30)
+    records = (before.records[-1], unseen.records[-1])
+    held, closing = taken_over(AlarmList(), records, now=T0.plus(60))
+    assert closing == ()
+    stands, back = view(held, now=T0.plus(60))
+    assert (stands.subject, stands.state, stands.acknowledged_by) == ("stands", "ACKNOWLEDGED", "anna")
+    assert stands.acknowledged_at is not None
+    assert stands.acknowledged_at.utc == T0.plus(5).utc
+    assert (back.subject, back.state) == ("back", "RETURNED_UNACKNOWLEDGED")
+    # Its record has its end: settling writes none, and it never counts as raised again by itself.
+    assert settle(held, now=T0.plus(70))[1] == ()
+    # What was raised anew meanwhile goes on as that.
+    anew = Desk().tell(raised(50, subject="back")).held
+    held, closing = taken_over(anew, records[1:], now=T0.plus(60))
+    assert (closing, [alarm.state for alarm in view(held, now=T0.plus(60))]) == ((), ["UNACKNOWLEDGED"])

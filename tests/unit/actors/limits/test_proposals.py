@@ -94,6 +94,8 @@ def test_names_are_one_person_whatever_their_form() -> None:
     assert same_person("Anna\u00a0Lind", "anna lind")
     assert same_person("ℍanna", "hanna")
     assert not same_person("anna", "hanna")
+    for seat in ("local:anna", "local:local:anna", "LOCAL: anna", "ｌｏｃａｌ：anna"):
+        assert same_person(seat, "Anna")
 
 
 @pytest.mark.parametrize(("base", "told"), [(2, "version 3"), (4, "version 3"), (0, "version 3")])

@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from actors.messages import AlarmAsserted, EndpointStatus, GetEndpoint
+from actors.messages import AlarmAsserted, EndpointStatus, GetEndpoint, Tick
 from actors.plan.conditions import ConditionBook
 from actors.publisher.actor import PublisherActor
 from actors.publisher.link_watch import LinkWatch
@@ -118,6 +118,45 @@ def test_a_fault_inside_the_endpoint_ends_its_actor() -> None:
         server.fault.set_exception(ValueError("our bug"))
         with pytest.raises(ValueError, match="our bug"):
             await ports.spawned["bind"]
+        await ports.end()
+
+    asyncio.run(story())
+
+
+class SecuredServer(FakeEndpointServer):
+    """A server that knows certificates and users."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.levels: list[int] = []
+        self.warnings = ("policy None is switched on",)
+        self.security = {("LOGIN", "refused"): 3, ("LOGIN", "success"): 1}
+
+    def show_health(self, level: int) -> None:
+        self.levels.append(level)
+
+
+def test_a_secured_endpoint_is_counted_warned_of_and_told_its_health() -> None:
+    """OPC-4, SEC-5: what is switched off is said when it binds; events reach the status; the level every second."""
+
+    async def story() -> None:
+        clock = FakeClock()
+        ports = FakePorts(str(endpoint_address("north", "opcua")), clock)
+        server = SecuredServer()
+        start = WorkerStart(
+            role=Role.OPCUA, address=ports.address, settings=Settings(data_dir="unused"), site=SITE
+        )
+        actor = PublisherActor(ports, start, server, FakeLatchStore(), FakeEpochStore(), sparkplug_points)
+        await actor.start()
+        for _ in range(70):
+            await clock.advance(0.05)
+        await actor.handle(Tick(what="status"))
+        status = await actor.handle(GetEndpoint())
+        assert isinstance(status, EndpointStatus)
+        assert status.security == {"LOGIN:refused": 3, "LOGIN:success": 1}
+        assert server.levels
+        assert set(server.levels) == {1}  # nothing was ever decided for its pumps
+        assert "endpoint_open_to_all" in {event for event, _ in ports.logged}
         await ports.end()
 
     asyncio.run(story())

@@ -317,6 +317,39 @@ def test_a_mode_file_that_cannot_be_read_holds_the_pump() -> None:
     play(story)
 
 
+def test_a_repeated_order_is_told_as_one_also_after_a_restart() -> None:
+    """SUP-6, CTL-7: the answer says when it was carried out; the same id with another content is refused."""
+
+    async def story(it: Played) -> None:
+        await it.start()
+        assert (await it.manual(40.0)).repeat_of is None
+        taken_at = it.bench.now().utc
+        await it.bench.until(5.0)
+        assert (await it.manual(40.0)).repeat_of == taken_at
+        with pytest.raises(RefusedError, match="another command of pump p-1"):
+            await it.manual(45.0)
+        again = Played()
+        again.modes, again.bench.t_s = it.modes, 20.0
+        await again.start()
+        assert (await again.manual(40.0)).repeat_of == taken_at
+        auto = SetMode(pump_id="p-1", command_id="c-1", mode=Mode.AUTO, by="ada")
+        with pytest.raises(RefusedError, match="another command of pump p-1"):
+            await again.bench.give(auto)
+        auto = msgspec.structs.replace(auto, command_id="c-2")
+        assert (await again.bench.give(auto)).repeat_of is None
+        back_at = again.bench.now().utc
+        again.bench.close()
+        third = Played()
+        third.modes, third.bench.t_s = it.modes, 40.0
+        await third.start()
+        assert (await third.bench.give(auto)).repeat_of == back_at
+        assert (await third.manual(40.0)).repeat_of == taken_at, "nor does its copy end the AUTO"
+        assert (await third.bench.give(GetPump())).mode is Mode.AUTO
+        third.bench.close()
+
+    play(story)
+
+
 def test_bad_orders_are_refused_with_their_reason() -> None:
     """CTL-7: out of range, for somebody else, or not the operator's to give."""
 

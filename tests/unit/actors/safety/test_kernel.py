@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 
 from actors.messages import JudgedValue, Proposal, ProposalSource
 from actors.safety.kernel import decide_round
-from actors.safety.types import CleanOutOrder, PumpInput, RoundInput, initial_state
+from actors.safety.memory import restored
+from actors.safety.types import CleanOutOrder, HandBack, KernelState, PumpInput, RoundInput, initial_state
 from actors.vocabulary import (
     Alternation,
     Assist,
@@ -27,8 +31,9 @@ from actors.vocabulary import (
     Reason,
     StationDuties,
 )
-from tests.proof.invariants import Motor, Round, check_motors, check_round
+from tests.proof.invariants import Claim, Motor, Round, check_claims, check_motors, check_round
 from tests.proof.spaces import DUTIES, PROFILES
+from tests.unit.actors.safety import timeline
 from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -52,6 +57,7 @@ STEP = st.fixed_dictionaries(
         "local": st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0]),
         "float": st.sampled_from([0.0, 1.0]),
         "silent": st.booleans(),
+        "plc_stuck": st.booleans(),
         "running": st.sampled_from([0.0, 1.0, 0.5]),
         "speed_hz": st.floats(0.0, 60.0),
         "failsafe": st.sampled_from(["FAILSAFE_PLAN_EXPIRED", "FAILSAFE_DATABASE"]),
@@ -132,8 +138,9 @@ def tell(
     of_pumps: list[dict[str, Any]],
     story: list[tuple[float, list[dict[str, Any]], str, bool]],
     start_hz: float,
+    restarts: Mapping[int, float] = MappingProxyType({}),
 ) -> None:
-    """Play a story of three pumps and check every round of it."""
+    """Play a story of three pumps and check every round of it; `restarts`: before which round, and for how long (s)."""
     names = "abc"
     config = station(
         *(pump(name, **parts) for name, parts in zip(names, of_pumps, strict=True)), **of_station
@@ -142,7 +149,13 @@ def tell(
     bench.control = ControlSettings(failsafe_recovery_hold_s=5.0)
     bench.profile = PROFILES["night"] if of_station["duties"] is QUICK_DUTIES else None
     motors = {name: Motor() for name in names}
-    for period_s, steps, deciding, durable in story:
+    claims = {name: Claim() for name in names}
+    for number, (period_s, steps, deciding, durable) in enumerate(story):
+        if number in restarts:
+            bench.restart(away_s=restarts[number])
+            if restarts[number] >= bench.control.setpoint_lease_s:
+                # Longer away than gates hold our value: that is a start (CTL-7), but for what was lost before.
+                claims = {name: started_anew(claim) for name, claim in claims.items()}
         if bench.sequence % 5 == 0 and bench.state.clean_out is None:
             # Without asking whether it may be ordered: whatever is ordered must be safe.
             order = CleanOutOrder(
@@ -165,7 +178,10 @@ def tell(
         )
         round_ = Round(given=seen[0], before=before, decisions=decisions, after=bench.state, now=bench.now)
         check_round(round_)
-        check_motors(round_, motors)
+        check_claims(round_, claims)
+        if not restarts:
+            # What it saw of the motors is not all that a successor has to believe.
+            check_motors(round_, motors)
 
 
 @settings(max_examples=150, deadline=None)
@@ -180,6 +196,29 @@ def test_no_story_breaks_an_invariant(
     tell(of_station, of_pumps, story, start_hz)
 
 
+def started_anew(claim: Claim) -> Claim:
+    """What the witness of a claim expects after a long absence."""
+    return claim if claim.lost else Claim()
+
+
+RESTARTS = st.dictionaries(
+    st.integers(1, 15), st.sampled_from([0.5, 2.0, 9.0, 13.0, 400.0]), min_size=1, max_size=4
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(*ARGUMENTS, RESTARTS)
+def test_no_story_with_restarts_breaks_an_invariant(
+    of_station: dict[str, Any],
+    of_pumps: list[dict[str, Any]],
+    story: list[tuple[float, list[dict[str, Any]], str, bool]],
+    start_hz: float,
+    restarts: dict[int, float],
+) -> None:
+    """SAF-7, SAF-10, CTL-7: nor does any number of successors, and none ends a hand-back before its hold."""
+    tell(of_station, of_pumps, story, start_hz, restarts)
+
+
 @pytest.mark.prove
 @settings(max_examples=10_000, deadline=None)
 @given(*ARGUMENTS)
@@ -191,6 +230,40 @@ def test_no_story_of_many_breaks_an_invariant(
 ) -> None:
     """BYD-5: the same, searched for long."""
     tell(of_station, of_pumps, story, start_hz)
+
+
+@pytest.mark.prove
+@settings(max_examples=5_000, deadline=None)
+@given(*ARGUMENTS, RESTARTS)
+def test_no_story_of_many_with_restarts_breaks_an_invariant(
+    of_station: dict[str, Any],
+    of_pumps: list[dict[str, Any]],
+    story: list[tuple[float, list[dict[str, Any]], str, bool]],
+    start_hz: float,
+    restarts: dict[int, float],
+) -> None:
+    """BYD-5: the same with successors, searched for long."""
+    tell(of_station, of_pumps, story, start_hz, restarts)
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+def test_a_hand_back_that_a_restart_ends_is_missed(forgotten: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """BYD-5, CTL-7: a witness who knows nothing of the kernel's memory sees a successor claim too soon."""
+
+    def forgetful(*given: Any, **more: Any) -> KernelState:
+        state = restored(*given, **more)
+        kept = {
+            key: msgspec.structs.replace(one, hand_back=HandBack()) if forgotten else one
+            for key, one in state.pumps.items()
+        }
+        return msgspec.structs.replace(state, pumps=kept)
+
+    monkeypatch.setattr(timeline, "restored", forgetful)
+    steps = [{"plan_hz": 35.0, "level_m": 1.0}, {"plan_hz": 35.0, "level_m": 1.0, "running": 0.5}]
+    story = [(1.0, [steps[bad]] * 3, "abc", True) for bad in (0, 0, 1, 0, 0)]
+    of_pumps = [{"of": limits()} for _ in range(3)]
+    with pytest.raises(AssertionError, match="after its cause") if forgotten else nullcontext():
+        tell({"duties": StationDuties()}, of_pumps, story, 35.0, {3: 1.0})
 
 
 JUDGED = st.builds(

@@ -47,7 +47,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
 )
-from actors.vocabulary.durable import MotorTimers, PumpMemory, StationMemory
+from actors.vocabulary.durable import MotorTimers, PumpMemory, PumpSeen, StationMemory
 from actors.vocabulary.records import (
     AuditRecord,
     DecisionRecord,
@@ -182,7 +182,7 @@ class FakeTimers:
 
     def __init__(self) -> None:
         self.memory: StationMemory | None = None
-        self.marks: dict[str, Instant] = {}
+        self.marks: dict[str, PumpSeen] = {}
         self.broken = False
         self.stored: list[StationMemory] = []
 
@@ -190,7 +190,7 @@ class FakeTimers:
         if self.broken:
             raise DeviceError("the disk refuses")
 
-    def load(self, station_id: str) -> tuple[StationMemory | None, dict[str, Instant]]:
+    def load(self, station_id: str) -> tuple[StationMemory | None, dict[str, PumpSeen]]:
         self._check()
         return self.memory, self.marks
 
@@ -199,7 +199,7 @@ class FakeTimers:
         self.memory = memory
         self.stored.append(memory)
 
-    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, Instant]) -> None:
+    def seen(self, station_id: str, epoch: Epoch, pumps: Mapping[str, PumpSeen]) -> None:
         self._check()
         self.marks = dict(pumps)
 
@@ -802,7 +802,7 @@ def rested(at: Instant = START) -> FakeTimers:
         station_id="s",
         epoch=Epoch(0, 7),
         boot_id="boot",
-        pumps={"a": PumpMemory(timers=stood, dry_run=False)},
+        pumps={"a": PumpMemory(timers=stood, dry_run=False, claimed=True)},
     )
     return timers
 
@@ -931,11 +931,30 @@ def test_the_beat_stores_what_changed_without_our_order_and_marks_the_rest() -> 
     rig.second(hz=0.0, wish_hz=0.0)
     rig.send(Tick(what=BEAT))
     assert timers.stored == []
-    assert timers.marks == {"a": rig.world.instant}
+    assert timers.marks == {"a": PumpSeen(known_at=rig.world.instant, origin=rig.world.instant)}
     rig.second(hz=30.0, wish_hz=0.0)
     rig.send(Tick(what=BEAT))
     [stored] = timers.stored
     assert stored.pumps["a"].timers.starts == (rig.world.instant,)
+
+
+def test_a_successor_hands_back_what_its_predecessor_had_handed_back() -> None:
+    """CTL-7: killed while a level is frozen, the next incarnation finds it as frozen, and its first word is 0."""
+    config = station(pump("a", limits(dry_run_m=0.4)))
+    timers = rested()
+    rig = Rig(config, timers=timers)
+    for second in range(310):
+        rig.second(hz=30.0, level_m=1.0)
+        if second % 10 == 0:
+            rig.send(Tick(what=BEAT))
+    rig.send(Tick(what=BEAT))
+    assert shown(rig)[-1] == (30.0, False, Reason.HANDED_BACK_LEVEL)
+    successor = Rig(config, timers=timers, now=rig.world.instant.plus(3.0))
+    for _ in range(100):
+        successor.second(hz=30.0, level_m=1.0)
+    told = shown(successor)
+    assert {enabled for _, enabled, _ in told} == {False}
+    assert told[-1][2] is Reason.HANDED_BACK_LEVEL
 
 
 def test_nothing_known_overwrites_nothing() -> None:

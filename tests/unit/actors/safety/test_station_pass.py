@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from actors.vocabulary import Reason
 from tests.unit.actors.safety.timeline import Bench, limits, play, pump, station
 
@@ -112,6 +114,41 @@ def test_high_level_does_not_choose_what_cannot_run() -> None:
           1        3         30        9          0          0 |         20.00           0.00  max_running
           2        3         30        9          0          0 |          0.00           0.00  max_running
           3        3         30        9          0          0 |          0.00          20.00  high_level
+        """,
+    )
+
+
+def test_a_dead_pump_loses_its_place_at_a_high_level() -> None:
+    """SAF-2.4, CTL-5: isolated, without a fault code: when it is known not to follow, the healthy one gets the place,
+    and keeps it, since standing at 0 is no proof that the first would run.
+    """
+    for of in (FAST, msgspec.structs.replace(FAST, min_rest_s=120.0)):
+        play(
+            station(pump("a", of), pump("b", of), max_pumps_running=1),
+            """
+            t_s  level_m  a.plan_hz  b.plan_hz  a.speed_hz | a.setpoint_hz  b.setpoint_hz  b.reason
+              0        1          0          0           0 |          0.00           0.00  plan
+              1        3          0          0           0 |         20.00           0.00  plan
+             21        3          0          0           0 |         50.00           0.00  plan
+             25        3          0          0           0 |          0.00          50.00  high_level
+            300        3          0          0           0 |          0.00          50.00  high_level
+            """,
+        )
+
+
+def test_a_pump_whose_drive_reports_late_keeps_its_place_at_a_high_level() -> None:
+    """SAF-2.4: told to run, and `running` comes 2 s later: its own start must not make another be chosen."""
+    late = limits(rate_hz_per_s=10.0, high_m=3.0, high_reset_m=2.5, min_rest_s=5.0)
+    play(
+        station(pump("a", late), pump("b", late), max_pumps_running=1, stagger_s=5.0),
+        """
+        t_s  level_m  a.plan_hz  b.plan_hz  a.running  a.speed_hz | a.setpoint_hz  b.setpoint_hz
+          0        1          0          0          0           0 |          0.00           0.00
+         10        3          0          0          0           0 |         20.00           0.00
+         11        3          0          0          0           0 |         30.00           0.00
+         12        3          0          0          1          20 |         40.00           0.00
+         13        3          0          0          1          30 |         50.00           0.00
+         60        3          0          0          1          50 |         50.00           0.00
         """,
     )
 

@@ -16,8 +16,21 @@ from hypothesis import strategies as st
 from actors.safety.memory import memory_of, restored
 from actors.safety.priorities import priorities
 from actors.safety.strategies import OnOff, on_off, switched, unusable
-from actors.vocabulary import ControlType, FailsafeStrategy, PumpConfig, Rule, SafetyLimits
-from actors.vocabulary.durable import Epoch
+from actors.safety.types import CleanOutOrder
+from actors.vocabulary import (
+    Assist,
+    CleanOut,
+    ControlType,
+    Exercise,
+    FailsafeStrategy,
+    Flush,
+    PumpConfig,
+    Reason,
+    Rule,
+    SafetyLimits,
+    StationDuties,
+)
+from actors.vocabulary.durable import Epoch, Task
 from tests.unit.actors.safety.timeline import Bench, limits, play, pump, station
 
 WELL = limits(
@@ -392,6 +405,119 @@ def test_a_hold_is_left_bumpless_and_the_next_begins_anew() -> None:
         131        -  FAILSAFE_DATABASE      |       35.00  failsafe_database
         """,
     )
+
+
+HIGH = limits(rate_hz_per_s=10.0, high_m=3.0, high_reset_m=2.5)
+
+
+def test_what_a_high_level_drove_is_not_held() -> None:
+    """WDG-3, SAF-2.4: the plan goes stale while rule 4 runs the pump; after the reset its own last value is held."""
+    for plan_hz, held_hz in ((0, 0.0), (35, 35.0)):
+        play(
+            station(holding(of=HIGH)),
+            f"""
+            t_s  plan_hz    level_m  failsafe               | setpoint_hz
+              0  {plan_hz}      1.0  -                      | {held_hz}
+              1  {plan_hz}      3.1  -                      | {20.0 if plan_hz == 0 else 45.0}
+              9  {plan_hz}      3.1  -                      |       50.00
+             10        -        3.1  FAILSAFE_PLAN_EXPIRED  |       50.00
+             60        -        2.4  FAILSAFE_PLAN_EXPIRED  |       40.00
+             70        -        2.0  FAILSAFE_PLAN_EXPIRED  | {held_hz}
+            900        -        2.0  FAILSAFE_PLAN_EXPIRED  | {held_hz}
+            """,
+        )
+
+
+def test_the_way_back_from_a_high_level_is_not_held() -> None:
+    """WDG-3: stale in the middle of the way down: where the plan goes is held, not where rule 4 left the pump."""
+    play(
+        station(holding(of=HIGH)),
+        """
+        t_s  plan_hz  level_m  failsafe               | setpoint_hz
+          0        0      1.0  -                      |        0.00
+          1        0      3.1  -                      |       20.00
+          9        0      3.1  -                      |       50.00
+         10        0      2.4  -                      |       40.00
+         11        -      2.4  FAILSAFE_PLAN_EXPIRED  |       30.00
+         20        -      2.4  FAILSAFE_PLAN_EXPIRED  |        0.00
+        """,
+    )
+
+
+def test_no_restart_makes_of_a_high_level_what_is_held() -> None:
+    """WDG-3, SAF-10: seeded at the speed that rule 4 ordered, nobody knows what the plan's was: none."""
+    for level_m in (3.1, 2.8, 2.4):
+        bench = Bench(station(holding(of=HIGH)))
+        for _ in range(9):
+            bench.tick({"a": {"plan_hz": 0.0, "level_m": 3.1}}, period_s=1.0)
+        memory = memory_of("s", bench.state, epoch=Epoch(0, 1), boot_id=bench.now.boot_id)
+        bench.state = restored(memory, {}, now=bench.now, gap_s_max=10.0)
+        bench.held.clear()
+        bench.tick({"a": {**EXPIRED, "level_m": level_m}}, period_s=1.0)
+        for _ in range(20):
+            bench.tick({"a": {**EXPIRED, "level_m": 2.4}}, period_s=1.0)
+        assert bench.decisions["a"].setpoint_hz == 0.0
+
+
+@pytest.mark.parametrize("rule", [Rule.ASSIST, Rule.FLUSH, Rule.EXERCISE])
+def test_what_a_task_of_the_station_drove_is_not_held(rule: Rule) -> None:
+    """WDG-3, CTL-6: the plan wants 0, a task runs the pump, and the optimiser goes stale meanwhile."""
+    duties = StationDuties(
+        assist=Assist(pumps=1, reset_m=1.0, after_s=0.0),
+        exercise=Exercise(after_h=1.0, run_s=600.0, level_m=0.5),
+        flush=Flush(every_h=1.0, run_s=600.0, speed_hz=45.0, flow_m3h=90.0, level_m=0.5),
+    )
+    of = limits(rate_hz_per_s=10.0, level_max_m=2.0)
+    bench = Bench(station(holding(of=of), duties=duties))
+    row = {"plan_hz": 0.0, "level_m": 2.2 if rule is Rule.ASSIST else 1.5}
+    for _ in range(15):
+        bench.tick({"a": row}, period_s=1.0)
+    if rule is not Rule.ASSIST:
+        task = Task(rule=rule, since=bench.now)
+        bench.state = msgspec.structs.replace(bench.state, tasks={"a": task})
+    for _ in range(5):
+        bench.tick({"a": row}, period_s=1.0)
+    assert bench.decisions["a"].setpoint_hz > 0.0, "it runs for its task"
+    for _ in range(10):
+        bench.tick({"a": {**row, **EXPIRED}}, period_s=1.0)
+    assert bench.decisions["a"].setpoint_hz == 0.0
+
+
+def test_what_a_clean_out_drove_is_not_held() -> None:
+    """WDG-3, CTL-6: a person's order is no duty either."""
+    duties = StationDuties(clean_out=CleanOut(level_m=0.25, run_s=300.0, speed_hz=25.0, power_kw_min=3.0))
+    of = limits(rate_hz_per_s=10.0, dry_run_m=0.4, dry_run_reset_m=0.6)
+    bench = Bench(station(holding(of=of), duties=duties))
+    row = {"plan_hz": 0.0, "level_m": 1.0, "power_kw": 4.0}
+    bench.tick({"a": row}, period_s=1.0)
+    order = CleanOutOrder(
+        order_id="o", pump_id="a", by="anna", reason="grit", since=bench.now, until=bench.now.plus(300.0)
+    )
+    bench.state = msgspec.structs.replace(bench.state, clean_out=order)
+    for _ in range(5):
+        bench.tick({"a": row}, period_s=1.0)
+    assert bench.decisions["a"].reason is Reason.CLEAN_OUT
+    for _ in range(10):
+        bench.tick({"a": {**row, **EXPIRED}}, period_s=1.0)
+    assert bench.decisions["a"].setpoint_hz == 0.0
+
+
+def test_a_stop_makes_no_more_of_what_is_held() -> None:
+    """WDG-3, SAF-2.1: an emergency setpoint is nobody's duty; below what was asked it is what is left of it."""
+    for task_hz, held_hz in ((None, 25.0), (45.0, 0.0)):
+        bench = Bench(
+            station(
+                holding(of=limits(rate_hz_per_s=100.0), emergency_stop_setpoint_hz=25.0),
+            ),
+            start_hz={"a": 40.0},
+        )
+        bench.tick({"a": {"plan_hz": 40.0}}, period_s=1.0)
+        if task_hz is not None:
+            state = msgspec.structs.replace(bench.state.pumps["a"], duty_hz=0.0)
+            bench.state = msgspec.structs.replace(bench.state, pumps={"a": state})
+        bench.tick({"a": {"plan_hz": 40.0, "stop": 1}}, period_s=1.0)
+        assert bench.decisions["a"].setpoint_hz == 25.0
+        assert bench.state.pumps["a"].duty_hz == held_hz
 
 
 def test_a_hold_after_a_hand_back_goes_on_from_the_measured_speed_within_its_time() -> None:

@@ -15,6 +15,7 @@ import msgspec
 from actors.feedback import FeedbackMemory, judge, newest, pumping_since_of
 from actors.messages import Proposal, ProposalSource, PumpFeedback, Sample
 from actors.safety.kernel import decide_round
+from actors.safety.memory import feedback_of, memory_of, restored, seen_of
 from actors.safety.types import Decision, KernelState, PumpInput, RoundInput, initial_state
 from actors.vocabulary import (
     ControlSettings,
@@ -28,6 +29,7 @@ from actors.vocabulary import (
     SafetyLimits,
     StationConfig,
 )
+from actors.vocabulary.durable import Epoch, PumpSeen, StationMemory
 
 BOOT: Final = "boot"
 START: Final = Instant(BOOT, 1_000_000_000_000, 1_800_000_000_000_000_000)
@@ -155,6 +157,20 @@ class Bench:
             if decision.remote_enabled and inputs.get(pump_id, {}).get("speed_hz") is None:
                 self.measured_hz[pump_id] = decision.setpoint_hz
         return self.decisions
+
+    def restart(self, *, away_s: float, boot_id: str = BOOT) -> None:
+        """Let a successor take over: it knows what is on disk and was noted last, through the files' own format, and
+        what is written from now on.
+        """
+        memory = memory_of("s", self.state, epoch=Epoch(0, 1), boot_id=self.now.boot_id)
+        seen = seen_of(self.state, self.memories, now=self.now)
+        memory = msgspec.json.decode(msgspec.json.encode(memory), type=StationMemory)
+        seen = msgspec.json.decode(msgspec.json.encode(seen), type=dict[str, PumpSeen])
+        self.now = msgspec.structs.replace(self.now.plus(away_s), boot_id=boot_id)
+        self.state = restored(memory, seen, now=self.now, gap_s_max=self.control.setpoint_lease_s)
+        self.memories = {pump_id: FeedbackMemory() for pump_id in self.memories}
+        self.memories |= feedback_of(seen, now=self.now)
+        self.held.clear()
 
     def _proposal(self, pump_id: str, values: Mapping[str, Any]) -> Proposal | None:
         if values.get("no_proposal"):

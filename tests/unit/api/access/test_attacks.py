@@ -5,10 +5,12 @@ Method: a real uvicorn, real HTTP; tokens are forged with the library that ours 
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import re
 import socket
+import stat
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jwt
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
@@ -28,11 +31,15 @@ from api.answering import Answering
 from api.app import ROUTES, rest_application
 from api.keys import Keys
 from tests.unit.api.people import logged_in
-from tests.unit.api.served import Served, served, until
+from tests.unit.api.served import Answer, Served, served, until
 
 STOPS = "/api/v1/emergency-stops"
 STOP = {"scope": "SYSTEM", "reason": "attack"}
-PUBLIC_PATHS = {"/api/v1/alive", "/api/v1/auth/login", "/api/v1/auth/refresh"}
+PUBLIC_PATHS = {
+    "/api/v1/alive", "/api/v1/auth/login", "/api/v1/auth/refresh",
+    # The dashboard: whoever logs in is nobody yet, and scripts are the same for everybody.
+    "/login", "/static/{digest:str}/{name:path}",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +203,17 @@ def test_a_name_that_would_break_a_line_is_refused(api: Served) -> None:
     assert api.get("/api/v1/account", token="", headers=headers).problem(401)
 
 
+def test_a_name_typed_at_a_shell_has_one_prefix_however_often_it_is_typed(api: Served) -> None:
+    """SAF-6, SEC-5: `local:` says where somebody sat; written twice it must not make another person of them."""
+    from storage.local_credential import LocalCredential
+
+    headers = {"Authorization": f"Calejo-Local {LocalCredential(Path(api.settings.data_dir)).read()}"}
+    stop = {"scope": "PUMP", "scope_id": "p1", "reason": "leak", "by": "local: LOCAL:carl"}
+    answer = api.post(STOPS, stop, token="", headers=headers)
+    assert api.latches.held.by_id[answer.json()["stop_id"]].set_by == "local:carl"
+    clear_all(api)
+
+
 def test_a_disabled_users_token_is_worth_nothing_at_once(api: Served) -> None:
     """SEC-1: disabling an account ends its sessions; also a stop is refused, for that is no expiry."""
     token = logged_in(api.users, api.desk, "leaver", UserRole.OPERATOR)
@@ -332,21 +350,163 @@ def test_a_stop_needs_no_database_of_users(api: Served) -> None:
 
 
 def test_what_was_seen_a_moment_ago_holds_while_the_database_is_away(api: Served) -> None:
-    """SEC-1, DAT-3: an operator who looks at the plant goes on to see it."""
+    """SEC-1, DAT-3: an operator who looks at the plant goes on to see it, whatever is tried or done with others."""
     token = logged_in(api.users, api.desk, "vera", UserRole.OPERATOR)
+    other = refreshing(api)
+    logged_in(api.users, api.desk, "walt", UserRole.OPERATOR)
     assert api.get("/api/v1/pumps", token=token).status == 200
+    turned = api.post("/api/v1/auth/refresh", {"refresh_token": other}, token="")
+    assert turned.status == 200, "anna's session goes on, which is no reason to forget vera's"
+    assert api.post("/api/v1/users/walt/disable", {}).status == 200
+    admin = turned.json()["access_token"]
     api.users.away = True
     try:
         asked = api.users.asked
         # Fresh answers are given without asking; once one is not, the store is asked, and is away.
         until(lambda: api.get("/api/v1/pumps", token=token).status == 200 and api.users.asked > asked)
-        assert api.get("/api/v1/pumps", token=token).status == 200
+        assert api.post("/api/v1/users/vera/role", {"role": "READ_ONLY"}, token=admin).problem(503)
+        assert api.get("/api/v1/pumps", token=token).status == 200, "nobody knows of a change"
+        assert api.get("/api/v1/pumps", token=admin).status == 200, "its refresh is known, not forgotten"
     finally:
         api.users.away = False
+    assert api.post("/api/v1/users/vera/role", {"role": "FIELD"}).status == 200
+    assert api.get("/api/v1/tree", token=token).problem(403), "one that is known counts at once"
 
 
 async def forget(api: Served) -> None:
-    api.desk.changed()
+    """Let the API know as little as after a restart."""
+    for user_id in api.users.by_id:
+        api.desk.sessions_changed(user_id)
+        api.desk.programs._known.forget(user_id=user_id)
+
+
+# --------------------------------------------------------------------------- programs
+
+
+def key_of(api: Served, user: str, role: str = "OPERATOR", **more: Any) -> str:
+    """Return a service key of a new account, which the API has read and kept."""
+    assert api.post("/api/v1/users", {"user": user, "role": role, "kind": "SERVICE"}).status == 201
+    made: str = api.post(f"/api/v1/users/{user}/keys", more).json()["secret"]
+    api.on_loop(api.desk.programs.keep())
+    return made
+
+
+def stop_with(api: Served, key: str) -> Answer:
+    return api.post(STOPS, {"scope": "PUMP", "scope_id": "p2", "reason": "leak"}, token=key)
+
+
+def clear_all(api: Served) -> None:
+    ids = [stop.record_id for stop in api.latches.held.active()]
+    assert api.post(f"{STOPS}/clear", {"stop_ids": ids, "reason": "ok"}).status == 200
+
+
+@pytest.mark.parametrize("how", ["away", "slow"])
+def test_a_service_key_stops_while_nobody_can_be_looked_up(
+    api: Served, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EST-3, EST-4: a program stops like a person: its key is compared with what is kept; nothing else goes by it."""
+    key, reader = key_of(api, f"scada-{how}"), key_of(api, f"reader-{how}", "READ_ONLY")
+    narrow = key_of(api, f"narrow-{how}", operations=["READ_POINTS"])
+    forged = key[:-1] + ("0" if key[-1] != "0" else "1")
+
+    async def never(_: str) -> None:
+        await asyncio.sleep(60.0)
+
+    with monkeypatch.context() as patch:
+        if how == "away":
+            patch.setattr(api.users, "away", True)
+        else:
+            patch.setattr(api.users, "key", never)
+        api.on_loop(forget(api))
+        answer = stop_with(api, key)
+        assert answer.status == 201, answer.raw
+        assert answer.seconds < 3.0
+        assert api.latches.held.by_id[answer.json()["stop_id"]].set_by == f"scada-{how}"
+        assert stop_with(api, forged).problem(401)
+        assert stop_with(api, reader).problem(403), "what it may not, it may not now either"
+        assert stop_with(api, narrow).problem(403)
+        assert api.get("/api/v1/pumps", token=key).problem(503)
+    clear_all(api)
+
+
+def test_a_service_key_stops_after_a_cold_start_without_a_database(tmp_path: Path) -> None:
+    """EST-3: an API that begins while the database is away knows the keys of the run before, by their hashes."""
+    with served(tmp_path) as api:
+        key, gone = key_of(api, "scada"), key_of(api, "left")
+        (left,) = [each.key_id for each in api.users.keys_by_id.values() if each.user_id == "left"]
+        file = tmp_path / "access" / "service-keys.json"
+        assert left in file.read_text()
+        assert api.post(f"/api/v1/service-keys/{left}/revoke", {}).status == 200
+        api.tick("keep")  # the beat of every second
+        until(lambda: left not in file.read_text())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert key.rpartition("_")[2] not in file.read_text()
+    with served(tmp_path) as api:
+        api.users.away = True
+        assert stop_with(api, key).status == 201
+        assert stop_with(api, gone).problem(503), "revoked: nobody knows it"
+        api.users.away = False
+
+
+def test_an_expired_key_stops_and_does_nothing_else(api: Served) -> None:
+    """EST-4: valid but expired: it stops, never clears, reads nothing; audited under its own name."""
+    key = key_of(api, "old-hand", days=1)
+    (own,) = [each for each in api.users.keys_by_id.values() if each.user_id == "old-hand"]
+    past = own.created_at - timedelta(days=2)
+    api.users.keys_by_id[own.key_id] = msgspec.structs.replace(own, expires_at=past)
+    api.on_loop(forget(api))
+    assert "expired" in api.get("/api/v1/pumps", token=key).problem(401)
+    answer = stop_with(api, key)
+    assert answer.status == 201, answer.raw
+    record = audited(api, "STOP_BY_EXPIRED_SESSION", "old-hand")
+    assert record.object_id == f"SERVICE_KEY:{own.key_id}"
+    clear = {"stop_ids": [answer.json()["stop_id"]], "reason": "fixed"}
+    assert api.post(f"{STOPS}/clear", clear, token=key).problem(401)
+    assert api.post(f"/api/v1/service-keys/{own.key_id}/revoke", {}).status == 200
+    assert stop_with(api, key).problem(401), "revoked is not expired"
+    clear_all(api)
+
+
+def test_invented_keys_cost_few_queries_and_push_out_nobody(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-1, SEC-5: who tries keys that nobody has is told to wait, and it is written down; who has one is served."""
+    key = key_of(api, "steady")
+    assert api.get("/api/v1/pumps", token=key).status == 200
+    asked = api.users.asked
+    monkeypatch.setattr("api.access.programs._UNKNOWN_PER_S", 1)
+    statuses = [
+        api.get("/api/v1/pumps", token=f"calejo_{number:016x}_{number:064x}").status for number in range(60)
+    ]
+    assert {401, 429} == set(statuses)
+    assert api.users.asked - asked < 60
+    assert api.get("/api/v1/pumps", token="calejo_x_y").problem(401), "what is no key is not looked up"
+    assert api.get("/api/v1/pumps", token=key).status == 200
+    assert audited(api, "RATE_LIMITED").outcome.startswith("refused")
+    statuses = [stop_with(api, f"calejo_{number:016x}_{number:064x}").status for number in range(20)]
+    assert set(statuses) == {401}, "a stop is never told to wait"
+
+
+@pytest.mark.parametrize("why", ["ended", "disabled", "revoked"])
+def test_what_was_ours_and_is_over_is_written_down_with_its_owner(api: Served, why: str) -> None:
+    """SEC-5: whoever shows a credential that we made and that counts no more is named: perhaps it was stolen."""
+    user = f"gone-{why}"
+    if why == "revoked":
+        key = key_of(api, user)
+        (own,) = [each for each in api.users.keys_by_id.values() if each.user_id == user]
+        assert api.post(f"/api/v1/service-keys/{own.key_id}/revoke", {}).status == 200
+        token, shown = key, f"SERVICE_KEY:{own.key_id}"
+    else:
+        token = logged_in(api.users, api.desk, user, UserRole.OPERATOR)
+        shown = f"SESSION:{claims_of(token)['sid']}"
+        verb = "sessions/end" if why == "ended" else "disable"
+        assert api.post(f"/api/v1/users/{user}/{verb}", {}).status == 200
+    for _ in range(12):
+        # Ten of a stranger's fill the stranger's window, nobody else's.
+        api.get("/api/v1/pumps", token="rubbish")
+    # Within the second of a flood of inventions a revoked key is one more of them.
+    until(lambda: api.get("/api/v1/pumps", token=token).status == 401)
+    assert audited(api, "ACCESS_REFUSED", user).object_id == shown
 
 
 def test_only_engineers_clear_a_system_stop(api: Served) -> None:
@@ -417,7 +577,7 @@ def test_every_route_is_what_the_table_says_for_every_role(api: Served, role: Us
     token = logged_in(api.users, api.desk, f"walker-{role.value.lower()}", role)
     for method, template, operation in routes(api):
         path = re.sub(r"\{\w+(:str)?\}", "nobody", template)
-        if operation == PUBLIC or path == "/api/v1/auth/logout":
+        if operation == PUBLIC or path in {"/api/v1/auth/logout", "/logout"}:
             continue
         if path == "/api/v1/stream":
             path += "?topics=none"  # the stream itself would never end

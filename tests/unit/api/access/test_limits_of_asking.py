@@ -24,7 +24,7 @@ STOPS = "/api/v1/emergency-stops"
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Served]:
-    with served(tmp_path, user_requests_per_s=5.0) as running:
+    with served(tmp_path, settings={"user_requests_per_s": 5.0}) as running:
         yield running
 
 

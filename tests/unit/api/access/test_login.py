@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
@@ -14,12 +15,13 @@ import msgspec
 import pyotp
 import pytest
 
+from actors.vocabulary import DeviceError, Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.records import AuditRecord
 from api.access.hashing import GUESSES_LOG10_MIN, generated, hash_now, judge
 from api.access.logins import TOTP_STEP_S
 from storage.keyring import KeyFile
-from tests.unit.api.people import person
+from tests.unit.api.people import logged_in, person
 from tests.unit.api.served import Answer, Served, served, until
 
 GOOD = "a lamp over the weir 1974"
@@ -67,6 +69,10 @@ def test_from_login_to_logout(api: Served) -> None:
     assert api.post("/api/v1/auth/logout", {}, token=later["access_token"]).json() == {"ended": True}
     assert api.get("/api/v1/account", token=later["access_token"]).problem(401)
     until(lambda: events(api, "LOGIN") and events(api, "SESSION_ENDED"))
+    (record,) = events(api, "LOGIN")
+    (session,) = [each for each in api.users.all.values() if each.user_id == "olga"]
+    # SEC-5: a session that ends by time is no record of its own.
+    assert (record.after or {})["ends_at"] == session.expires_at.isoformat()
 
 
 def test_a_refresh_token_that_comes_twice_ends_its_family(api: Served) -> None:
@@ -78,6 +84,134 @@ def test_a_refresh_token_that_comes_twice_ends_its_family(api: Served) -> None:
     assert api.get("/api/v1/account", token=second["access_token"]).problem(401)
     assert api.post("/api/v1/auth/refresh", {"refresh_token": second["refresh_token"]}, token="").problem(401)
     until(lambda: any("twice" in each.outcome for each in events(api, "TOKEN_REFRESH")))
+
+
+def test_a_stolen_refresh_token_is_never_lost_in_a_flood(api: Served) -> None:
+    """SEC-5: ten junk tokens fill the window of their address; that a session ended, and why, is written."""
+    first = entered(api)
+    body = {"refresh_token": first["refresh_token"]}
+    assert api.post("/api/v1/auth/refresh", body, token="").status == 200
+    for _ in range(12):
+        assert api.post("/api/v1/auth/refresh", {"refresh_token": "junk"}, token="").problem(401)
+    assert api.post("/api/v1/auth/refresh", body, token="").problem(401)
+    until(lambda: events(api, "SESSION_ENDED"))
+    (ended,) = events(api, "SESSION_ENDED")
+    assert (ended.actor, ended.severity) == ("olga", Severity.HIGH)
+    assert ended.after == {"user": "olga", "reason": "a refresh token came twice"}
+    assert any("twice" in each.outcome for each in events(api, "TOKEN_REFRESH")), "in a window of its own"
+    assert sum(each.outcome == "success" for each in events(api, "TOKEN_REFRESH")) == 1
+
+
+def test_guesses_at_one_account_are_not_hidden_by_names_that_nobody_has(api: Served) -> None:
+    """SEC-5: what concerns a name that exists is written down, whatever a stranger has filled the log with before."""
+    api.users.by_id["bert"] = person("bert", UserRole.OPERATOR, api.desk.clock.now().utc, password_hash=HASH)
+    for number in range(12):
+        assert login(api, f"guest{number}", "wrong password").problem(401)
+    assert login(api, "bert", "wrong password").problem(401)
+    until(lambda: [each for each in events(api, "LOGIN") if each.actor == "bert"])
+
+
+@pytest.mark.parametrize("what", ["reset", "change", "factor", "disable"])
+def test_a_login_in_flight_meets_the_account_as_it_is(
+    api: Served, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-1: while a password is compared it is changed: no session, no old hash brought back, no factor either."""
+    weak = bcrypt.hashpw(GOOD.encode(), bcrypt.gensalt(4)).decode()
+    secret = pyotp.random_base32()
+    changed = {"password_hash": weak, "totp": api.desk.ring.seal(secret)}
+    api.users.by_id["olga"] = msgspec.structs.replace(api.users.by_id["olga"], **changed)
+    token = logged_in(api.users, api.desk, "olga", UserRole.OPERATOR)
+    real, compared, go_on = api.desk.hashing.verified, threading.Event(), threading.Event()
+
+    async def paused(password: str, known: str) -> tuple[bool, str]:
+        answer = await real(password, known)
+        if not compared.is_set():
+            compared.set()
+            await asyncio.to_thread(go_on.wait, 20)
+        return answer
+
+    monkeypatch.setattr(api.desk.hashing, "verified", paused)
+    code = pyotp.TOTP(secret).generate_otp(int(time.time_ns() // 10**9 // TOTP_STEP_S))
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(login(api, code=code)))
+    thread.start()
+    try:
+        assert compared.wait(20)
+        match what:
+            case "reset":
+                done = api.post("/api/v1/users/olga/reset", {})
+            case "change":
+                body = {"current": GOOD, "new": OTHER}
+                done = api.post("/api/v1/account/password", body, token=token)
+            case "factor":
+                done = api.post("/api/v1/account/second-factor/remove", {"password": GOOD}, token=token)
+            case _:
+                done = api.post("/api/v1/users/olga/disable", {})
+        assert done.status == 200, done.raw
+        before = api.users.by_id["olga"]
+    finally:
+        go_on.set()
+        thread.join(30)
+    assert answers[0].problem(401) == "wrong name, password or code"
+    assert api.users.by_id["olga"] == before, "nothing of the former account came back"
+    live = [each for each in api.users.all.values() if each.user_id == "olga" and not each.ended_at]
+    assert len(live) == (1 if what in {"change", "factor"} else 0), "those who were there before"
+    until(lambda: any("meanwhile" in each.outcome for each in events(api, "LOGIN")))
+
+
+@pytest.mark.parametrize("path", ["/api/v1/account/password", "/api/v1/account/second-factor/remove"])
+def test_a_change_in_flight_does_not_undo_a_reset(
+    api: Served, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-1: whoever knows the old password cannot set one over a reset that came in between."""
+    token = entered(api)["access_token"]
+    real, compared, go_on = api.desk.hashing.verified, threading.Event(), threading.Event()
+
+    async def paused(password: str, known: str) -> tuple[bool, str]:
+        answer = await real(password, known)
+        compared.set()
+        await asyncio.to_thread(go_on.wait, 20)
+        return answer
+
+    monkeypatch.setattr(api.desk.hashing, "verified", paused)
+    body = {"current": GOOD, "new": OTHER} if path.endswith("password") else {"password": GOOD}
+    answers: list[Answer] = []
+    thread = threading.Thread(target=lambda: answers.append(api.post(path, body, token=token)))
+    thread.start()
+    try:
+        assert compared.wait(20)
+        assert api.post("/api/v1/users/olga/reset", {}).status == 200
+        before = api.users.by_id["olga"]
+    finally:
+        go_on.set()
+        thread.join(30)
+    assert "meanwhile" in answers[0].problem(409)
+    assert api.users.by_id["olga"] == before
+
+
+def test_ending_sessions_is_part_of_the_change(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEC-1, SEC-5: disable, reset and change need no second step that may fail and leave sessions alive."""
+
+    async def broken(**_: object) -> None:
+        raise DeviceError("the database went away in between")
+
+    monkeypatch.setattr(api.users, "end", broken)
+    own = entered(api)["access_token"]
+    other = entered(api)["access_token"]
+    body = {"current": GOOD, "new": OTHER}
+    assert api.post("/api/v1/account/password", body, token=own).status == 200
+    assert api.get("/api/v1/pumps", token=own).status == 200
+    assert api.get("/api/v1/pumps", token=other).problem(401)
+    assert api.post("/api/v1/users/olga/reset", {}).status == 200
+    assert api.get("/api/v1/pumps", token=own).problem(401)
+    token = logged_in(api.users, api.desk, "olga", UserRole.OPERATOR)
+    assert api.post("/api/v1/users/olga/disable", {}).status == 200
+    assert api.get("/api/v1/pumps", token=token).problem(401)
+    for event in ("PASSWORD_CHANGED", "USER_PASSWORD_RESET", "USER_DISABLED"):
+        (record,) = events(api, event)
+        assert record.object_id == "USER:olga"
+        assert len((record.after or {})["sessions_ended"]) == 1
+        assert api.desk.log.counts[event, "success"] == 1
 
 
 def test_an_access_token_refreshes_nothing(api: Served) -> None:
@@ -127,6 +261,7 @@ def test_a_flood_of_logins_is_limited_and_a_stop_goes_through_it(api: Served) ->
     assert stop.status == 201
     assert stop.seconds < 4.0
     assert set(statuses) == {401, 429}
+    until(lambda: any("too many logins" in each.outcome for each in events(api, "RATE_LIMITED")))
     assert api.desk.hashing._waiting == 0
 
 
@@ -200,6 +335,7 @@ def test_a_second_factor_counts_once_per_code(api: Served) -> None:
     confirm = {"code": totp.generate_otp(step - 1)}
     assert api.post("/api/v1/account/second-factor/confirm", confirm, token=token).status == 200
     assert "code" in login(api).problem(401)
+    until(lambda: any("code missing" in each.outcome for each in events(api, "LOGIN")))
     assert login(api, code=confirm["code"]).problem(401), "the code of the confirmation was used"
     code = totp.generate_otp(int(time.time_ns() // 10**9 // TOTP_STEP_S))
     assert entered(api, code=code)["user"] == "olga"
@@ -218,8 +354,9 @@ def test_a_service_account_has_keys_within_its_role(api: Served) -> None:
     wide = api.post("/api/v1/users/scada/keys", {"operations": ["MANAGE_USERS"]})
     assert "may not MANAGE_USERS" in wide.problem(400)
     assert api.post("/api/v1/users/scada/role", {"role": "ENGINEER"}).status == 200
-    second = api.post("/api/v1/users/scada/keys", {"operations": ["APPROVE_LIMITS"]})
-    assert "second person" in second.problem(400)
+    for operation in ("APPROVE_LIMITS", "PROPOSE_LIMITS"):
+        second = api.post("/api/v1/users/scada/keys", {"operations": [operation]})
+        assert "two persons" in second.problem(400)
     made = api.post("/api/v1/users/scada/keys", {"operations": ["READ_POINTS"], "label": "reader"}).json()
     key = made["secret"]
     assert key.rpartition("_")[2] not in str(api.users.keys_by_id)
@@ -235,6 +372,9 @@ def test_a_service_account_has_keys_within_its_role(api: Served) -> None:
     assert api.latches.held.by_id[stop.json()["stop_id"]].set_by == "scada"
     approve = api.post("/api/v1/limits/p1/proposals/x/approve", {"reason": "r"}, token=whole)
     assert "may not APPROVE_LIMITS" in approve.problem(403), "a program is no second person"
+    change = {"changes": {"hard_max_speed_hz": 45}, "base_version": 3, "reason": "r"}
+    propose = api.post("/api/v1/limits/p1/proposals", change, token=whole)
+    assert "may not PROPOSE_LIMITS" in propose.problem(403), "and no first one"
     assert api.post(f"/api/v1/service-keys/{made['key']['key_id']}/revoke", {}).status == 200
     assert api.get("/api/v1/pumps", token=key).problem(401)
     assert api.post("/api/v1/users/scada/disable", {}).status == 200
@@ -248,6 +388,9 @@ def test_the_21st_session_ends_the_first(api: Served) -> None:
     for _ in range(20):
         entered(api)
     assert api.get("/api/v1/pumps", token=first).problem(401)
+    until(lambda: events(api, "SESSION_ENDED"))
+    (ended,) = events(api, "SESSION_ENDED")
+    assert ended.after == {"user": "olga", "reason": "too many sessions"}
 
 
 def test_sessions_are_ended_by_their_user_and_by_an_administrator(api: Served) -> None:

@@ -60,3 +60,16 @@ def test_the_decisions_that_the_page_names_exist() -> None:
     """AUD-1: links lead somewhere."""
     for link in re.findall(r"\]\(([^)#]+)\)", (DOCS / "audit.md").read_text("utf-8")):
         assert (DOCS / Path(link)).resolve().exists(), link
+
+
+def test_no_control_denies_what_an_event_serves() -> None:
+    """SEC-6: what the release records it has: a page that puts it off to a later one is as wrong as one that boasts."""
+    from actors.vocabulary.audit_events import EVENT_TYPES, RESERVED
+
+    served = {
+        clause for name, event in EVENT_TYPES.items() if name not in RESERVED for clause in event.clauses
+    }
+    for control in CONTROLS:
+        assert not re.search(r"\bwith users\b|\breserved\b|\bin this version\b", control.how), control.clause
+        if control.clause in served:
+            assert control.code, f"{control.clause}: an event serves it, and the page names no code"

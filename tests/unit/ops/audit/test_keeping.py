@@ -6,9 +6,14 @@ import json
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from actors.vocabulary.audit_trail import Checkpoint, Why
 from ops.cli.audit_parser import REPORTS
+from storage.audit_export import digest_of
+from storage.audit_reader import Segment
+from storage.audit_segments import walked
 from tests.unit.ops.audit.trail import Trail, judge
 
 
@@ -66,8 +71,16 @@ def test_old_records_leave_for_a_segment_and_everything_still_verifies(trail: Tr
         trail.execute("UPDATE audit_segments SET last_sequence = 6")
     trail.write(2)
     assert trail.sign() == "", "the notary goes on over the archived beginning"
-    verified = json.loads(trail.calejo("audit", "verify", "--format", "json").stdout)
-    assert (verified["holds"], verified["archived"], verified["first"]) == (True, 5, 6)
+    unseen = trail.calejo("audit", "verify", "--format", "json")
+    told_of = json.loads(unseen.stdout)
+    assert (unseen.returncode, told_of["holds"], told_of["unseen"]) == (
+        1,
+        False,
+        [Path(told["segment"]).name],
+    )
+    seen = trail.calejo("audit", "verify", "--segments", str(trail.folder), "--format", "json")
+    verified = json.loads(seen.stdout)
+    assert (seen.returncode, verified["holds"], verified["archived"], verified["first"]) == (0, True, 5, 6)
     export, segment = trail.export(), Path(told["segment"])
     code, said = judge(segment, export, *trail.kept)
     assert (code, "records 1 to 9 hold" in said, "note" in said) == (0, True, False), said
@@ -89,6 +102,66 @@ def test_the_database_refuses_a_segment_that_does_not_fit(trail: Trail, statemen
     """AUD-3: not the end of the chain, not with a gap, not another chain's."""
     with pytest.raises(sqlite3.IntegrityError, match="does not continue"):
         trail.execute(statement.format(at="2026-06-01T12:00:00.000000+00:00"))
+
+
+def test_a_segment_that_was_only_noted_hides_nothing(trail: Trail) -> None:
+    """AUD-1, AUD-3: on SQLite whoever writes the database can note a segment and delete its records: it is told."""
+    assert trail.sign() == ""
+    trail.execute(
+        "INSERT INTO audit_segments VALUES (4, 1, (SELECT hash FROM audit_log WHERE sequence = 4),"
+        " 'audit-1-4.tar.gz', 'f00', 'nobody', '2026-06-01T12:00:00.000000+00:00')",
+        "DELETE FROM audit_log WHERE sequence <= 4",
+    )
+    done = trail.calejo("audit", "verify", "--segments", str(trail.folder))
+    assert done.returncode == 1
+    assert "NOT SEEN: segment 'audit-1-4.tar.gz'" in done.stdout
+    assert "records 1 to 4 are archived, not all of them were seen" in done.stdout
+    out = trail.folder / "report.html"
+    assert trail.calejo("audit", "report", "changes", "--out", str(out)).returncode == 0
+    assert "2 records hold" in out.read_text()
+    assert "records 1 to 4 are archived and not in this report" in out.read_text()
+
+
+@pytest.mark.parametrize(
+    "what", ["sound", "another file", "cut", "another chain", "a name elsewhere", "no tar"]
+)
+def test_a_segment_counts_only_if_it_is_the_chain_s(trail: Trail, what: str) -> None:
+    """AUD-3: the digest that was noted, and every record from the first on, held against what was signed."""
+    assert trail.sign() == ""
+    words = ("--to", str(trail.folder), "--days", "1", "--delete", "--by", "anna", "--format", "json")
+    path = Path(json.loads(trail.calejo("audit", "archive", *words).stdout)["segment"])
+    segment = Segment(first_sequence=1, last_sequence=5, last_hash="", name=path.name, sha256=digest_of(path))
+    with sqlite3.connect(trail.database) as connection:
+        (last_hash,) = connection.execute("SELECT last_hash FROM audit_segments").fetchone()
+    segment = msgspec.structs.replace(segment, last_hash=last_hash)
+    expected = (0, 0)
+    match what:
+        case "another file":
+            path.write_bytes(path.read_bytes() + b"\0")
+            expected = (1, 0)
+        case "cut":
+            segment = msgspec.structs.replace(segment, last_sequence=6)
+            expected = (0, 1)
+        case "another chain":
+            segment = msgspec.structs.replace(segment, last_hash="0" * 64)
+            expected = (0, 1)
+        case "a name elsewhere":
+            segment = msgspec.structs.replace(segment, name=f"../{path.parent.name}/{path.name}")
+            expected = (1, 0)
+        case "no tar":
+            path.write_bytes(b"no tar at all")
+            segment = msgspec.structs.replace(segment, sha256=digest_of(path))
+            expected = (0, 1)
+        case _:
+            pass
+    found = walked((segment,), [path.parent / "nothing", path.parent])
+    assert (len(found.unseen), len(found.complaints)) == expected, found
+    if what == "sound":
+        forged = Checkpoint(
+            format="calejo-audit-checkpoint/1", number=1, at="", count=3, head="0" * 64, key_id="", previous="",
+            reason=Why.ASKED,
+        )  # fmt: skip
+        assert "another record" in walked((segment,), [path.parent], [forged]).complaints[0]
 
 
 def test_a_broken_trail_is_neither_archived_nor_signed(trail: Trail) -> None:

@@ -46,27 +46,22 @@ def limits(capsys: Capsys, data: Path, *words: object) -> Ran:
         return run(capsys, "limits", *words, "--data-dir", data)
 
 
-def test_a_command_of_this_machine_proposes_and_never_approves(
+def test_a_command_of_this_machine_neither_proposes_nor_approves(
     api: Served, data: Path, capsys: Capsys
 ) -> None:
-    """SAF-6: nobody knows who sits at a shell: that is no second person, and no other person than anna either."""
-    words = (
-        "limits",
-        "propose",
-        "p1",
-        "hard_max_speed_hz=45",
-        "--reason",
-        "r",
-        "--by",
-        "anna",
-        "--data-dir",
-        data,
-    )
-    assert run(capsys, *words).code == 0
+    """SAF-6: nobody knows who sits at a shell: whatever name it gives, it is neither of the two persons."""
+    change = ("p1", "hard_max_speed_hz=45", "--reason", "r")
+    for named in ("anna", "local:anna", "bert"):
+        told = run(capsys, "limits", "propose", *change, "--by", named, "--data-dir", data).line(4)
+        assert "may not PROPOSE_LIMITS" in told
+        assert "--user NAME" in told
+    assert not api.limits.all
+    assert limits(capsys, data, "propose", *change, "--by", "anna").code == 0
     (proposal,) = api.limits.all.values()
-    assert proposal.proposed_by == "local:anna"
+    assert proposal.proposed_by == "anna"
     close = ("p1", proposal.proposal_id, "--reason", "r")
-    assert "403" in limits(capsys, data, "approve", *close).line(4)
+    assert "may not APPROVE_LIMITS" in limits(capsys, data, "approve", *close).line(4)
+    assert "may not PROPOSE_LIMITS" in limits(capsys, data, "withdraw", *close).line(4)
     assert "second person" in limits(capsys, data, "approve", *close, "--by", "anna").line(4)
     assert limits(capsys, data, "approve", *close, "--by", "bert").code == 0
 

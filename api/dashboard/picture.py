@@ -1,0 +1,342 @@
+"""The plant at one look, shared by everybody who watches: the tree is asked once a second, not once per browser."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Final, Generic, TypeVar
+
+import msgspec
+
+from actors.messages import Alarms, EndpointStatus, PlanStatus, StationStatus
+from actors.messages import AlarmView as Alarm
+from actors.runtime import Clock
+from actors.safety.latch import EMERGENCY_STOP, covers
+from actors.vocabulary import (
+    CalejoError,
+    DeviceError,
+    Instant,
+    PumpConfig,
+    Quality,
+    Severity,
+    SiteConfig,
+    StationConfig,
+    Topology,
+)
+from actors.vocabulary.records import StopEventRecord
+from api.dashboard.abnormal import (
+    Finding,
+    Rank,
+    endpoint_finding,
+    pump_findings,
+    station_findings,
+    worst_of,
+)
+from api.service import Service
+from api.views import JudgedView, PumpView, judged, pump_view
+
+FRESH_S: Final = 0.8
+"""How old a picture may be: a browser asks once a second."""
+TREE_FRESH_S: Final = 0.8
+RAISED: Final = "raised"
+# A small trend beside the number: an hour, a point at most every ten seconds.
+_TREND_S: Final = 3600.0
+_TREND_STEP_S: Final = 10.0
+_WORST_FIRST: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM, Severity.LOW)
+
+_Answer = TypeVar("_Answer")
+_Held = TypeVar("_Held")
+
+
+class PumpShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A pump with what is abnormal about it."""
+
+    config: PumpConfig
+    view: PumpView
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Rank:
+        """The worst rank."""
+        return worst_of(self.findings)
+
+
+class StationShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A station with its pumps; `trend`: levels of the last hour as (age in s, m), oldest first."""
+
+    config: StationConfig
+    level: JudgedView | None
+    plan: PlanStatus | None
+    pumps: tuple[PumpShown, ...]
+    findings: tuple[Finding, ...]
+    trend: tuple[tuple[float, float], ...]
+
+    @property
+    def worst(self) -> Rank:
+        """The worst rank of the station and its pumps."""
+        return worst_of(self.findings, *(pump.findings for pump in self.pumps))
+
+
+class EndpointShown(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint: `bound` None: it does not answer."""
+
+    name: str
+    bound: str | None
+    clients: int
+    why: str
+    finding: Finding | None
+
+
+class SiteShown(msgspec.Struct, frozen=True, kw_only=True):
+    """A site, its endpoints, and its stations with the abnormal ones first."""
+
+    config: SiteConfig
+    endpoints: tuple[EndpointShown, ...]
+    stations: tuple[StationShown, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def worst(self) -> Rank:
+        """The worst rank of the site and all in it."""
+        return max(
+            [worst_of(self.findings), *(station.worst for station in self.stations)], default=Rank.NORMAL
+        )
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. `why`: the plant is not known; `alarms_why`, `stops_why`: these may be incomplete."""
+
+    at: datetime
+    sites: tuple[SiteShown, ...] = ()
+    stops: tuple[StopEventRecord, ...] = ()
+    alarms: tuple[Alarm, ...] = ()
+    why: str = ""
+    alarms_why: str = ""
+    stops_why: str = ""
+
+    @property
+    def emergency_stops(self) -> tuple[StopEventRecord, ...]:
+        """The emergency stops that hold."""
+        return tuple(stop for stop in self.stops if stop.kind == EMERGENCY_STOP)
+
+    @property
+    def raised(self) -> dict[Severity, int]:
+        """How many alarms are raised, by severity, the worst first."""
+        return {
+            severity: sum(each.severity is severity and each.state == RAISED for each in self.alarms)
+            for severity in _WORST_FIRST
+        }
+
+    @property
+    def zone(self) -> str:
+        """The time zone of the plant where it has but one, else UTC."""
+        zones = {site.config.timezone for site in self.sites}
+        return zones.pop() if len(zones) == 1 else "UTC"
+
+    def station(self, station_id: str) -> tuple[SiteShown, StationShown] | None:
+        """Return a station and its site, None: there is none of that id."""
+        return next(
+            (
+                (site, station)
+                for site in self.sites
+                for station in site.stations
+                if station.config.station_id == station_id
+            ),
+            None,
+        )
+
+    def pump(self, pump_id: str) -> tuple[SiteShown, StationShown, PumpShown] | None:
+        """Return a pump, where it stands, None: there is none of that id."""
+        return next(
+            (
+                (site, station, pump)
+                for site in self.sites
+                for station in site.stations
+                for pump in station.pumps
+                if pump.config.pump_id == pump_id
+            ),
+            None,
+        )
+
+
+class Shared(Generic[_Answer]):
+    """One question at a time, whoever asks; its answer, or why there was none, holds for everybody for a moment."""
+
+    def __init__(self, ask: Callable[[], Awaitable[_Answer]], clock: Clock, *, fresh_s: float) -> None:
+        self._ask = ask
+        self._clock = clock
+        self._fresh_s = fresh_s
+        self._lock = asyncio.Lock()
+        self._held: tuple[_Answer | CalejoError, Instant] | None = None
+
+    async def get(self) -> _Answer:
+        """Return the answer, at most as old as it may be.
+
+        Raises:
+            CalejoError: as the question raised it.
+
+        """
+        async with self._lock:
+            held = self._held
+            if held is None or not 0.0 <= self._clock.now().seconds_since(held[1]) < self._fresh_s:
+                held = self._held = (await self._once(), self._clock.now())
+        if isinstance(held[0], CalejoError):
+            raise held[0].with_traceback(None)
+        return held[0]
+
+    async def _once(self) -> _Answer | CalejoError:
+        try:
+            return await self._ask()
+        except CalejoError as error:
+            return error
+
+
+class Pictures:
+    """Makes pictures, and keeps an hour of levels while somebody watches."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._levels: dict[str, list[tuple[Instant, float]]] = {}
+        self._shared = Shared(self._made, service.clock, fresh_s=FRESH_S)
+
+    async def now(self) -> Picture:
+        """Return the picture of now; what does not answer is said to be silent, never left out."""
+        return await self._shared.get()
+
+    async def _made(self) -> Picture:
+        sources, at = self._service.sources, self._service.clock.now()
+        alarms, stops = await asyncio.gather(_or_why(sources.alarms()), self._stops())
+        topology = await _or_why(sources.topology())
+        known = Topology(revision="") if isinstance(topology, str) else topology
+        sites = await asyncio.gather(*(self._site(site, stops, at) for site in known.sites))
+        self._forget(known)
+        return Picture(
+            at=at.utc,
+            why=topology if isinstance(topology, str) else "",
+            sites=tuple(sorted(sites, key=lambda site: (-site.worst, site.config.site_id))),
+            stops=stops[0],
+            stops_why=stops[1],
+            alarms=() if isinstance(alarms, str) else _in_order(alarms),
+            alarms_why=alarms if isinstance(alarms, str) else "",
+        )
+
+    async def _stops(self) -> tuple[tuple[StopEventRecord, ...], str]:
+        stops = await self._service.stops.listed(everything=False)
+        _, why = await self._service.stops.out_of_service()
+        return tuple(stops), why
+
+    async def _site(
+        self, site: SiteConfig, stops: tuple[tuple[StopEventRecord, ...], str], at: Instant
+    ) -> SiteShown:
+        sources = self._service.sources
+        endpoints = await sources.endpoints(site)
+        stations = await asyncio.gather(
+            *(self._station(site, station, endpoints, stops, at) for station in site.stations)
+        )
+        shown = tuple(_endpoint(name, status) for name, status in endpoints.items())
+        return SiteShown(
+            config=site,
+            endpoints=shown,
+            stations=tuple(sorted(stations, key=lambda each: (-each.worst, each.config.station_id))),
+            findings=tuple(each.finding for each in shown if each.finding is not None),
+        )
+
+    async def _station(
+        self,
+        site: SiteConfig,
+        station: StationConfig,
+        endpoints: dict[str, EndpointStatus | str],
+        stops: tuple[tuple[StopEventRecord, ...], str],
+        at: Instant,
+    ) -> StationShown:
+        sources = self._service.sources
+        decisions, status, plan = await asyncio.gather(
+            _or_why(sources.station_decisions(station)),
+            _or_why(sources.station_status(station)),
+            _or_why(sources.plan_status(station)),
+        )
+        held, why = stops
+        emergency = [stop for stop in held if stop.kind == EMERGENCY_STOP]
+        out = frozenset(stop.scope_id for stop in held if stop.kind != EMERGENCY_STOP)
+        pumps = []
+        for pump in station.pumps:
+            view = pump_view(
+                station, pump, decisions=decisions, endpoints=endpoints, out_of_service=(out, why)
+            )
+            covered = any(covers(stop, site.site_id, station.station_id, pump.pump_id) for stop in emergency)
+            findings = pump_findings(view, stopped=covered, endpoints=len(endpoints))
+            pumps.append(PumpShown(config=pump, view=view, findings=findings))
+        silent = [
+            f"{name}: {answer}"
+            for name, answer in (("station", status), ("plan", plan))
+            if isinstance(answer, str)
+        ]
+        self._follow(station.station_id, status, at)
+        level = None if isinstance(status, str) else status.level
+        return StationShown(
+            config=station,
+            level=None if level is None else judged({"level": level})["level"],
+            plan=None if isinstance(plan, str) else plan,
+            pumps=tuple(pumps),
+            findings=station_findings(
+                level,
+                None if isinstance(plan, str) else plan,
+                silent,
+                [pump.limits for pump in station.pumps if pump.limits is not None],
+            ),
+            trend=tuple((at.seconds_since(then), value) for then, value in self._kept(station.station_id)),
+        )
+
+    def _kept(self, station_id: str) -> list[tuple[Instant, float]]:
+        return self._levels.get(station_id, [])
+
+    def _follow(self, station_id: str, status: StationStatus | str, at: Instant) -> None:
+        kept = self._levels.setdefault(station_id, [])
+        while kept and at.seconds_since(kept[0][0]) > _TREND_S:
+            kept.pop(0)
+        if isinstance(status, str) or status.level.quality is not Quality.GOOD:
+            return
+        value = status.level.value
+        if value is not None and (not kept or at.seconds_since(kept[-1][0]) >= _TREND_STEP_S):
+            kept.append((at, value))
+
+    def _forget(self, topology: Topology) -> None:
+        known = {station.station_id for site in topology.sites for station in site.stations}
+        for station_id in set(self._levels) - known:
+            del self._levels[station_id]
+
+
+def _endpoint(name: str, status: EndpointStatus | str) -> EndpointShown:
+    bound = None if isinstance(status, str) else status.bound
+    why = status if isinstance(status, str) else ""
+    return EndpointShown(
+        name=name.rpartition("/")[2],
+        bound=bound,
+        clients=0 if isinstance(status, str) else status.clients,
+        why=why,
+        finding=endpoint_finding(name, bound, why),
+    )
+
+
+def _in_order(alarms: Alarms) -> tuple[Alarm, ...]:
+    """Return raised alarms first, of them the worst, then the newest."""
+    ranks = {severity: rank for rank, severity in enumerate(_WORST_FIRST)}
+    return tuple(
+        sorted(
+            alarms.alarms,
+            key=lambda each: (
+                each.state != RAISED,
+                ranks[each.severity] if each.state == RAISED else 0,
+                -each.raised_at.utc_ns,
+            ),
+        )
+    )
+
+
+async def _or_why(question: Awaitable[_Held]) -> _Held | str:
+    """Return the answer, or as text why there is none."""
+    try:
+        return await question
+    except DeviceError as error:
+        return str(error)

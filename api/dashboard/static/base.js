@@ -1,0 +1,63 @@
+// What the other scripts share: texts, commands as JSON with the page's proof, and what is said to people.
+
+const TEXTS = JSON.parse(document.body.dataset.texts || "{}");
+const ANSWER_WITHIN_MS = 8000;
+
+/** Return a text of the page's language, its {values} filled in. */
+export function text(key, values = {}) {
+  return (TEXTS[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+}
+
+/** The server's refusal of a command: `status` 0 means that nobody answered. */
+export class Refused extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+/** Send a command; return its answer. `withinMs`: how long it may take. Throws Refused. */
+export async function command(path, body, withinMs = ANSWER_WITHIN_MS) {
+  const headers = { "Content-Type": "application/json", Accept: "application/json" };
+  const strip = document.getElementById("strip");
+  if (strip?.dataset.proof) headers["Calejo-Proof"] = strip.dataset.proof;
+  let answer;
+  let told = null;
+  try {
+    answer = await fetch(path, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(body),
+      credentials: "same-origin",
+      signal: AbortSignal.timeout(withinMs),
+    });
+    told = await answer.json();
+  } catch {
+    if (!answer) throw new Refused(0, text("no_answer"));
+  }
+  if (!answer.ok) throw new Refused(answer.status, told?.detail || text("refused", { status: answer.status }));
+  return told;
+}
+
+/** Say something in the corner, for people and for screen readers. */
+export function say(words) {
+  const said = document.getElementById("said");
+  if (!said) return;
+  said.textContent = words;
+  said.classList.add("fresh");
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => {
+    said.classList.remove("fresh");
+    said.textContent = "";
+  }, 6000);
+}
+
+/** Return an id that nobody has given before (a UUID), also where the browser has no method for it. */
+export function newId() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = (bytes[6] & 0x0f) | 0x40;
+  bytes[8] = (bytes[8] & 0x3f) | 0x80;
+  const hex = [...bytes].map((each) => each.toString(16).padStart(2, "0")).join("");
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+}

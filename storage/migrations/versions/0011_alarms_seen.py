@@ -1,0 +1,20 @@
+"""Alarms can be acknowledged: who has seen one, when, and what they said (ALM-1)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from alembic import op
+
+revision: Final = "0011"
+down_revision: Final = "0008"
+branch_labels: Final = None
+depends_on: Final = None
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    name = f"0011_alarms.{connection.dialect.name}.sql"
+    for statement in (Path(__file__).parent / name).read_text("utf-8").split("\n--;\n"):
+        connection.exec_driver_sql(statement)

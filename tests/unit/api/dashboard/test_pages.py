@@ -1,0 +1,322 @@
+"""Goal: every view says what the tree said, escapes what the database holds, and lets in who may see it.
+
+Method: a real uvicorn over a scripted plant, real HTTP; pages are read as text and by a parser of HTML.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from actors.vocabulary import Reason, Rule, Severity
+from actors.vocabulary.access import UserRole
+from actors.vocabulary.limits import LIMIT_KEYS
+from api.access.cookies import Cookies
+from api.dashboard import files, rendering, texts
+from supervisors.restart_types import ChildState
+from tests.browser.plant import NORTH, Plant, Trends, endpoint
+from tests.browser.watching import Watched
+from tests.unit.api.served import Answer, until
+
+VIEWS = (
+    "/", "/stations/harbour", "/pumps/p1", "/stops", "/alarms", "/tree", "/limits", "/limits/p1", "/audit", "/users",
+    "/account",
+)  # fmt: skip
+HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'{{7*7}}"
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    with Watched(Plant(), tmp_path_factory.mktemp("api"), trends=Trends()) as running:
+        yield running
+
+
+def look(watched: Watched, path: str, role: UserRole = UserRole.ADMINISTRATOR, **headers: str) -> Answer:
+    user = f"user-{role.value.lower()}"
+    cookie = watched.token(watched.session(user, role))
+    sent = {
+        "Accept": "text/html",
+        "Cookie": f"{Cookies.of(watched.api.settings.api).name}={cookie}",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    return watched.api.get(path, token="", headers=sent)
+
+
+class Parts(HTMLParser):
+    """What could run, and what is loaded from where."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scripts: list[dict[str, str | None]] = []
+        self.styled: list[str] = []
+        self.events: list[str] = []
+        self.addresses: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        held = dict(attrs)
+        if tag == "script":
+            self.scripts.append(held)
+        if tag == "style" or "style" in held:
+            self.styled.append(tag)
+        self.events += [f"{tag}.{name}" for name in held if name.startswith(("on", "hx-on"))]
+        self.addresses += [str(held[name]) for name in ("src", "href", "action", "hx-get") if name in held]
+
+
+def parts_of(answer: Answer) -> Parts:
+    parser = Parts()
+    parser.feed(answer.raw.decode())
+    return parser
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_each_view_runs_and_loads_our_files_only(watched: Watched, path: str) -> None:
+    """HMI-1: works offline: no outside asset, no inline script or style, whole and as its live part."""
+    for live in (False, True):
+        answer = look(watched, path, HX_Request="true" if live else "false")
+        assert answer.status == 200, answer.raw
+        assert answer.headers["content-type"] == "text/html; charset=utf-8"
+        found = parts_of(answer)
+        assert found.styled == []
+        assert found.events == []
+        assert all(str(script.get("src")).startswith("/static/") for script in found.scripts)
+        assert [each for each in found.addresses if not each.startswith(("/", "#"))] == []
+        assert ("<html" in answer.raw.decode()) is not live, "the live part is no page"
+
+
+ROLES = {
+    "/users": {UserRole.ADMINISTRATOR},
+    "/account": set(UserRole),
+}
+
+
+@pytest.mark.parametrize("role", list(UserRole))
+def test_each_view_lets_in_who_may_read_it(watched: Watched, role: UserRole) -> None:
+    """SEC-2: the same table as for REST."""
+    for path in VIEWS:
+        expected = role in ROLES.get(path, set(UserRole) - {UserRole.FIELD})
+        assert look(watched, path, role).status == (200 if expected else 403), (path, role)
+
+
+@pytest.mark.parametrize("path", ["/stations/none", "/pumps/none", "/limits/none", "/stops/none/shown"])
+def test_what_is_not_there_is_said_to_be_unknown(watched: Watched, path: str) -> None:
+    """HMI-2: a page for people, a problem for scripts."""
+    answer = look(watched, path)
+    assert answer.status == 404
+    assert "text/html" in answer.headers["content-type"]
+    look(watched, path, Accept="application/json").problem(404)
+
+
+def test_names_from_the_database_are_shown_as_they_stand(tmp_path: Path) -> None:
+    """HMI-1: hostile names, reasons and errors are text in every view."""
+    station = msgspec.structs.replace(NORTH.stations[0], name=HOSTILE, level_datum=HOSTILE)
+    pumps = tuple(msgspec.structs.replace(pump, name=HOSTILE) for pump in station.pumps)
+    site = msgspec.structs.replace(
+        NORTH, name=HOSTILE, stations=(msgspec.structs.replace(station, pumps=pumps),)
+    )
+    plant = Plant(site)
+    plant.alarm(HOSTILE, HOSTILE, Severity.HIGH, HOSTILE)
+    first = plant.nodes["/storage"]
+    plant.nodes["/storage"] = msgspec.structs.replace(first, last_error=HOSTILE, state=HOSTILE)
+    with Watched(plant, tmp_path, trends=Trends()) as watched:
+        stop = {"scope": "PUMP", "scope_id": "p1", "reason": HOSTILE}
+        assert watched.api.post("/api/v1/emergency-stops", stop).status == 201
+        shown = 0
+        for path in VIEWS:
+            page = look(watched, path).raw.decode()
+            assert "<script>window" not in page, path
+            assert "<img" not in page, path
+            assert "49" not in re.findall(r"&#39;(\d+)", page), path
+            shown += "&lt;script&gt;window.pwned=1&lt;/script&gt;" in page
+        assert shown >= 7
+
+
+def test_abnormal_stations_come_first_and_normal_ones_have_no_colour(tmp_path: Path) -> None:
+    """HMI-1: grey while all is well; what is wrong stands first."""
+    plant = Plant()
+    with Watched(plant, tmp_path) as watched:
+        calm = look(watched, "/").raw.decode()
+        assert re.findall(r"station-card r(\d)", calm) == ["0", "0", "0"]
+        plant.failsafe.add("p7")
+        until(lambda: re.findall(r"station-card r(\d)", look(watched, "/").raw.decode()) == ["3", "0", "0"])
+        page = look(watched, "/").raw.decode()
+        assert page.index("Hilltop") < page.index("Harbour"), "its site first"
+
+
+def test_a_dead_endpoint_and_a_silent_safety_are_said(tmp_path: Path) -> None:
+    """HMI-1: what does not answer is shown to be silent, and the rest is shown."""
+    plant = Plant()
+    plant.dead |= {endpoint("north", "opcua"), "/sites/north/stations/mill/safety"}
+    with Watched(plant, tmp_path) as watched:
+        page = look(watched, "/").raw.decode()
+        assert "opcua: dead" in page
+        assert "Does not answer:" in page
+        assert "Harbour 1" in page
+
+
+def test_values_that_are_not_good_do_not_look_good(tmp_path: Path) -> None:
+    """CTL-4, HMI-1: quality and age stand beside a value, and it is struck through."""
+    plant = Plant()
+    plant.bad_levels.add("harbour")
+    with Watched(plant, tmp_path) as watched:
+        page = look(watched, "/stations/harbour").raw.decode()
+        assert 'class="value q-BAD"' in page
+        assert "is-old" in page
+        assert "not written for 95 s" in page
+
+
+def test_without_its_root_and_alarms_a_view_says_so(tmp_path: Path) -> None:
+    """HMI-2: parts that are down leave the rest of a view."""
+    plant = Plant()
+    plant.dead |= {"/", "/platform/alarm"}
+    with Watched(plant, tmp_path) as watched:
+        assert "The tree does not answer" in look(watched, "/tree").raw.decode()
+        assert "Alarms are not known" in look(watched, "/").raw.decode()
+
+
+def test_before_anything_is_discovered_the_overview_says_so(tmp_path: Path) -> None:
+    """HMI-2: no plant is no error, and a stop of everything is there all the same."""
+    plant = Plant()
+    plant.topology = None
+    with Watched(plant, tmp_path) as watched:
+        page = look(watched, "/").raw.decode()
+        assert "The plant is not known" in page
+        assert "Stop everything now" in page
+
+
+def test_the_ladder_holds_every_step(watched: Watched) -> None:
+    """SAF-4: plan, wish, each rule before and after, decision, each endpoint with echo."""
+    page = look(watched, "/pumps/p1").raw.decode()
+    for text in (
+        "plan 17, version 2",
+        "Power cap",
+        "44.00 → <strong>36.00",
+        "On modbus",
+        "On opcua",
+        "11.0 kW allowed",
+    ):
+        assert text in page, text
+
+
+def test_times_are_told_in_the_plants_zone_with_utc(watched: Watched) -> None:
+    """HMI-2: the site's zone is shown, UTC is there on hover."""
+    page = look(watched, "/").raw.decode()
+    found = re.search(
+        r'<time datetime="(\S+?)T(\d\d):\S+" title="\S+ (\d\d):\d\d:\d\d UTC">(\d\d):\d\d:\d\d '
+        r'<span class="zone">(\w+)<',
+        page,
+    )
+    assert found is not None
+    utc, title, local, zone = int(found[2]), int(found[3]), int(found[4]), found[5]
+    assert utc == title
+    assert zone in {"CET", "CEST"}
+    assert (local - utc) % 24 == (1 if zone == "CET" else 2)
+
+
+def test_fifty_watchers_ask_the_tree_as_often_as_one(tmp_path: Path) -> None:
+    """HMI-2: a view costs its reader's browser, not control."""
+    plant = Plant()
+    with Watched(plant, tmp_path) as watched:
+        look(watched, "/")
+        plant.asked.clear()
+        safety = "/sites/north/stations/harbour/safety"
+        for _ in range(50):
+            assert look(watched, "/").status == 200
+        began = watched.api.desk.clock.now()
+        asked = [address for address, _ in plant.asked if address == safety]
+        assert began is not None
+        assert len(asked) <= 25, len(asked)
+
+
+def test_a_day_is_drawn_from_equal_steps(watched: Watched) -> None:
+    """HMI-2: plan against actual over 24 h, every list as long as the time's; asked once for all."""
+    answer = look(watched, "/trends/harbour")
+    trend = answer.json()
+    assert answer.status == 200
+    assert len(trend["t"]) == 312
+    assert {len(trend["level"]), len(trend["target"])} == {312}
+    for pump in trend["pumps"]:
+        assert len(pump["plan"]) == len(pump["actual"]) == 312
+        assert {0.0, 38.0} <= set(pump["plan"])
+        assert pump["actual"][-1] is None, "nobody has measured what is to come"
+    assert trend["level"][10] is not None
+
+
+def test_without_a_database_a_trend_says_why(tmp_path: Path) -> None:
+    """HMI-2: no trend is told with its reason."""
+    with Watched(Plant(), tmp_path) as watched:
+        assert "no database" in look(watched, "/trends/harbour", Accept="application/json").problem(503)
+
+
+def test_another_language_is_a_file(tmp_path: Path) -> None:
+    """HMI-2: all texts in one catalogue; what a language lacks is told in English."""
+    (tmp_path / "en.json").write_text(json.dumps({"a": "one {x}", "b": "two"}))
+    (tmp_path / "de.json").write_text(json.dumps({"a": "eins {x}"}))
+    found = texts.Texts(tmp_path)
+    german = found.wanted("fr;q=0.9, de-AT;q=0.8, en;q=0.5")
+    assert (german.language, german.text("a", x=1), german.text("b")) == ("de", "eins 1", "two")
+    assert found.wanted("").language == "en"
+    assert found.wanted("de;q=0, xx").language == "en"
+    assert found.wanted("q=;;,,\0").language == "en"
+
+
+def test_the_catalogue_knows_every_text_that_is_used() -> None:
+    """HMI-2: templates and scripts name keys that exist, and words of the tree have theirs."""
+    english = texts.Texts().wanted("en")
+    used: set[str] = set()
+    for file in rendering.FOLDER.glob("*.html"):
+        used |= set(re.findall(r"\bt\('([\w.]+)'(?!\s*(?:\+|~))", file.read_text()))
+    for file in files.FOLDER.glob("*.js"):
+        used |= {f"js.{key}" for key in re.findall(r"""\btext\("(\w+)""", file.read_text())}
+    own: set[str] = {f"reason.{each.name}" for each in Reason} | {f"rule.{each.value}" for each in Rule}
+    own |= {f"limit.{key}" for key in LIMIT_KEYS} | {f"state.{each.value}" for each in ChildState}
+    own |= {
+        f"finding.{what}"
+        for what in re.findall(
+            r'what="(\w+)"|, "(\w+)"\),', (Path(rendering.__file__).parent / "abnormal.py").read_text()
+        )
+        for what in what
+        if what
+    }
+    missing = {key for key in used | own if not _has(english, key)}
+    assert missing == set()
+    assert len(used) > 150
+
+
+def _has(catalogue: texts.Catalogue, key: str) -> bool:
+    try:
+        catalogue.text(key)
+    except KeyError:
+        return False
+    return True
+
+
+def test_no_page_is_written_in_a_template() -> None:
+    """HMI-2: words between tags come from the catalogue: only names and signs stand in templates."""
+    allowed = {"Calejo"}
+    for file in rendering.FOLDER.glob("*.html"):
+        plain = re.sub(r"\{#.*?#\}|\{%.*?%\}|\{\{.*?\}\}", " ", file.read_text(), flags=re.DOTALL)
+        plain = re.sub(r"<svg.*?</svg>|<[^>]*>|[a-z-]+=\"[^\"]*\"", " ", plain, flags=re.DOTALL)
+        words = {word for word in re.findall(r"[A-Za-z]{3,}", plain) if word not in allowed}
+        assert words == set(), (file.name, words)
+
+
+def test_files_of_others_are_as_released() -> None:
+    """HMI-1: vendored with licence and hash; the hashes in the list are those of the files."""
+    vendor = files.FOLDER / "vendor"
+    lines = re.findall(r"^  ([0-9a-f]{64})  (\S+)$", (vendor / "README.txt").read_text(), flags=re.MULTILINE)
+    listed = {name: digest for digest, name in lines}
+    found = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest()
+        for file in vendor.iterdir()
+        if file.suffix in {".js", ".css"}
+    }
+    assert found == listed
+    for name in found:
+        assert (vendor / f"{name.split('-')[0]}-LICENSE.txt").is_file()

@@ -1,0 +1,18 @@
+"""What displays draw, on a real PostgreSQL, by the limited roles."""
+
+import pytest
+
+from tests.services import Postgres
+from tests.unit.storage.trends_contract import TrendsContract
+from tests.wire.postgresql.test_postgresql import PostgresPlace
+
+pytestmark = [pytest.mark.services, pytest.mark.wire]
+
+
+@pytest.fixture
+def place(postgres: Postgres) -> PostgresPlace:
+    return PostgresPlace(postgres)
+
+
+class TestOnPostgresql(TrendsContract):
+    """The whole contract."""
