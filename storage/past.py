@@ -130,9 +130,9 @@ def _place(following: str) -> tuple[datetime, int]:
         last_at, last = datetime.fromisoformat(at), int(number)
         if last_at.tzinfo is None or not 0 <= last < 2**63:
             raise ValueError
-    except ValueError:
+        return last_at.astimezone(UTC), last
+    except (ValueError, OverflowError):
         raise InvalidValueError(f"following: {following[:60]!r} is nothing that a page said") from None
-    return last_at.astimezone(UTC), last
 
 
 def _measured(row: dict[str, Any]) -> PastValue:

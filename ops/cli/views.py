@@ -48,7 +48,9 @@ def alarms(arguments: argparse.Namespace) -> int:
 
     """
     rows = ask(data_dir_of(arguments), "GET", "/api/v1/alarms")
-    columns = ("raised_at", "returned_at", "severity", "state", "condition", "subject", "text")
+    columns = (
+        "raised_at", "returned_at", "severity", "state", "acknowledged_by", "condition", "subject", "text",
+    )  # fmt: skip
     show(rows, columns, form=arguments.format)
     return DONE
 

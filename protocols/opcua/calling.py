@@ -172,6 +172,10 @@ class Calls:
         only = None if count == 1 else arguments[1].Value
         if only is not None and only not in items.listeners:
             return _result(ua.StatusCodes.BadMonitoredItemIdInvalid)
+        now_s = asyncio.get_running_loop().time()
+        if now_s < items.refresh_not_before_s:
+            return _result(ua.StatusCodes.BadRefreshInProgress)
+        items.refresh_not_before_s = now_s + limits.REFRESH_APART_S
         self._conditions.refresh(lambda event: items.hear(event, only=only))
         return _result(ua.StatusCodes.Good)
 

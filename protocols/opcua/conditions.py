@@ -139,6 +139,12 @@ class Conditions:
             if condition.alarm.source == path:
                 self._drop(key)
 
+    def found_object(self, path: str) -> None:
+        """Let the conditions of an object be reached from it, now that it is there."""
+        for condition in self._held.values():
+            if condition.alarm.source == path:
+                self._nodes.move(condition.node, condition.alarm)
+
     def refresh(self, hear: Callable[[EventData], None]) -> None:
         """Tell one listener all that is of interest, between a start and an end (OPC 10000-9, 5.5.7)."""
         hear(_marker(ua.ObjectIds.RefreshStartEventType, "refresh begins"))

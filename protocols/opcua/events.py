@@ -111,13 +111,14 @@ def _test(elements: Sequence[Any]) -> _Test:
     if not elements:
         return lambda _: True
     made: dict[int, _Test] = {}
+    used: set[int] = set()
     for index in range(len(elements) - 1, -1, -1):
-        made[index] = _element(elements[index], index, made)
+        made[index] = _element(elements[index], index, made, used)
     return made[0]
 
 
-def _element(element: Any, index: int, made: Mapping[int, _Test]) -> _Test:
-    operands = [_operand(each, index, made) for each in element.FilterOperands or []]
+def _element(element: Any, index: int, made: Mapping[int, _Test], used: set[int]) -> _Test:
+    operands = [_operand(each, index, made, used) for each in element.FilterOperands or []]
     operator = element.FilterOperator
     if operator == ua.FilterOperator.InList and len(operands) > 1:
         one, *others = operands
@@ -129,12 +130,14 @@ def _element(element: Any, index: int, made: Mapping[int, _Test]) -> _Test:
     if len(operands) != count:
         raise RefusedFilterError(ua.StatusCodes.BadFilterOperandCountMismatch)
     if operator == ua.FilterOperator.OfType:
-        (kind,) = operands
-        return lambda event: kind(event) in event.kinds
+        kind = getattr(getattr(element.FilterOperands[0], "Value", None), "Value", None)
+        if not isinstance(kind, ua.NodeId):
+            raise RefusedFilterError(ua.StatusCodes.BadFilterOperandInvalid)
+        return lambda event: kind in event.kinds
     return lambda event: bool(evaluate(*(operand(event) for operand in operands)))
 
 
-def _operand(operand: Any, index: int, made: Mapping[int, _Test]) -> _Value:
+def _operand(operand: Any, index: int, made: Mapping[int, _Test], used: set[int]) -> _Value:
     match operand:
         case ua.LiteralOperand():
             value = None if operand.Value is None else operand.Value.Value
@@ -147,8 +150,10 @@ def _operand(operand: Any, index: int, made: Mapping[int, _Test]) -> _Value:
                 return lambda event: event.condition
             return lambda event: event.field(name).Value
         case ua.ElementOperand():
-            if not index < operand.Index or operand.Index not in made:
+            # Each element under one other only: a few that share all of theirs would cost us two to their power.
+            if not index < operand.Index or operand.Index not in made or operand.Index in used:
                 raise RefusedFilterError(ua.StatusCodes.BadFilterOperandInvalid)
+            used.add(operand.Index)
             return made[operand.Index]
         case _:
             raise RefusedFilterError(ua.StatusCodes.BadFilterOperandInvalid)

@@ -192,10 +192,15 @@ def _continued(given: bytes | None, point: Point) -> _Cursor | None:
         cursor = msgspec.msgpack.decode(given, type=_Cursor)
     except (msgspec.DecodeError, OverflowError, ValueError):
         raise _RefusedError(ua.StatusCodes.BadContinuationPointInvalid) from None
-    naive = any(at is not None and at.tzinfo is None for at in (cursor.start, cursor.end))
-    if cursor.path != point.path or not cursor.following or naive:
+    ours = all(at is None or _is_on_the_wire(at) for at in (cursor.start, cursor.end))
+    if cursor.path != point.path or not cursor.following or not ours:
         raise _RefusedError(ua.StatusCodes.BadContinuationPointInvalid)
     return cursor
+
+
+def _is_on_the_wire(at: datetime) -> bool:
+    """Whether we could have made this time: UTC, and not before the wire's zero."""
+    return at.utcoffset() == timedelta(0) and at >= _NO_TIME_BEFORE
 
 
 def _time(given: datetime | None) -> datetime | None:

@@ -92,6 +92,9 @@ HISTORY_AT_ONCE_MAX: Final = 2
 CONDITIONS_MAX: Final = 500
 EVENT_QUEUE: Final = 600
 EVENT_ITEMS_MAX: Final = 100
+EVENT_ITEMS_PER_SESSION_MAX: Final = 10
+# One subscription's refreshes; each costs as much as there are conditions.
+REFRESH_APART_S: Final = 0.5
 SELECT_CLAUSES_MAX: Final = 100
 WHERE_ELEMENTS_MAX: Final = 32
 WHERE_OPERANDS_MAX: Final = 1_000

@@ -57,4 +57,6 @@ class EndpointOperations:
         for change in changes:
             if change.verb == DELETED:
                 self._conditions.forget_object(change.path)
+            else:
+                self._conditions.found_object(change.path)
         self._subscriptions.tell(event_of(changes))

@@ -111,6 +111,10 @@ class BoundedSubscriptions(SubscriptionService):
         """Monitored items for events of all sessions."""
         return sum(len(items.listeners) for items in self._reporting())
 
+    def event_items_of(self, session_id: ua.NodeId) -> int:
+        """Monitored items for events of one session."""
+        return sum(len(self.items_of(number).listeners) for number in self.owned_by(session_id))
+
     def _reporting(self) -> list[ReportingItems]:
         found = [sub.monitored_item_srv for sub in self.subscriptions.values()]
         return [items for items in found if isinstance(items, ReportingItems)]
@@ -193,6 +197,8 @@ class ReportingItems(MonitoredItemService):
         super().__init__(isub, aspace)
         self._service = service
         self.listeners: dict[int, Listener] = {}
+        # When this subscription may be refreshed again, by the loop's clock.
+        self.refresh_not_before_s = 0.0
 
     async def _create_data_change_monitored_item(
         self, params: ua.MonitoredItemCreateRequest
@@ -215,7 +221,8 @@ class ReportingItems(MonitoredItemService):
             return refusal(notifier.StatusCode.value)
         if not notifier.Value.Value & ua.EventNotifier.SubscribeToEvents.mask:
             return refusal(ua.StatusCodes.BadNotSupported)
-        if self._service.event_items >= limits.EVENT_ITEMS_MAX:
+        own = self._service.event_items_of(self.isub.session_id)
+        if own >= limits.EVENT_ITEMS_PER_SESSION_MAX or self._service.event_items >= limits.EVENT_ITEMS_MAX:
             return refusal(ua.StatusCodes.BadTooManyMonitoredItems)
         try:
             wanted = understood(params.RequestedParameters.Filter)

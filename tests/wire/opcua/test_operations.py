@@ -316,6 +316,41 @@ def test_what_leaves_the_list_is_told_as_over_unless_the_list_is_not_whole() -> 
     play(story)
 
 
+def test_a_restart_changes_no_event_id_and_forgets_no_acknowledgement() -> None:
+    """OPC-3, ALM-1: what a client saw before it can acknowledge after it; what was seen stays seen."""
+    alarms = (
+        alarm_shown("dry_run", "p1", PUMP),
+        alarm_shown("high_level", "s1", "/north/s1", acknowledged=True, acknowledged_by="anna"),
+    )
+    seen: list[dict[str, tuple[bytes, bool]]] = []
+
+    async def life(publisher: Publisher, client: Client) -> None:
+        heard = Heard()
+        await listening(client, heard)
+        show(publisher, *alarms)
+        await until(lambda: len(heard.events) == 2, what="both")
+        states = {
+            event.ConditionName: (event.EventId, getattr(event, "AckedState/Id")) for event in heard.events
+        }
+        seen.append(states)
+        if len(seen) == 2:
+            arguments = (
+                ua.Variant(seen[0]["dry_run"][0], ua.VariantType.ByteString),
+                ua.Variant(ua.LocalizedText(), ua.VariantType.LocalizedText),
+            )
+            acknowledge = standard(ua.ObjectIds.AcknowledgeableConditionType_Acknowledge)
+            result = await call(client, own("conditions/dry_run/p1"), acknowledge, *arguments)
+            assert result.StatusCode.name == "Good"
+
+    play(life)
+    play(life)
+    assert seen[0] == seen[1]
+    assert {name: acknowledged for name, (_, acknowledged) in seen[0].items()} == {
+        "dry_run": False,
+        "high_level": True,
+    }
+
+
 def test_an_instance_is_reached_from_its_source_and_read() -> None:
     """OPC-3: HasCondition; its state can be read without events."""
 
@@ -351,6 +386,7 @@ def test_a_refresh_is_for_ones_own_subscription() -> None:
             wrong = ua.Variant(999, ua.VariantType.UInt32)
             result = await call(client, condition, refresh_one, number, wrong)
             assert result.StatusCode.name == "BadMonitoredItemIdInvalid"
+            assert (await call(client, condition, refresh, number)).StatusCode.name == "BadRefreshInProgress"
             assert other_heard.events == []
 
     play(story)
@@ -386,6 +422,21 @@ def test_filters_that_cannot_be_evaluated_are_refused_when_they_come() -> None:
         )
         await until(lambda: bool(heard.events), what="the critical one")
         assert [event.ConditionName for event in heard.events] == ["high_level"]
+
+    play(story)
+
+
+def test_one_session_cannot_take_all_event_items() -> None:
+    """OPC-5: the eleventh of a session is refused, another session's first is not."""
+
+    async def story(publisher: Publisher, client: Client) -> None:
+        subscription = await client.create_subscription(50, Heard())
+        for _ in range(limits.EVENT_ITEMS_PER_SESSION_MAX):
+            await subscription.subscribe_events()
+        with pytest.raises(ua.UaStatusCodeError, match="BadTooManyMonitoredItems"):
+            await subscription.subscribe_events()
+        async with connected(publisher) as other:
+            await (await other.create_subscription(50, Heard())).subscribe_events()
 
     play(story)
 
@@ -446,6 +497,20 @@ def past(count: int) -> list[PastValue]:
     ]
 
 
+def forged(*, start: str = "2026-11-21T12:00:00Z", following: str = "3") -> bytes:
+    """Return a continuation point as a client may make one."""
+    return msgspec.msgpack.encode(
+        {
+            "path": f"{PUMP}/setpoint",
+            "start": start,
+            "end": None,
+            "backwards": False,
+            "bounds": True,
+            "following": following,
+        }
+    )
+
+
 def numbers(result: Any) -> list[Any]:
     return [None if one.Value is None else one.Value.Value for one in result.HistoryData.DataValues]
 
@@ -469,6 +534,9 @@ def test_history_comes_in_pages_by_continuation_point() -> None:
             (f"{PUMP}/reason", first.ContinuationPoint),
             (f"{PUMP}/setpoint", b"garbage"),
             (f"{PUMP}/setpoint", b"\x00" * 2_000),
+            (f"{PUMP}/setpoint", forged(start="0001-01-01T00:00:00+10:00")),
+            (f"{PUMP}/setpoint", forged(start="2026-11-21T12:00:00")),
+            (f"{PUMP}/setpoint", forged(following="")),
         ):
             wrong = await history(client, path=path, point=point)
             assert wrong.StatusCode.name == "BadContinuationPointInvalid"
