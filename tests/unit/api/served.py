@@ -633,37 +633,48 @@ class Served:
 class _Built:
     """Litestar's applications, built once for all tests: its tables of routes take longer than most tests.
 
-    What makes one a test's own is exchanged: the state with its service, and the handlers of errors with their log.
+    What makes one a test's own is exchanged: the state with its service, the handlers of errors with their log, and
+    the hook that knows its keys.
     """
 
     def __init__(self) -> None:
-        self._spare: dict[object, list[Litestar]] = {}
+        self._spare: dict[object, list[tuple[Litestar, dict[str, Any]]]] = {}
 
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Have `api.app` take its applications from here; at the end they are free for the next."""
-        taken: list[tuple[object, Litestar]] = []
+        taken: list[tuple[object, tuple[Litestar, dict[str, Any]]]] = []
 
         def take(**options: Any) -> Litestar:
-            shown = options["openapi_config"]
-            kind = None if shown is None else shown.version
+            hook, cors = options.get("before_request"), options.get("cors_config")
+            # REST has the hook, health has none; who may ask from elsewhere is built in.
+            kind = (hook is None, None if cors is None else tuple(cors.allow_origins))
             if spare := self._spare.setdefault(kind, []):
-                application = spare.pop()
+                built = spare.pop()
+                application, held = built
                 application.state = options["state"]
                 application.exception_handlers.clear()
                 application.exception_handlers.update(options["exception_handlers"])
+                held["hook"] = hook
             else:
-                application = Litestar(**options)
-            taken.append((kind, application))
-            return application
+                held = {"hook": hook}
+
+                async def before(request: Any) -> Any:
+                    return await held["hook"](request)
+
+                if hook is not None:
+                    options["before_request"] = before
+                built = (Litestar(**options), held)
+            taken.append((kind, built))
+            return built[0]
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("api.app.Litestar", take)
             try:
                 yield
             finally:
-                for kind, application in taken:
-                    self._spare[kind].append(application)
+                for kind, built in taken:
+                    self._spare[kind].append(built)
 
 
 _BUILT = _Built()
