@@ -131,19 +131,20 @@ class ModbusEndpoint:
         host = bindable(self._host, self._access)
         self._desk.guard, self._desk.refresh, self._news.listener = guard, refresh, news
         self._door.is_open = True
-        following = [self._sweep()]
+        files, tls, why = self._access.tls, None, ""
         try:
             if self._access.plain:
                 self._bound = await self._listen(host, self._port, None)
-            if (files := self._access.tls) is not None:
-                following.append(self._follow_certificates(files, host, *await self._open_tls(files, host)))
+            if files is not None:
+                tls, why = await self._open_tls(files, host)
         except DeviceError:
-            for never in following:
-                never.close()
             await self.close()
             raise
         loop = asyncio.get_running_loop()
-        self._following = [loop.create_task(each, name="modbus housekeeping") for each in following]
+        self._following.append(loop.create_task(self._sweep(), name="modbus sweep"))
+        if files is not None:
+            following = self._follow_certificates(files, host, tls, why)
+            self._following.append(loop.create_task(following, name="modbus certificates"))
 
     async def _open_tls(self, files: TlsFiles, host: str) -> tuple[ModbusTls | None, str]:
         """Serve TLS; without usable certificates return why not: controllers must not lose their plain wire for it.
