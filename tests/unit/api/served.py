@@ -90,6 +90,7 @@ from ops.ports import free_ports
 from storage.local_credential import LocalCredential
 from tests.unit.actors.limits.books import Store
 from tests.unit.api.people import Users, logged_in
+from tests.unit.api.remembered import Past, Requests
 from tests.unit.protocols.plants import north
 
 R = TypeVar("R")
@@ -519,18 +520,26 @@ class Served:
         tmp_path: Path,
         decisions: DecisionReader | None = None,
         *,
+        requests: Requests | None = None,
         users: Users | None = None,
         limits: Store | None = None,
         ports: tuple[int, int] | None = None,
+        settings: dict[str, Any] | None = None,
         **readers: Any,
     ) -> None:
+        """Take what is behind it, and settings of the API; a test may ask as often as it likes unless it says so."""
         self.tree, self.latches, self.memory = tree, latches, memory
         self.rest, self.health = ports or free_ports(2)
-        self.settings = Settings(data_dir=str(tmp_path), api=ApiSettings(rest=self.rest, health=self.health))
+        api = ApiSettings(
+            rest=self.rest, health=self.health, **{"user_requests_per_s": 0.0, **(settings or {})}
+        )
+        self.settings = Settings(data_dir=str(tmp_path), api=api)
         self.ports = Ports(tree)
         self.limits = limits or Store()
         self.users = users or Users()
         self.users.audits = tree.records
+        self.requests = requests or Requests()
+        self.past = Past()
         self.actor = ApiActor(
             self.ports,
             self.start_arguments(),
@@ -539,6 +548,8 @@ class Served:
             limits=self.limits,
             decisions=decisions,
             users=self.users,
+            requests=self.requests,
+            tables=self.past,
             **readers,
         )
         LocalCredential(tmp_path).renew()
