@@ -481,6 +481,8 @@ class EndpointStatus(Message, frozen=True, kw_only=True):
     # Connections and requests refused, and security events by `EVENT:success` or `EVENT:refused`; since the start.
     clients_refused: int = 0
     security: dict[str, int] = msgspec.field(default_factory=dict)
+    # What happened with clients since the endpoint's start, by event; empty: it does not count.
+    told: dict[str, int] = msgspec.field(default_factory=dict)
 
 
 PublisherInbox: TypeAlias = (

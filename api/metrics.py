@@ -144,6 +144,12 @@ def _wire(endpoints: dict[str, EndpointStatus | str]) -> Iterator[Metric]:
             for key, count in sorted(status.security.items())
         ],
     )
+    yield _counter(
+        "calejo_endpoint_client_events",
+        "What happened with clients, and exceptions answered, by kind",
+        ("endpoint", "event"),
+        [((name, event), count) for name, status in living.items() for event, count in status.told.items()],
+    )
     took = [(name, each) for name, status in living.items() if (each := status.proposal_to_wire) is not None]
     yield _gauge(
         "calejo_proposal_to_wire_seconds",

@@ -46,7 +46,7 @@ from api.views import (
     tree_view,
     when,
 )
-from protocols.points import tags as point_tags
+from protocols.tags import tags as point_tags
 
 _MODES: Final = {"AUTO": Mode.AUTO, "MANUAL": Mode.MANUAL, "OUT_OF_SERVICE": Mode.OUT_OF_SERVICE}
 

@@ -282,6 +282,17 @@ def bind_loopback(host: str, port: int, *, what: str) -> socket.socket:
     return _bound(address, port, what=what)
 
 
+def bind_secured(host: str, port: int, *, what: str) -> socket.socket:
+    """Return a listening TCP socket of a server that has its own users and certificates, on any address.
+
+    Raises:
+        RefusedError: `host` is no IP address.
+        DeviceError: the port is taken or may not be bound.
+
+    """
+    return _bound(_address(host, what), port, what=what)
+
+
 def _address(host: str, what: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     try:
         return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)

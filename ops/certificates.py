@@ -82,8 +82,8 @@ def renew(folder: Path, server: Server, *, hosts: Sequence[str], now: datetime) 
     return _write(files, *_server(server, names, authority, authority_key, now), replace=True)
 
 
-def self_made_opcua(files: CertificateFiles, *, now: datetime) -> bool:
-    """Make the OPC UA server's certificate, signed by itself, if there is none; return whether one was made.
+def self_made_opcua(files: CertificateFiles, *, uri: str = APPLICATION_URI, now: datetime) -> bool:
+    """Make an OPC UA program's certificate, signed by itself, if there is none; return whether one was made.
 
     As OPC UA's servers do at their first start: clients pin it. One that `init` makes later takes its place.
 
@@ -94,9 +94,8 @@ def self_made_opcua(files: CertificateFiles, *, now: datetime) -> bool:
     if files.certificate.exists():
         return False
     key = _rsa()
-    name = _named(f"Calejo opcua of {socket.gethostname()[:30]}")
+    name = _named(f"Calejo {files.certificate.stem} of {socket.gethostname()[:30]}")
     builder = _builder(name, key, name, now, days=SERVER_DAYS)
-    uri = x509.UniformResourceIdentifier(APPLICATION_URI)
     own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     builder = (
         builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
@@ -107,7 +106,10 @@ def self_made_opcua(files: CertificateFiles, *, now: datetime) -> bool:
             critical=False,
         )
         .add_extension(own, critical=False)
-        .add_extension(x509.SubjectAlternativeName([uri, *_host_names(())]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([x509.UniformResourceIdentifier(uri), *_host_names(())]),
+            critical=False,
+        )
     )
     _write(files, key, [builder.sign(key, hashes.SHA256())], replace=True)
     return True

@@ -21,14 +21,15 @@ from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Settings, UnavailableError
 from actors.vocabulary.ids import ROOT, STORAGE
 from actors.vocabulary.records import Record
-from actors.vocabulary.settings import health_host
+from actors.vocabulary.settings import health_host, modbus_host
 from ops import database, opcua_access
 from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 from ops.cli.settings_of import settings_of
+from ops.modbus_settings import try_modbus
 from ops.progress import Teller, starting, stopping
 from ops.run_records import RunRecords
-from ops.rundir import DataDirectory, urls_of
+from ops.rundir import DataDirectory, reached_at, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
 from storage.certificates import rest_files
 from storage.schema import UnreachableError
@@ -168,15 +169,19 @@ def _check_ports(settings: Settings) -> None:
         RefusedError: an address is not loopback.
 
     """
-    from api.server import bind_loopback, bind_rest
+    from api.server import bind_loopback, bind_rest, bind_secured
 
     sites = [(f"sites.{name}.ports", site.ports) for name, site in settings.sites.items() if site.ports]
     wanted = [("api.health", health_host(settings.api), settings.api.health)]
     for key, ports in (("ports", settings.ports), *sites):
-        wanted += [(f"{key}.opcua", ports.host, ports.opcua), (f"{key}.modbus", ports.host, ports.modbus)]
+        if settings.opcua.host:
+            bind_secured(settings.opcua.host, ports.opcua, what=f"{key}.opcua").close()
+        else:
+            wanted.append((f"{key}.opcua", ports.host, ports.opcua))
     bind_rest(settings.api).close()
     for key, host, port in wanted:
         bind_loopback(host, port, what=key).close()
+    try_modbus(settings)
 
 
 def _with_ray(
@@ -401,7 +406,7 @@ class _Run:
         await asyncio.to_thread(
             start_demo,
             Path(self._settings.data_dir),
-            modbus_host=ports.host,
+            modbus_host=reached_at(modbus_host(self._settings, ports)),
             modbus_port=ports.modbus,
             database_url=database.database_urls(self._settings).writer,
             environment=os.environ,

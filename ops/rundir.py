@@ -13,7 +13,7 @@ from uuid import uuid4
 import msgspec
 
 from actors.vocabulary import DeviceError, RefusedError
-from actors.vocabulary.settings import PortSettings, Settings, health_host
+from actors.vocabulary.settings import PortSettings, Settings, health_host, modbus_host
 
 RUN_FILE: Final = "run.json"
 LOCK_FILE: Final = "lock"
@@ -37,14 +37,18 @@ def url_host(host: str) -> str:
 
 def urls_of(settings: Settings) -> Urls:
     """Return where a run with these settings listens."""
-    ports = url_host(settings.ports.host)
     rest, scheme = reached_at(settings.api.host), "https" if settings.api.tls else "http"
     return Urls(
         rest=f"{scheme}://{url_host(rest)}:{settings.api.rest}",
         health=f"http://{url_host(health_host(settings.api))}:{settings.api.health}",
-        opcua=f"opc.tcp://{ports}:{settings.ports.opcua}",
-        modbus=f"{ports}:{settings.ports.modbus}",
+        opcua=f"opc.tcp://{url_host(opcua_host(settings, settings.ports))}:{settings.ports.opcua}",
+        modbus=f"{url_host(reached_at(modbus_host(settings, settings.ports)))}:{settings.ports.modbus}",
     )
+
+
+def opcua_host(settings: Settings, ports: PortSettings) -> str:
+    """Return where an OPC UA endpoint is reached from this machine."""
+    return reached_at(settings.opcua.host or ports.host)
 
 
 def reached_at(host: str) -> str:
@@ -58,6 +62,11 @@ class SitePorts(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     opcua: int
     modbus: int
+    # Where Modbus is reached, and where it is bound, if not at `host`.
+    modbus_host: str = ""
+    modbus_listens: str = ""
+    # '': as `host`.
+    opcua_host: str = ""
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +82,7 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     ray_address: str
     namespace: str
     rest_certificate: str = ""
+    modbus_listens: str = ""
     site_ports: dict[str, SitePorts] = msgspec.field(default_factory=dict)
 
 
@@ -162,7 +172,14 @@ class DataDirectory:
         """
 
         def where(ports: PortSettings) -> SitePorts:
-            return SitePorts(host=ports.host, opcua=ports.opcua, modbus=ports.modbus)
+            return SitePorts(
+                host=ports.host,
+                opcua=ports.opcua,
+                modbus=ports.modbus,
+                modbus_host=reached_at(modbus_host(settings, ports)),
+                modbus_listens=modbus_host(settings, ports),
+                opcua_host=opcua_host(settings, ports),
+            )
 
         urls = urls_of(settings)
         run = RunFile(
@@ -173,6 +190,7 @@ class DataDirectory:
             health=urls.health,
             opcua=urls.opcua,
             modbus=urls.modbus,
+            modbus_listens=modbus_host(settings, settings.ports),
             ray_address=ray_address,
             namespace=namespace,
             rest_certificate=_rest_certificate(settings),

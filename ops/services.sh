@@ -10,6 +10,8 @@ needed=(
   initdb:postgresql     # a cluster of its own per test run, see tests/services.py
   node:nodejs           # runs the npm peers
   npm:npm
+  nmap:nmap             # its script modbus-discover
+  openssl:openssl       # a TLS client
   mosquitto:mosquitto   # an MQTT broker; the tests start their own, on free ports
   chromium:chromium     # a browser; tests of the dashboard drive it
   spin:spin             # a model checker; it writes C, so it needs a compiler, see below

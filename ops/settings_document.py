@@ -41,9 +41,10 @@ sites:
 
 MEANINGS: Final = {
     "data_dir": "Folder for latches, epochs, spool, SQLite file and `run.json`; relative to where Calejo is started",
-    "ports.host": "Where OPC UA and Modbus listen; loopback only until Modbus knows users (OPC UA: `opcua.host`)",
+    "ports.host": "Where OPC UA and Modbus listen unless `opcua.host` or `modbus.host` says otherwise; loopback only",
     "ports.opcua": "TCP port of OPC UA",
     "ports.modbus": "TCP port of Modbus",
+    "ports.modbus_tls": "TCP port of Modbus/TLS, if it is on; 802 in production",
     "api.host": "Where REST listens; beyond loopback only with `api.tls` or `api.trusted_proxy`. Health listens"
     " there too while it is loopback, else on 127.0.0.1",
     "api.rest": "TCP port of REST",
@@ -132,9 +133,29 @@ MEANINGS: Final = {
     " command topics is then an operator. Emergency stops are always obeyed",
     "sparkplug.command_age_s": "Older commands (but stops) are refused, and ones that are so far ahead",
     "sparkplug.backfill_bytes_max": "Room on disk per site for values that no host has seen, at least 1 MiB",
+    "modbus.host": "Where Modbus listens; empty: `ports.host`. Beyond loopback only with `modbus.allow`, or by TLS"
+    " alone",
+    "modbus.allow": "Who is let in without TLS, and as what: `NETWORK=ROLE[+ROLE]`, commas between"
+    " (`10.1.0.0/24=FIELD, 10.2.0.5=OPERATOR`); the narrowest network counts. Empty: this machine alone, as FIELD and"
+    " OPERATOR. With a list this machine has to stand there, too",
+    "modbus.plain": "Serve without TLS at `ports.modbus`",
+    "modbus.tls": "Serve Modbus/TCP Security at `ports.modbus_tls`: certificates on both sides, the client's role in"
+    " its own",
+    "modbus.certificate": "PEM file of Modbus's certificate and its chain; empty: `certs/modbus.pem` in the data"
+    " directory. A file that changes is taken up within seconds",
+    "modbus.private_key": "PEM file of its private key; empty: `certs/modbus-key.pem` in the data directory",
+    "modbus.client_ca": "PEM file of the authorities whose clients are let in; empty: `certs/ca.pem` in the data"
+    " directory. When it changes every TLS client has to connect again",
+    "modbus.client_crl": "PEM file of what those authorities revoked; empty: nothing is looked up",
+    "modbus.clients_max": "Connections of one endpoint; in a full house one gives way to a newcomer",
+    "modbus.clients_per_address_max": "Connections from one address (not counted: loopback)",
+    "modbus.requests_per_s": "Reads, and as many writes, of one client (an address; on loopback a connection); twice as"
+    " many at once. Emergency stops are not counted",
+    "modbus.idle_s": "A connection that asks nothing for so long is closed; 5 to 3600 s",
     "sites.<site_id>.ports.host": "As `ports.host`, for this site's own endpoints",
     "sites.<site_id>.ports.opcua": "TCP port of this site's OPC UA",
     "sites.<site_id>.ports.modbus": "TCP port of this site's Modbus",
+    "sites.<site_id>.ports.modbus_tls": "TCP port of this site's Modbus/TLS",
 }
 _UNITS: Final = (
     ("_hz_min", "Hz"),

@@ -22,6 +22,7 @@ from actors.vocabulary.settings import (
     Settings,
     SparkplugSettings,
 )
+from ops.modbus_settings import check_modbus
 
 LOG_LEVELS: Final = ("TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL")
 DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+psycopg")
@@ -83,6 +84,7 @@ def checked(settings: Settings, sources: Mapping[str, str]) -> None:
     _sparkplug(settings.sparkplug, check)
     _audit(settings.audit, check)
     _access(settings, check)
+    check_modbus(settings, check.require)
     days = settings.history.decisions_days
     check.require(
         _DECISION_DAYS_MIN <= days <= _DECISION_DAYS_MAX,
@@ -179,12 +181,15 @@ def _network(settings: Settings, check: _Checker) -> None:
             _is_loopback(host),
             key,
             host,
-            "expected a loopback address (127.0.0.1): Modbus knows no users yet (OPC UA does: opcua.host)",
+            "expected a loopback address (127.0.0.1); opcua.host and modbus.host may be others",
         )
     _opcua(settings.opcua, check)
     _api(settings.api, check)
+    tls = settings.modbus.tls
     seen: dict[int, str] = {}
     for key, port in _ports(settings):
+        if key.endswith(".modbus_tls") and not tls:
+            continue
         check.require(1 <= port <= _PORT_MAX, key, port, f"expected a port from 1 to {_PORT_MAX}")
         other = seen.setdefault(port, key)
         check.require(other == key, key, port, f"the same port as {other!r}; each needs its own")
@@ -298,12 +303,14 @@ def _is_loopback(host: str) -> bool:
 def _ports(settings: Settings) -> Iterator[tuple[str, int]]:
     yield "ports.opcua", settings.ports.opcua
     yield "ports.modbus", settings.ports.modbus
+    yield "ports.modbus_tls", settings.ports.modbus_tls
     yield "api.rest", settings.api.rest
     yield "api.health", settings.api.health
     for site_id, site in settings.sites.items():
         if site.ports is not None:
             yield f"sites.{site_id}.ports.opcua", site.ports.opcua
             yield f"sites.{site_id}.ports.modbus", site.ports.modbus
+            yield f"sites.{site_id}.ports.modbus_tls", site.ports.modbus_tls
 
 
 def _control(control: ControlSettings, check: _Checker) -> None:

@@ -19,6 +19,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
 )
+from protocols.modbus.points import modbus_points
 from protocols.points import operator_points, site_points
 from protocols.sparkplug.names import definitions, sparkplug_points
 from protocols.sparkplug.schema import by_key
@@ -44,8 +45,8 @@ from there, never by hand from this page. `calejo plc st STATION` gives the cont
 - Write every feedback point at least each second, changed or not, and move `plc_heartbeat` each time. A point that
   was never written is BAD, not 0.
 - Coil `emergency_stop` sets only: writing 0 clears nothing.
-- Modbus exceptions: 01 function not served, 02 no such point or not writable, 03 value or quantity out of range,
-  04 the write could not be made durable, 06 too many requests, 0B no such unit.
+- Modbus exceptions: 01 function not served, not permitted, or not in this state; 02 no such point or not writable;
+  03 value or quantity out of range; 04 the write could not be made durable; 06 too many requests; 0B no such unit.
 """
 
 
@@ -132,7 +133,25 @@ def _lines() -> Iterator[str]:
         )  # fmt: skip
         yield "| " + " | ".join(str(cell) for cell in cells) + " |"
     yield ""
-    yield "## Points on OPC UA alone\n"
+    yield "## What only Modbus has of that pump\n"
+    yield (
+        "Every register above stands as input register at the same address, too. Who may write what:"
+        " [modbus.md](modbus.md).\n"
+    )
+    yield "| path | access | Modbus table | address | raw | scale | unit | meaning |"
+    yield "|---|---|---|---|---|---|---|---|"
+    shared = {point.path for point in site_points(_EXAMPLE)}
+    for point in modbus_points(_EXAMPLE):
+        if point.path in shared:
+            continue
+        place = point.places[0]
+        row = (
+            f"`{point.path}`", point.access.value, place.table, place.address, place.raw, f"{place.scale:g}",
+            point.unit, point.description,
+        )  # fmt: skip
+        yield "| " + " | ".join(str(cell) for cell in row) + " |"
+    yield ""
+    yield "## What operators write on OPC UA\n"
     yield "Methods, alarms and history are in [opcua.md](opcua.md).\n"
     yield "| path | type | unit | access | meaning |"
     yield "|---|---|---|---|---|"

@@ -80,6 +80,16 @@ class EndpointServer(Protocol):
 
 
 @runtime_checkable
+class Counting(Protocol):
+    """What an endpoint adds that counts what happens with its clients."""
+
+    @property
+    def told(self) -> Mapping[str, int]:
+        """How often since the start, by event: connected, refused, limited, exception_02 and so on."""
+        ...
+
+
+@runtime_checkable
 class Operated(Protocol):
     """What an endpoint adds whose clients command, acknowledge alarms and look back (OPC-3)."""
 

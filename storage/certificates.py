@@ -67,6 +67,16 @@ def rest_files(settings: Settings) -> tuple[Path, Path]:
     return files.certificate, files.private_key
 
 
+def modbus_files(settings: Settings) -> tuple[Path, Path, Path]:
+    """Return Modbus's certificate, its private key, and the authorities of clients: as configured, else our own."""
+    modbus, folder = settings.modbus, Path(settings.data_dir) / FOLDER
+    files = files_of(folder, Server.MODBUS)
+    authority = Path(modbus.client_ca) if modbus.client_ca else files_of(folder, CA).certificate
+    if modbus.certificate and modbus.private_key:
+        return Path(modbus.certificate), Path(modbus.private_key), authority
+    return files.certificate, files.private_key, authority
+
+
 def shown(
     folder: Path, *, now: datetime, also: Sequence[Path] = ()
 ) -> tuple[list[CertificateView], dict[str, str]]:

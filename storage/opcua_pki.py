@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from actors.vocabulary import DeviceError, InvalidValueError, RefusedError, Settings, UnknownSubjectError
 from actors.vocabulary.access import UserRole
@@ -36,6 +37,7 @@ REJECTED_MAX: Final = 50
 SHOWN_DIGITS: Final = 16
 _PEM_BYTES_MAX: Final = 4 * CERTIFICATE_BYTES_MAX
 _ENDINGS: Final = (".pem", ".der", ".crt", ".cer")
+_TRIAL: Final = b"does this key fit its certificate"
 _DAMAGED: Final = (ValueError, TypeError)
 
 
@@ -68,6 +70,9 @@ class PkiFolder:
         """Take the folder (`certs/opcua`) and what tells where the server's own certificate stands."""
         self._folder = folder
         self._own = own
+        # What was read, by the state of its file: looking every two seconds must cost next to nothing.
+        self._owned: tuple[object, OwnCertificate] | None = None
+        self._read: dict[Path, tuple[object, bytes]] = {}
 
     def own(self) -> OwnCertificate:
         """Return what the server shall show.
@@ -77,19 +82,24 @@ class PkiFolder:
 
         """
         files = self._own()
+        state = files, _state(files.certificate), _state(files.private_key)
+        if self._owned is None or self._owned[0] != state:
+            self._owned = state, self._own_pair(files)
+        return self._owned[1]
+
+    def _own_pair(self, files: CertificateFiles) -> OwnCertificate:
         certificate = _one(files.certificate)
         try:
             pem = files.private_key.read_bytes()
         except OSError as error:
             raise refused(files.private_key, error) from error
         try:
-            key = serialization.load_pem_private_key(pem, password=None)
+            key = serialization.load_pem_private_key(pem, password=None, unsafe_skip_rsa_key_validation=True)
         except _DAMAGED as error:
             raise DeviceError(f"{files.private_key}: holds no unencrypted private key in PEM form") from error
         if not isinstance(key, rsa.RSAPrivateKey):
             raise DeviceError(f"{files.private_key}: OPC UA's policies need an RSA key")
-        if certificate.public_key() != key.public_key():
-            raise DeviceError(f"{files.certificate}: {files.private_key} is not the key to it")
+        _fits(certificate, key, files)
         plain = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -102,15 +112,32 @@ class PkiFolder:
             DeviceError: a folder cannot be read.
 
         """
-        applications = frozenset(der for _, der in _certificates(self._folder / TRUSTED))
+        known, self._read = self._read, {}
+        applications = frozenset(der for _, der in self._pinned(self._folder / TRUSTED, known))
         users: dict[bytes, UserCertificate | None] = {}
         for role in UserRole:
-            for path, der in _certificates(self._folder / USERS / role.value):
+            for path, der in self._pinned(self._folder / USERS / role.value, known):
                 # Of two roles for one certificate neither counts: nobody meant that.
                 users[der] = None if der in users else UserCertificate(name=path.stem, role=role)
         return Trust(
             applications=applications, users={der: user for der, user in users.items() if user is not None}
         )
+
+    def _pinned(self, folder: Path, known: dict[Path, tuple[object, bytes]]) -> Iterator[tuple[Path, bytes]]:
+        """Yield what of a folder is a certificate, reading only what changed; b'' stands for what is none."""
+        for path in _named(folder):
+            state = _state(path)
+            before = known.get(path)
+            if before is not None and before[0] == state:
+                der = before[1]
+            else:
+                try:
+                    der = _der(_one(path))
+                except DeviceError:
+                    der = b""  # no certificate, or gone meanwhile: it trusts nobody
+            self._read[path] = state, der
+            if der:
+                yield path, der
 
     def keep_rejected(self, certificate: bytes, why: str) -> None:
         """Keep what was not trusted; at most 50, the oldest go.
@@ -231,17 +258,49 @@ class PkiFolder:
 
 def _certificates(folder: Path) -> Iterator[tuple[Path, bytes]]:
     """Yield what of a folder is a certificate, in the order of names."""
-    try:
-        paths = sorted(each for each in folder.iterdir() if _names_a_certificate(each))[:FILES_MAX]
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise refused(folder, error) from error
-    for path in paths:
+    for path in _named(folder):
         try:
             yield path, _der(_one(path))
         except DeviceError:
             continue  # no certificate, or gone meanwhile: it trusts nobody
+
+
+def _fits(certificate: x509.Certificate, key: rsa.RSAPrivateKey, files: CertificateFiles) -> None:
+    """Return if the key signs what the certificate verifies.
+
+    The library's own check of an RSA key takes 0.3 s and lets nobody else in the process run meanwhile; this one does
+    not, and a key that is no good does not pass it either.
+
+    Raises:
+        DeviceError: it does not.
+
+    """
+    public = certificate.public_key()
+    try:
+        signed = key.sign(_TRIAL, padding.PKCS1v15(), hashes.SHA256())
+        if not isinstance(public, rsa.RSAPublicKey):
+            raise InvalidSignature
+        public.verify(signed, _TRIAL, padding.PKCS1v15(), hashes.SHA256())
+    except (InvalidSignature, *_DAMAGED) as error:
+        raise DeviceError(f"{files.certificate}: {files.private_key} is not the key to it") from error
+
+
+def _named(folder: Path) -> list[Path]:
+    try:
+        return sorted(each for each in folder.iterdir() if _names_a_certificate(each))[:FILES_MAX]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise refused(folder, error) from error
+
+
+def _state(path: Path) -> object:
+    """Return what differs when a file was written again; None: it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _names_a_certificate(path: Path) -> bool:

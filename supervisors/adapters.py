@@ -31,15 +31,16 @@ from actors.stores import (
     TopologyReader,
     TrendReader,
 )
-from actors.vocabulary import Role, SiteConfig
+from actors.vocabulary import Role, Settings, SiteConfig
 from actors.vocabulary.callers import roles_named
 from actors.vocabulary.client_calls import PastPage, PastQuestion
-from actors.vocabulary.settings import PortSettings
+from actors.vocabulary.settings import PortSettings, modbus_host
 from protocols.endpoint import EndpointServer
 from supervisors.process import SystemClock
 from supervisors.tree import ports_of
 
 if TYPE_CHECKING:
+    from protocols.modbus.tls import TlsFiles
     from protocols.points import Point
     from protocols.sparkplug.endpoint import SparkplugEndpoint
     from storage.engine import Access, Database
@@ -269,6 +270,10 @@ def map_points(start: WorkerStart) -> Callable[[SiteConfig], Sequence[Point]]:
         from protocols.sparkplug.names import sparkplug_points
 
         return sparkplug_points
+    if start.role is Role.MODBUS:
+        from protocols.modbus.points import modbus_points
+
+        return modbus_points
     if start.role is Role.OPCUA:
         from protocols.points import opcua_points
 
@@ -330,6 +335,40 @@ def opcua_endpoint(actor_ports: Ports, start: WorkerStart, ports: PortSettings) 
     )
 
 
+def modbus_tls_files(settings: Settings) -> TlsFiles | None:
+    """Return the files of Modbus/TLS; None: it is off."""
+    from protocols.modbus.tls import TlsFiles
+    from storage.certificates import modbus_files
+
+    if not settings.modbus.tls:
+        return None
+    certificate, private_key, client_ca = modbus_files(settings)
+    crl = Path(settings.modbus.client_crl) if settings.modbus.client_crl else None
+    return TlsFiles(certificate=certificate, private_key=private_key, client_ca=client_ca, client_crl=crl)
+
+
+def _modbus_endpoint(settings: Settings, ports: PortSettings) -> EndpointServer:
+    from protocols.modbus.clients import allow_list
+    from protocols.modbus.limits import ModbusLimits
+    from protocols.modbus.server import ModbusAccess, ModbusEndpoint
+
+    modbus = settings.modbus
+    limits = ModbusLimits(
+        clients_max=modbus.clients_max,
+        per_address_max=modbus.clients_per_address_max,
+        requests_per_s=modbus.requests_per_s,
+        requests_burst=max(2, round(2 * modbus.requests_per_s)),
+        idle_s=modbus.idle_s,
+    )
+    access = ModbusAccess(
+        allow=allow_list(modbus.allow),
+        plain=modbus.plain,
+        tls=modbus_tls_files(settings),
+        tls_port=ports.modbus_tls,
+    )
+    return ModbusEndpoint(modbus_host(settings, ports), ports.modbus, limits, access)
+
+
 def endpoint_server(actor_ports: Ports, start: WorkerStart) -> EndpointServer:
     """Return the protocol server of an endpoint's role, on its site's port or for its broker."""
     assert start.site is not None, "an endpoint belongs to a site"
@@ -338,9 +377,7 @@ def endpoint_server(actor_ports: Ports, start: WorkerStart) -> EndpointServer:
         case Role.OPCUA:
             return opcua_endpoint(actor_ports, start, ports)
         case Role.MODBUS:
-            from protocols.modbus.server import ModbusEndpoint
-
-            return ModbusEndpoint(ports.host, ports.modbus)
+            return _modbus_endpoint(start.settings, ports)
         case Role.SPARKPLUG:
             return sparkplug_node(actor_ports, start)
         case (

@@ -49,9 +49,10 @@ def port_refusals(settings: Settings, site_ids: Sequence[str], *, holder: str | 
     taken: dict[int, str] = {}
     for site_id in sorted(site_ids, key=lambda each: (not _has_own(settings, each), each != holder, each)):
         ports = ports_of(settings, site_id)
-        clash = next((port for port in (ports.opcua, ports.modbus) if port in taken), None)
+        own = (ports.opcua, ports.modbus, *((ports.modbus_tls,) if settings.modbus.tls else ()))
+        clash = next((port for port in own if port in taken), None)
         if clash is None:
-            taken |= {ports.opcua: site_id, ports.modbus: site_id}
+            taken |= dict.fromkeys(own, site_id)
         else:
             refusals[site_id] = (
                 f"port {clash} serves site {taken[clash]}: this site needs sites.{site_id}.ports"

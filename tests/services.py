@@ -1,7 +1,7 @@
 """The real services that tests talk to; `make services` installs them.
 
 A test asks by fixture: `postgres`, `own_postgres`, `mbpoll`, `node_opcua`, `mosquitto`, `sparkplug_host`, `spin`,
-`chromium`, `axe_core`.
+`nmap`, `openssl`, `modbus_serial`, `chromium`, `axe_core`.
 Where the program is missing the test is skipped and the summary names the program; with `CI=true` it fails.
 """
 
@@ -50,6 +50,27 @@ def program(name: str, *, service: str | None = None) -> Path:
 def mbpoll() -> Path:
     """Path of mbpoll, a Modbus client in C."""
     return program("mbpoll")
+
+
+@pytest.fixture(scope="session")
+def nmap() -> Path:
+    """Path of nmap, with its script modbus-discover."""
+    return program("nmap")
+
+
+@pytest.fixture(scope="session")
+def openssl() -> Path:
+    """Path of openssl."""
+    return program("openssl")
+
+
+@pytest.fixture(scope="session")
+def modbus_serial() -> Path:
+    """Folder to run `node` in so that `modbus/client.js`, a client on modbus-serial, can be started."""
+    program("node", service="modbus-serial")
+    if not (PEERS / "node_modules" / "modbus-serial" / "package.json").is_file():
+        lacking("modbus-serial")
+    return PEERS
 
 
 @pytest.fixture(scope="session")

@@ -40,19 +40,26 @@ from actors.publisher.health import service_level
 from actors.publisher.latency import LatencyBook, noted, summary
 from actors.publisher.link_watch import LinkWatch
 from actors.publisher.operators import OPERATOR_POINTS, OperatorDesk, Wanted
-from actors.publisher.refusals import CLIENT_REFUSED, Refusals, client_refused, refused
+from actors.publisher.refusals import (
+    AUDITED,
+    CERTIFICATE_REPLACED,
+    CERTIFICATE_UNUSABLE,
+    Refusals,
+    client_refused,
+    refused,
+)
 from actors.publisher.stop_desk import StopDesk
 from actors.publisher.stop_traffic import StopTraffic
 from actors.runtime import Ports
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE
 from actors.start import WorkerStart
 from actors.stores import EpochStore, LatchStore, PastReader
-from actors.vocabulary import CalejoError, DeviceError, Instant, Scope, SiteConfig, WriteRefusal
+from actors.vocabulary import CalejoError, DeviceError, Instant, Scope, Severity, SiteConfig, WriteRefusal
 from actors.vocabulary.client_calls import PastPage, PastQuestion, named
 from actors.vocabulary.ids import watchdog_address
 from actors.vocabulary.records import StopEventRecord
 from actors.vocabulary.settings import protocols_of
-from protocols.endpoint import ClientWrite, EndpointServer, Linked, Operated, Secured
+from protocols.endpoint import ClientWrite, Counting, EndpointServer, Linked, Operated, Secured
 from protocols.points import Point, PointValue
 
 REFRESH: Final = "refresh"
@@ -63,6 +70,7 @@ STATUS_PERIOD_S: Final = 1.0
 BIND_POLL_S: Final = 0.05
 # A read within this time of the last image sees that image, unless a lease ends in between.
 IMAGE_AGE_NS_MAX: Final = 50_000_000
+CERTIFICATE_ALARM: Final = "certificate_not_taken_up"
 
 MapPoints: TypeAlias = Callable[[SiteConfig], Sequence[Point]]
 
@@ -460,7 +468,12 @@ class PublisherActor:
 
     def _client_news(self, event: str, peer: str, detail: str) -> None:
         self._ports.log.info("client", protocol=self._protocol, what=event, peer=peer, detail=detail)
-        if event != CLIENT_REFUSED:
+        if event == CERTIFICATE_UNUSABLE:
+            subject = str(self._ports.address)
+            self._desk.conditions.hold(CERTIFICATE_ALARM, subject, Severity.HIGH, detail)
+        elif event == CERTIFICATE_REPLACED:
+            self._desk.conditions.clear(CERTIFICATE_ALARM, str(self._ports.address))
+        if event not in AUDITED:
             return
         now = self._ports.clock.now()
         self._refused_clients, record = client_refused(
@@ -470,6 +483,7 @@ class PublisherActor:
             why=detail,
             record_id=self._next_id(now),
             now=now,
+            event=event,
         )
         if record is not None:
             self._outbox.put(record)
@@ -524,6 +538,7 @@ class PublisherActor:
             }
             if isinstance(self._server, Secured)
             else {},
+            told=dict(self._server.told) if isinstance(self._server, Counting) else {},
         )
 
     def _shown(self, station_id: str, pump_id: str, now: Instant) -> PublishedPump:

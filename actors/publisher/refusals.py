@@ -11,6 +11,16 @@ from actors.vocabulary.records import AuditRecord
 
 CLIENT_REFUSED: Final = "refused"
 """The word of protocol servers for a client, or a request of one, that they refuse."""
+CERTIFICATE_REPLACED: Final = "certificate_replaced"
+CERTIFICATE_UNUSABLE: Final = "certificate_unusable"
+"""Their words for files that were taken up, and for such as cannot be: an alarm, which has its own record."""
+AUDITED: Final = {
+    CLIENT_REFUSED: "CLIENT_REFUSED",
+    "certificate_rejected": "CERTIFICATE_REJECTED",
+    "limited": "RATE_LIMITED",
+    CERTIFICATE_REPLACED: "CERTIFICATE_REPLACED",
+}
+"""What happened with a client, and the event type of its record; what is not here is logged and counted only."""
 WINDOW_S: Final = 60.0
 RECORDS_PER_WINDOW: Final = 3
 # Peers come and go with their ports; beyond this many the one longest quiet is forgotten.
@@ -67,20 +77,27 @@ def refused(
 
 
 def client_refused(
-    state: Refusals, *, peer: str, protocol: str, why: str, record_id: str, now: Instant
+    state: Refusals,
+    *,
+    peer: str,
+    protocol: str,
+    why: str,
+    record_id: str,
+    now: Instant,
+    event: str = CLIENT_REFUSED,
 ) -> tuple[Refusals, AuditRecord | None]:
-    """Count one client that an endpoint refused; return its audit record, as sparingly as for writes (SEC-5)."""
+    """Count what happened with a client (`AUDITED`); return its audit record, as sparingly as for writes (SEC-5)."""
     state, may_tell, suppressed = _counted(state, peer=peer, now=now)
     if not may_tell:
         return state, None
     record = AuditRecord(
         record_id=record_id,
         at=now.utc,
-        event_type="CLIENT_REFUSED",
+        event_type=AUDITED[event],
         actor="",
         source_address=peer,
         object_id=protocol,
-        outcome=f"refused: {why[:_WHY_MAX]}",
+        outcome="success" if event == CERTIFICATE_REPLACED else f"refused: {why[:_WHY_MAX]}",
         severity=Severity.MEDIUM,
         after={"suppressed_before": suppressed},
     )

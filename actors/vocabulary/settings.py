@@ -45,11 +45,29 @@ class ControlSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
 
 class PortSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one site's endpoints listen. Loopback only: OPC UA and Modbus know no users."""
+    """Where one site's endpoints listen, unless `opcua.host` or `modbus.host` says otherwise: loopback only."""
 
     host: str = "127.0.0.1"
     opcua: int = 4840
     modbus: int = 5020
+    modbus_tls: int = 5802
+
+
+class ModbusSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may come to the Modbus endpoints, and how (MOD-1, MOD-4). `host` empty: where `ports.host` says."""
+
+    host: str = ""
+    allow: str = ""
+    plain: bool = True
+    tls: bool = False
+    certificate: str = ""
+    private_key: str = ""
+    client_ca: str = ""
+    client_crl: str = ""
+    clients_max: int = 64
+    clients_per_address_max: int = 16
+    requests_per_s: float = 1000.0
+    idle_s: float = 60.0
 
 
 class SiteSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,7 +207,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log: LogSettings = LogSettings()
     runtime: RuntimeSettings = RuntimeSettings()
     sparkplug: SparkplugSettings = SparkplugSettings()
+    modbus: ModbusSettings = ModbusSettings()
     sites: dict[str, SiteSettings] = msgspec.field(default_factory=dict)
+
+
+def modbus_host(settings: Settings, ports: PortSettings) -> str:
+    """Return where Modbus listens for a site with these ports."""
+    return settings.modbus.host or ports.host
 
 
 PORT_PROTOCOLS: Final = ("opcua", "modbus")

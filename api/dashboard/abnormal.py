@@ -60,7 +60,7 @@ _OF_REASON: Final[Mapping[str, tuple[Rank, str]]] = {
 }
 _OF_MODE: Final[Mapping[str, str]] = {Mode.MANUAL.name: "manual", Mode.LOCAL.name: "local"}
 # The level is the station's, and said there once.
-_WATCHED: Final = (SPEED, RUNNING)
+_WATCHED: Final = {SPEED: "speed", RUNNING: "running"}
 _GATE_REASONS: Final = frozenset(
     {Reason.LEASE_EXPIRED.name, Reason.EPOCH_REFUSED.name, Reason.NOT_STARTED.name, Reason.FINAL_CHECK.name}
 )
@@ -86,10 +86,14 @@ def pump_findings(view: PumpView, *, stopped: bool, endpoints: int) -> tuple[Fin
     found += _of_wires(view.published, known=view.setpoint is not None)
     if view.waiting_for:
         found.append(Finding(rank=Rank.MEDIUM, what="waiting", detail=view.waiting_for))
+    bad: dict[str, list[str]] = {}
+    for name, word in _WATCHED.items():
+        judged = view.feedback.get(name)
+        if judged is not None and judged.quality != Quality.GOOD.name:
+            bad.setdefault(judged.why or judged.quality, []).append(word)
     found += [
-        Finding(rank=Rank.MEDIUM, what="bad_value", detail=f"{name}: {judged.why or judged.quality}")
-        for name in _WATCHED
-        if (judged := view.feedback.get(name)) is not None and judged.quality != Quality.GOOD.name
+        Finding(rank=Rank.MEDIUM, what="bad_value", detail=f"{', '.join(words)}: {why}")
+        for why, words in bad.items()
     ]
     return worst_first(found)
 

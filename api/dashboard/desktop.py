@@ -10,6 +10,8 @@ from litestar.datastructures import State
 
 from actors.messages import TreeNode
 from actors.vocabulary import UnavailableError
+from actors.vocabulary.audit_trail import AuditWindow
+from api.audit_routes import VERIFY_MAX
 from api.dashboard.files import Files
 from api.dashboard.picture import TREE_FRESH_S, Pictures, Shared
 from api.dashboard.rendering import Renderer
@@ -21,6 +23,8 @@ from api.sources import find_station
 DASHBOARD: Final = "dashboard"
 """Where the application's state holds its `Dashboard`."""
 
+# Thousands of hashes: once a minute, whoever looks.
+_VERIFIED_FRESH_S: Final = 60.0
 _TREND_FRESH_S: Final = 30.0
 _TRENDS_MAX: Final = 500
 
@@ -37,6 +41,7 @@ class Dashboard:
         self._tree: Shared[tuple[TreeNode, ...]] = Shared(
             service.sources.tree, service.clock, fresh_s=TREE_FRESH_S
         )
+        self._verified = Shared(self._verify, service.clock, fresh_s=_VERIFIED_FRESH_S)
         self._trends: dict[str, Shared[StationTrend]] = {}
 
     async def tree(self) -> tuple[TreeNode, ...]:
@@ -47,6 +52,24 @@ class Dashboard:
 
         """
         return await self._tree.get()
+
+    async def verified(self) -> AuditWindow | None:
+        """Return whether the newest records hold, at most a minute old; None: this API reads no trail.
+
+        At most as many records as one request verifies: `calejo audit verify` does all.
+
+        Raises:
+            DeviceError: the database is away.
+
+        """
+        return await self._verified.get()
+
+    async def _verify(self) -> AuditWindow | None:
+        reader = self.service.audit
+        if reader is None:
+            return None
+        first = await reader.verify(after=0, count_max=1)
+        return await reader.verify(after=max(0, first.total - VERIFY_MAX), count_max=VERIFY_MAX)
 
     async def trend(self, station_id: str) -> StationTrend:
         """Return a station's day, at most half a minute old.

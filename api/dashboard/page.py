@@ -20,6 +20,8 @@ AnyRequest = Request[Any, Any, State]
 
 HTML: Final = "text/html"
 LIVE_HEADER: Final = "hx-request"
+TARGET_HEADER: Final = "hx-target"
+SLOW: Final = "slow"
 ACTIVE_HEADER: Final = "calejo-active"
 """Sent by a page when somebody has touched keyboard, mouse or screen since the last look."""
 
@@ -31,9 +33,13 @@ async def page(
     picture: Picture | None,
     zone: str = "",
     context: tuple[str, str] | None = None,
+    slow: bool = False,
     **values: Any,
 ) -> Response[bytes]:
-    """Return a view. `picture` None: it shows nothing of the plant. `context`: what a stop is offered for first."""
+    """Return a view. `picture` None: it shows nothing of the plant. `context`: what a stop is offered for first.
+
+    `slow`: it is read from a database, so only what all views show first is looked at each second.
+    """
     dashboard, principal = dashboard_of(request.app.state), principal_of(request)
     live = request.headers.get(LIVE_HEADER) == "true"
     await _note_presence(request, dashboard, principal, whole=not live)
@@ -41,7 +47,8 @@ async def page(
     content = dashboard.renderer.page(
         template,
         dashboard.texts.wanted(request.headers.get("accept-language", "")),
-        frame="live.html" if live else "layout.html",
+        frame=_frame(request, live=live),
+        slow=slow,
         principal=principal,
         may=lambda name: principal.may(Operation(name)),
         may_change=principal.operations is None,
@@ -56,6 +63,13 @@ async def page(
         **values,
     )
     return answered(content)
+
+
+def _frame(request: AnyRequest, *, live: bool) -> str:
+    """Return what the view stands in: a whole page, or the part of it that is asked for again."""
+    if not live:
+        return "layout.html"
+    return "slow.html" if request.headers.get(TARGET_HEADER) == SLOW else "live.html"
 
 
 def answered(content: bytes, *, status: int = 200) -> Response[bytes]:

@@ -18,7 +18,7 @@ from actors.vocabulary.ids import checked_id
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.guarding import needs, principal_of
 from api.audit_routes import search
-from api.dashboard.desktop import Dashboard, dashboard_of
+from api.dashboard.desktop import dashboard_of
 from api.dashboard.page import AnyRequest, page
 from api.dashboard.wells import sparkline, well
 from api.handling import service_of
@@ -32,7 +32,6 @@ StopId = Annotated[str, PathParameter(description="stop_id", max_length=300)]
 SPARK: Final = {"width": 120, "height": 30, "span_s": 3600.0}
 _STOPS_SHOWN: Final = 50
 _AUDIT_PAGE: Final = 50
-_VERIFIED_MAX: Final = 10_000
 
 
 @get("/", opt=needs(Operation.READ_PLANT), include_in_schema=False)
@@ -95,6 +94,12 @@ async def pump(request: AnyRequest, state: State, pump_id: PumpId) -> Response[b
         zone=shown_station.config.timezone,
         context=("PUMP", shown.config.pump_id),
     )
+
+
+@get("/strip", opt=needs(Operation.READ_PLANT), include_in_schema=False)
+async def strip(request: AnyRequest, state: State) -> Response[bytes]:
+    """Show what all views show first: a piece of a page."""
+    return await page(request, "strip.html", picture=await dashboard_of(state).pictures.now())
 
 
 @get("/stops", opt=needs(Operation.READ_PLANT), include_in_schema=False)
@@ -163,6 +168,7 @@ async def limits(request: AnyRequest, state: State) -> Response[bytes]:
         request,
         "limits.html",
         picture=picture,
+        slow=True,
         proposals=[] if isinstance(proposals, str) else proposals,
         proposals_why=proposals if isinstance(proposals, str) else "",
     )
@@ -180,6 +186,7 @@ async def limits_of(request: AnyRequest, state: State, pump_id: PumpId) -> Respo
         request,
         "limits_of.html",
         picture=picture,
+        slow=True,
         shown=shown,
         proposed=opened,
         history=history[:20],
@@ -220,11 +227,12 @@ async def audit(  # noqa: PLR0917  (a filter each, by name in the query)
         entries = await search.fn(state, **named, before=before, limit=_AUDIT_PAGE)
     except CalejoError as error:
         why = str(error)
-    window = await _or_why(_verified(dashboard))
+    window = await _or_why(dashboard.verified())
     return await page(
         request,
         "audit.html",
         picture=picture,
+        slow=True,
         wanted=wanted,
         entries=entries,
         before=before,
@@ -232,15 +240,6 @@ async def audit(  # noqa: PLR0917  (a filter each, by name in the query)
         window=None if isinstance(window, str) else window,
         window_why=window if isinstance(window, str) else "",
     )
-
-
-async def _verified(dashboard: Dashboard) -> Any:
-    """Verify the newest records: at most as many as one request may (`calejo audit verify` does all)."""
-    reader = dashboard.service.audit
-    if reader is None:
-        return None
-    window = await reader.verify(after=0, count_max=1)
-    return await reader.verify(after=max(0, window.total - _VERIFIED_MAX), count_max=_VERIFIED_MAX)
 
 
 @get("/users", opt=needs(Operation.MANAGE_USERS), include_in_schema=False)
@@ -252,6 +251,7 @@ async def users(request: AnyRequest, state: State) -> Response[bytes]:
         request,
         "users.html",
         picture=picture,
+        slow=True,
         accounts=await accounts.listed(),
         sessions=await accounts.sessions(None),
         roles=[role.value for role in UserRole],
@@ -285,6 +285,7 @@ PAGES: Final = [
     overview,
     station,
     pump,
+    strip,
     stops,
     stop_shown,
     alarms,

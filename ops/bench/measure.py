@@ -15,7 +15,7 @@ from typing import Final
 from actors.publisher.latency import summary_of
 from actors.vocabulary import Address, DeviceError, Settings, UnavailableError
 from actors.vocabulary.settings import RuntimeSettings
-from ops.bench import kernel, stops
+from ops.bench import kernel, modbus, stops
 from ops.bench.bare import Crowd
 from ops.bench.machine import facts
 from ops.bench.processes import Memory, command_line, memory, processor_s, used_s
@@ -117,6 +117,7 @@ class Bench:
         self._demo(RATES_HZ[0], with_kills=True)
         self._bare()
         self._bare_forked()
+        figures = self._modbus()
         self._shortfalls += [f"left behind and killed: {line}" for line in self._left]
         return Report(
             machine=machine,
@@ -130,10 +131,20 @@ class Bench:
             births=beside_cold(self._births[True], self._births[False], seconds=self._seconds),
             kernel=kernel.measure(seconds=KERNEL_S),
             stops=self._stops,
+            modbus=figures,
         )
 
+    def _modbus(self) -> modbus.ModbusFigures | None:
+        """Measure Modbus beside pymodbus's own server; what goes wrong is a shortfall."""
+        _say(f"asking two Modbus servers for {self._seconds:g} s each, by {modbus.CLIENTS} clients")
+        try:
+            return modbus.measure(seconds=self._seconds)
+        except DeviceError as error:
+            self._shortfalls.append(str(error))
+            return None
+
     def run_law(self, only: str) -> LawReport:
-        """Measure the kernel alone, or stops alone.
+        """Measure the kernel alone, stops alone, or Modbus alone.
 
         Raises:
             ExitError: (1) the demo does not start, or ends early.
@@ -142,6 +153,11 @@ class Bench:
         machine = facts()
         if only == "kernel":
             return LawReport(machine=machine, kernel=kernel.measure(seconds=KERNEL_S))
+        if only == "modbus":
+            try:
+                return LawReport(machine=machine, modbus=modbus.measure(seconds=self._seconds))
+            except DeviceError as error:
+                raise ExitError(FAILED, str(error)) from error
         _say("starting the demo")
         with running(
             self._work_dir / "stops", config=self._config, environment={}, left_behind=self._left

@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from actors.messages import LatencySummary
+from ops.bench.modbus import ModbusFigures
 from ops.bench.processes import Memory
 from ops.bench.recovery import Recovered
 
@@ -136,14 +137,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     births: tuple[Beside, ...] = ()
     kernel: tuple[KernelRate, ...] = ()
     stops: tuple[StopTime, ...] = ()
+    modbus: ModbusFigures | None = None
 
 
 class LawReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--only kernel` and `--only stops` measure."""
+    """What `--only kernel`, `--only stops` and `--only modbus` measure."""
 
     machine: Machine
     kernel: tuple[KernelRate, ...] = ()
     stops: tuple[StopTime, ...] = ()
+    modbus: ModbusFigures | None = None
 
 
 BARE = "bare Ray"
@@ -331,7 +334,7 @@ def tables(report: Report) -> str:
                 ],
             )
         )
-    parts += _law_tables(report.kernel, report.stops)
+    parts += [*_law_tables(report.kernel, report.stops), *modbus_tables(report.modbus)]
     if report.shortfalls:
         parts.append("Fell short:\n" + "\n".join(f"  {line}" for line in report.shortfalls))
     return "\n\n".join(parts)
@@ -339,7 +342,28 @@ def tables(report: Report) -> str:
 
 def law_tables(report: LawReport) -> str:
     """Return what `--only` measured as text."""
-    return "\n\n".join([_head(report.machine), *_law_tables(report.kernel, report.stops)])
+    parts = [_head(report.machine), *_law_tables(report.kernel, report.stops), *modbus_tables(report.modbus)]
+    return "\n\n".join(parts)
+
+
+def modbus_tables(figures: ModbusFigures | None) -> list[str]:
+    """Return what was measured of Modbus as text."""
+    if figures is None:
+        return []
+    rates = [
+        (f"{each.server}, {each.clients} clients", f"{each.requests_per_s:.0f}", f"{each.p50_ms:.2f}",
+         f"{each.p99_ms:.2f}", "-" if each.ratio is None else f"{each.ratio:.2f}")
+        for each in figures.rates
+    ]  # fmt: skip
+    seen = [(each.server, each.count, f"{each.p50_ms:.2f}", f"{each.p99_ms:.2f}") for each in figures.seen]
+    return [
+        _table(
+            "Modbus TCP, 100 registers a request (ms)",
+            ("server", "requests/s", "p50", "p99", "requests/s / bare"),
+            rates,
+        ),
+        _table("Publish to a client that looks every ms (ms)", ("server", "n", "p50", "p99"), seen),
+    ]
 
 
 def _head(machine: Machine) -> str:

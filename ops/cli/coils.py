@@ -45,7 +45,7 @@ def write_coils(
     done: list[dict[str, Any]] = []
     for site in topology.sites:
         ports = run.site_ports.get(site.site_id)
-        host, port = (ports.host, ports.modbus) if ports else _split(run.modbus)
+        host, port = (ports.modbus_host or ports.host, ports.modbus) if ports else _split(run.modbus)
         for point in site_points(site):
             if point.point != "emergency_stop" or not _concerns(point, site.site_id, scope, scope_id):
                 continue

@@ -167,7 +167,9 @@ def _add_run(
         metavar="N",
         help="how often every pump is stopped by each way (0 to 1000)",
     )
-    bench.add_argument("--only", choices=("kernel", "stops"), default=None, help="measure only this")
+    bench.add_argument(
+        "--only", choices=("kernel", "stops", "modbus"), default=None, help="measure only this"
+    )
 
 
 def _add_estop(

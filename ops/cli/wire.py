@@ -90,18 +90,22 @@ def endpoints(data_dir: Path, site_ids: Sequence[str]) -> dict[str, Endpoint]:
 
     """
     from ops.kit.watch import Endpoint
+    from ops.opcua_access import papers_of
 
     run = running(data_dir)
     dark = unserved(site_ids, run, port_holder(data_dir))
     host, _, port = run.modbus.rpartition(":")
+    papers = papers_of(data_dir)
     found = {}
     for site_id in site_ids:
         own: SitePorts | None = run.site_ports.get(site_id)
         found[site_id] = Endpoint(
             site_id=site_id,
-            modbus_host=own.host if own else host.strip("[]"),
+            modbus_host=(own.modbus_host or own.host) if own else host.strip("[]"),
             modbus_port=own.modbus if own else int(port),
-            opcua_url=f"opc.tcp://{url_host(own.host)}:{own.opcua}" if own else run.opcua,
+            opcua_url=f"opc.tcp://{url_host(own.opcua_host or own.host)}:{own.opcua}" if own else run.opcua,
+            papers=papers,
             dark=dark.get(site_id, ""),
+            modbus_listens=own.modbus_listens if own else run.modbus_listens,
         )
     return found

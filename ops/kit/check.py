@@ -41,7 +41,7 @@ async def check_site(
     """
     subject = Subject(site_id=endpoint.site_id, tags=tuple(tags), whole=whole, without_plc=without_plc)
     modbus = ModbusWire(endpoint.modbus_host, endpoint.modbus_port)
-    opcua = OpcUaWire(endpoint.opcua_url)
+    opcua = OpcUaWire(endpoint.opcua_url, endpoint.papers)
     findings = [
         await _opened(subject, "modbus connects", modbus.where, modbus.open),
         await _opened(subject, "opcua connects", opcua.where, opcua.open),
@@ -99,7 +99,7 @@ async def _modbus_round_trip(subject: Subject, wire: ModbusWire) -> AsyncIterato
 
 async def _opcua_round_trip(subject: Subject, wire: OpcUaWire) -> AsyncIterator[Finding]:
     for points in list(subject.pumps.values())[:1]:
-        block = list(points.values())
+        block = [tag for tag in points.values() if tag.node_id]
         yield await _timed(subject, "opcua round trip", wire.where, wire.read, block, _OPCUA_P99_S)
 
 
@@ -130,7 +130,7 @@ async def _timed(
 async def _listening(subject: Subject, endpoint: Endpoint) -> list[Finding]:
     """A server that is told to listen on loopback answers on no other address of this machine."""
     found = []
-    ports = [("modbus", endpoint.modbus_host, endpoint.modbus_port)]
+    ports = [("modbus", endpoint.modbus_listens or endpoint.modbus_host, endpoint.modbus_port)]
     host, _, port = endpoint.opcua_url.removeprefix("opc.tcp://").rpartition(":")
     ports.append(("opcua", host.strip("[]"), int(port)))
     others = list(_own_addresses())
@@ -138,7 +138,8 @@ async def _listening(subject: Subject, endpoint: Endpoint) -> list[Finding]:
         if not is_loopback(where):
             if wire == "modbus":
                 text = (
-                    f"plain Modbus TCP on {where}: whoever reaches it may write; keep it in its own network"
+                    f"plain Modbus TCP on {where}: modbus.allow names addresses, which prove nothing; keep it in"
+                    " its own network"
                 )
                 found.append(subject.note("modbus security", f"{where}:{number}", text))
             continue

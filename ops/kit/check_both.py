@@ -11,6 +11,7 @@ from ops.kit.clients import ModbusWire, OpcUaWire, Refused, Shown, number
 from ops.kit.looking import STALE_S, WIRES
 from ops.kit.report import Finding, Subject
 from ops.kit.tags import Tag
+from protocols.modbus.points import REQUEST_POINTS
 
 # Looks at every pump's block on both wires; a large plant is looked at less often, so that the check ends.
 _LOOKS: Final = 20
@@ -19,14 +20,15 @@ _READS: Final = 1_000
 _TRIES: Final = 8
 _AGAIN_S: Final = 0.25
 _HEARTBEAT_WAIT_S: Final = STALE_S + 2.0
-_MOVES_BY_ITSELF: Final = frozenset({"heartbeat", "sequence", "sequence_end"})
+# ... or is each wire's own: what was last asked for there.
+_MOVES_BY_ITSELF: Final = frozenset({"heartbeat", "sequence", "sequence_end", *REQUEST_POINTS})
 
 
 async def agreement(subject: Subject, modbus_wire: ModbusWire, opcua: OpcUaWire) -> AsyncIterator[Finding]:
     """Both wires say the same value: that proves addresses, types, word order and scaling at once."""
     by_owner: dict[str, list[Tag]] = {}
     for tag in subject.tags:
-        if tag.places and tag.point not in _MOVES_BY_ITSELF:
+        if tag.on_both and tag.point not in _MOVES_BY_ITSELF:
             by_owner.setdefault(tag.owner, []).append(tag)
     for owner, tags in by_owner.items():
         try:

@@ -16,12 +16,13 @@ _WRITE_BIT: Final = 0x02
 
 async def nodes(subject: Subject, wire: OpcUaWire) -> AsyncIterator[Finding]:
     """Every node is there with its type and access, and no other variable."""
-    node_ids = [tag.node_id for tag in subject.tags]
+    tags = [tag for tag in subject.tags if tag.node_id]
+    node_ids = [tag.node_id for tag in tags]
     values = await wire.attributes(node_ids, ua.AttributeIds.Value)
     types = await wire.attributes(node_ids, ua.AttributeIds.DataType)
     access = await wire.attributes(node_ids, ua.AttributeIds.UserAccessLevel)
     faults = []
-    for tag, value, kind, level in zip(subject.tags, values, types, access, strict=True):
+    for tag, value, kind, level in zip(tags, values, types, access, strict=True):
         wanted = ua.NodeId.from_string(f"i={getattr(ua.ObjectIds, tag.type)}")
         declared, rights = (None if data.Value is None else data.Value.Value for data in (kind, level))
         writable = bool((rights or 0) & _WRITE_BIT)

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 from asyncua import Client, ua
+from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss
 from pymodbus import ModbusException, pymodbus_apply_logging_config
 from pymodbus.client import AsyncModbusTcpClient
 
 import protocols.opcua.decoding  # noqa: F401 - silences asyncua's logger: what fails is told once, by us
 from actors.vocabulary import DeviceError
+from ops.kit.papers import Papers
 from ops.kit.tags import Place, Tag
 
 ANSWER_S: Final = 3.0
@@ -218,11 +221,12 @@ def _number(cells: Sequence[int], place: Place) -> int:
 
 
 class OpcUaWire:
-    """An OPC UA client with one session."""
+    """An OPC UA client with one session: without security where that is offered, else with its papers."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, papers: Papers | None = None) -> None:
         """Prepare; `open` connects."""
         self.where = url
+        self._papers = papers
         self._client = Client(url, timeout=ANSWER_S)
         self._opened = False
 
@@ -234,10 +238,23 @@ class OpcUaWire:
 
         """
         try:
+            if self._papers is not None and not await self._is_open_to_all():
+                await self._show(self._papers)
             await asyncio.wait_for(self._client.connect(), 2 * ANSWER_S)
         except _FAULTS as error:
             raise DeviceError(f"opcua {self.where}: no session ({_why(error)})") from error
         self._opened = True
+
+    async def _is_open_to_all(self) -> bool:
+        offered = await asyncio.wait_for(self._client.connect_and_get_server_endpoints(), 2 * ANSWER_S)
+        return any(each.SecurityMode is ua.MessageSecurityMode.None_ for each in offered)
+
+    async def _show(self, papers: Papers) -> None:
+        certificate, key = Path(papers.certificate), Path(papers.private_key)
+        await self._client.set_security(SecurityPolicyAes256Sha256RsaPss, certificate, key)
+        self._client.application_uri = papers.uri
+        await self._client.load_client_certificate(papers.certificate)
+        await self._client.load_private_key(key)
 
     async def close(self) -> None:
         """End the session; a server that is gone does not hold us up."""

@@ -35,6 +35,7 @@ def as_factorytalk(tags: Sequence[Tag], *, shortcut: str) -> str:
 
 
 def _lines(tags: Sequence[Tag], shortcut: str) -> Iterator[str]:
+    tags = [tag for tag in tags if tag.node_id]
     named = names(tags, separator="\\")
     yield ";" + ", ".join(COLUMNS)
     yield VERSION

@@ -22,7 +22,7 @@ _TYPES: Final = {"Boolean": "Boolean", "UInt16": "Int4", "UInt32": "Int8", "Doub
 def as_ignition(tags: Sequence[Tag], *, server: str) -> str:
     """Return the tags in folders of site, station and pump; `server` is the name of the OPC UA connection there."""
     root: dict[str, Any] = {"name": "Calejo", "tagType": "Folder", "tags": []}
-    for tag in tags:
+    for tag in (each for each in tags if each.node_id):
         folder = root
         for name in tag.path[1:].split("/")[:-1]:
             folder = _folder(folder, name)

@@ -36,14 +36,14 @@ def as_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
             group = here
             title = f"site {here[0]}" if here[1] is None else f"site {here[0]}, station {here[1]}"
             lines += ["", f"## {title}", "", _line(*_TITLES), _line(*("---" for _ in _TITLES))]
-        node = nodes[row["path"]]
+        node = nodes.get(row["path"], {"node_id": "–", "type": "–"})
         lines.append(
             _line(
                 f"`{row['path']}`",
                 row["unit"] or "",
                 row["access"],
                 *_place(row),
-                f"`{node['node_id']}`",
+                f"`{node['node_id']}`" if row["path"] in nodes else "–",
                 node["type"],
                 row["description"],
             )

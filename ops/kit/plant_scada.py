@@ -31,6 +31,7 @@ def as_plant_scada(tags: Sequence[Tag], *, device: str) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(COLUMNS)
+    tags = [tag for tag in tags if tag.node_id]
     named = names(tags)
     for tag in tags:
         layout = _LEVEL_FORMAT if tag.unit == "m" else _FORMATS[tag.type]

@@ -46,7 +46,7 @@ class PumpRegisters(msgspec.Struct, frozen=True, kw_only=True):
 
 def modicon(place: Place) -> str:
     """Return the address in the notation that counts from 1 and begins with the area's digit."""
-    first = {"coil": 1, "discrete": 10_001, "holding": _HOLDING_FIRST}[place.table]
+    first = {"coil": 1, "discrete": 10_001, "input": 30_001, "holding": _HOLDING_FIRST}[place.table]
     width = 5 if place.address < 9_999 else 6  # noqa: PLR2004  (five digits end there)
     return f"{place.address + first + (first // 10_000 * 90_000 if width == 6 else 0):0{width}d}"  # noqa: PLR2004
 

@@ -44,7 +44,8 @@ def _lines(tags: Sequence[Tag], pumps: Sequence[PumpRegisters]) -> Iterator[str]
             f"Read {BLOCK_REGISTERS} holding registers from {pump.read} (function 03, one request) at least each"
             f" second; write {BLOCK_REGISTERS} from {pump.write} (function 16, one request) each second."
         )
-        of_pump = list(pump.tags.values())
+        # State bits repeat what stands in the block already.
+        of_pump = [tag for tag in pump.tags.values() if tag.node_id or tag.writable]
         yield from _points("Calejo says", [tag for tag in of_pump if tag.point in BLOCK_POINTS], level=3)
         yield from _points(
             "The controller reports", [tag for tag in of_pump if tag.point in REPORT_POINTS], level=3
@@ -67,7 +68,7 @@ def _points(title: str, tags: Sequence[Tag], *, level: int = 2) -> Iterator[str]
     yield "| ok | point | direction | address (4xxxx) | registers | raw | scale | unit | true value | seen |"
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for tag in tags:
-        for place in tag.places:
+        for place in (each for each in tag.places if each.table != "input"):
             direction = "to Calejo" if tag.writable else "from Calejo"
             yield (
                 f"| {_BOX} | `{tag.point}` | {direction} | {place.table} {place.address} ({modicon(place)}) |"

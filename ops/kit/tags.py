@@ -36,7 +36,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tag(msgspec.Struct, frozen=True, kw_only=True):
-    """One point on both wires; `type` is OPC UA's (Boolean, UInt16, UInt32, Double), `access` r, w or rw."""
+    """One point; `type` is OPC UA's (Boolean, UInt16, UInt32, Double), `access` r, w or rw.
+
+    `node_id` '': only Modbus has it; no `places`: only OPC UA has it.
+    """
 
     path: str
     site_id: str
@@ -49,6 +52,11 @@ class Tag(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     node_id: str
     places: tuple[Place, ...]
+
+    @property
+    def on_both(self) -> bool:
+        """Whether both wires have it."""
+        return bool(self.node_id and self.places)
 
     @property
     def writable(self) -> bool:
@@ -86,15 +94,33 @@ def tags_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Tag, ...]:
         for row in rows:
             if row["protocol"] == "modbus":
                 places.setdefault(row["path"], []).append(msgspec.convert(row, Place))
+        first = {row["path"]: row for row in reversed(rows)}
+        nodes = {row["path"]: row for row in rows if row["protocol"] == "opcua"}
         return tuple(
             msgspec.convert(
-                {**row, "unit": row["unit"] or "", "places": places.get(row["path"], [])}, Tag, strict=True
+                {
+                    **nodes.get(path, first[path]),
+                    "type": nodes[path]["type"] if path in nodes else _type_of(first[path]),
+                    "node_id": nodes[path]["node_id"] if path in nodes else "",
+                    "unit": first[path]["unit"] or "",
+                    "places": places.get(path, []),
+                },
+                Tag,
+                strict=True,
             )
-            for row in rows
-            if row["protocol"] == "opcua"
+            for path in dict.fromkeys(row["path"] for row in rows)
         )
     except (KeyError, TypeError, msgspec.ValidationError) as error:
         raise DeviceError(f"/api/v1/tags: not a list of tags ({error})") from error
+
+
+def _type_of(row: Mapping[str, Any]) -> str:
+    """Return the OPC UA type of what Modbus alone has."""
+    if row["type"] == "bool":
+        return "Boolean"
+    if row["scale"] != 1.0 or row["type"] == "int32":
+        return "Double"
+    return {"uint16": "UInt16", "uint32": "UInt32"}[row["type"]]
 
 
 def only(

@@ -17,6 +17,7 @@ import msgspec
 from actors.vocabulary import DeviceError, Mode, Quality, Reason
 from ops.kit.clients import ModbusWire, OpcUaWire, Refused, Shown
 from ops.kit.looking import WIRES, Look, Owner
+from ops.kit.papers import Papers
 from ops.kit.tags import Tag
 
 _IN: Final = "\x1b[?1049h\x1b[?25l"
@@ -37,6 +38,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     modbus_port: int
     opcua_url: str
     dark: str = ""
+    # Where Modbus is bound, if that is not where it is reached (0.0.0.0).
+    modbus_listens: str = ""
+    # What the OPC UA client shows where nobody is let in without: certificate and private key.
+    papers: Papers | None = None
 
 
 class SiteWatch:
@@ -46,7 +51,8 @@ class SiteWatch:
         """Prepare."""
         self._endpoint = endpoint
         by_owner: dict[str, list[Tag]] = {}
-        for tag in tags:
+        # What Modbus alone has repeats what both have.
+        for tag in (each for each in tags if each.node_id):
             by_owner.setdefault(tag.owner, []).append(tag)
         self._owners = [Owner(name, own) for name, own in by_owner.items()]
         self._modbus: ModbusWire | None = None
@@ -85,7 +91,7 @@ class SiteWatch:
     async def _opcua_values(self) -> _Answers:
         try:
             if self._opcua is None:
-                wire = OpcUaWire(self._endpoint.opcua_url)
+                wire = OpcUaWire(self._endpoint.opcua_url, self._endpoint.papers)
                 await wire.open()
                 self._opcua = wire
             return await self._everybody(self._opcua)

@@ -4,63 +4,32 @@ pymodbus owns the listener and the transport; its own handling of received bytes
 answers only one of two requests that arrive together, mixes up replies when an answer takes time, and stalls
 on bytes that are not Modbus. Source of the frame: MODBUS Messaging on TCP/IP Implementation Guide V1.0b,
 section 3.1.3.
+
+TLS begins after the endpoint has looked at where a client comes from: asyncio's own TLS listener would shake hands with
+anybody, as many at once as like to come, and would not know who they are until they have finished.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
-import msgspec
 from pymodbus.server import ModbusTcpServer
 from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from actors.vocabulary.callers import Caller, Shown
+from protocols.modbus.clients import NOBODY
+from protocols.modbus.limits import FRAME_BYTES_MAX, ModbusLimits
+from protocols.modbus.tls import caller_of
+
 MBAP: Final = 7  # transaction, protocol, length, unit
 _LENGTH_MIN: Final = 2  # unit and function
 _LENGTH_MAX: Final = 254  # unit and the longest PDU of 253 bytes
-_FRAME_MAX: Final = MBAP - 1 + _LENGTH_MAX
+assert MBAP - 1 + _LENGTH_MAX == FRAME_BYTES_MAX
 _YIELD_EVERY: Final = 8
-
-
-class ModbusLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one endpoint: nobody who reads can lock out a controller or an emergency stop.
-
-    Places: a full house has one for a newcomer all the same (`protocols.modbus.places`), so that a controller that
-    reconnects gets in, and so does a coil that stops pumps. Who gives way: first whoever has been silent, then a
-    client that only reads, last one that writes, the least recently writing first. All but the last
-    `places_in_turn` places are kept by those who came first, the others go round.
-
-    Requests: reads and writes are counted apart. A connection has its own bound, and up to a share of it is
-    sure of an answer whatever others ask; above their shares all connections together draw from one pool. What
-    is above is answered 06 (busy). Writing coils is never limited: they stop pumps.
-    """
-
-    clients_max: int = 64
-    places_in_turn: int = 8
-    # A silent client goes after this long; only whole frames count as life.
-    idle_s: float = 60.0
-    # When the house is full: one that never asked anything may go after the first, any other after the
-    # second.
-    evict_unheard_s: float = 0.1
-    evict_silent_s: float = 5.0
-    # One connection, reads and writes each.
-    requests_per_s: float = 1000.0
-    requests_burst: int = 2000
-    # Of these each connection is sure: a controller needs one or two per pump and second.
-    share_per_s: float = 50.0
-    share_burst: int = 100
-    # All connections together above their shares, reads and writes each.
-    pool_per_s: float = 2000.0
-    pool_burst: int = 4000
-    # Bytes of unanswered requests after which we stop reading from a client: its pipeline.
-    pending_bytes_max: int = 16 * _FRAME_MAX
-    # Bytes a client may leave unread before it is dropped.
-    unread_bytes_max: int = 65_536
-    news_per_s: float = 20.0
-    news_burst: int = 200
-    close_s: float = 2.0
 
 
 class NotModbusError(Exception):
@@ -88,44 +57,20 @@ def next_frame(buffer: bytearray) -> bytes | None:
     return None
 
 
-class Bucket:
-    """A token bucket: `burst` at once, `per_s` in the long run; time (s, any origin) is an argument."""
-
-    def __init__(self, per_s: float, burst: int) -> None:
-        """Start full."""
-        self._per_s, self._burst = per_s, float(burst)
-        self._tokens, self._at_s = float(burst), 0.0
-
-    def take(self, now_s: float) -> bool:
-        """Take one token; False: there is none."""
-        self._tokens = min(self._burst, self._tokens + max(0.0, now_s - self._at_s) * self._per_s)
-        self._at_s = now_s
-        if self._tokens < 1.0:
-            return False
-        self._tokens -= 1.0
-        return True
-
-
-class Budget:
-    """What one connection may ask: its own bound, and within it a sure share or what the common pool has."""
-
-    def __init__(self, limits: ModbusLimits, pool: Bucket) -> None:
-        """Start full; `pool` belongs to all."""
-        self._own = Bucket(limits.requests_per_s, limits.requests_burst)
-        self._share = Bucket(limits.share_per_s, limits.share_burst)
-        self._pool = pool
-
-    def take(self, now_s: float) -> bool:
-        """Take one request; False: it is one too many."""
-        return self._own.take(now_s) and (self._share.take(now_s) or self._pool.take(now_s))
-
-
 class House(Protocol):
-    """What a connection needs of its endpoint."""
+    """What a connection needs of its endpoint's door."""
 
     @property
     def limits(self) -> ModbusLimits:
         """The bounds."""
+        ...
+
+    def greet(self, connection: Connection) -> Caller | None:
+        """Look at where it comes from; None: it is not let in. Over TLS who it is shows later."""
+        ...
+
+    def shaken(self, connection: Connection, *, fault: Exception | None, remark: str) -> None:
+        """Note that a TLS handshake is over, and why it failed if it did; called once for each that began."""
         ...
 
     def welcome(self, connection: Connection) -> str:
@@ -136,9 +81,9 @@ class House(Protocol):
         """Forget the connection; called once for each that was welcome."""
         ...
 
-    async def answer(self, connection: Connection, unit_id: int, pdu: bytes) -> bytes:
-        """Return the answering PDU."""
-        ...
+
+# A connection, a unit id and a request's PDU give the answer's PDU.
+Answer: TypeAlias = Callable[["Connection", int, bytes], Awaitable[bytes]]
 
 
 class Connection(ServerRequestHandler):
@@ -147,10 +92,14 @@ class Connection(ServerRequestHandler):
     A request that arrived whole is carried out even if its client has gone meanwhile: it may be a stop.
     """
 
-    def __init__(self, listener: Listener, house: House) -> None:
-        """Wait for asyncio to hand over the transport."""
+    def __init__(
+        self, listener: Listener, house: House, answer: Answer, tls: Callable[[], ssl.SSLContext] | None
+    ) -> None:
+        """Wait for asyncio to hand over the transport; `tls` gives the context of the handshake (None: plain)."""
         super().__init__(listener, None, None, None)  # type: ignore[no-untyped-call] # untyped in pymodbus
         self._house = house
+        self._answer = answer
+        self._tls = tls
         self._buffer = bytearray()
         self._woken = asyncio.Event()
         self._ended = False
@@ -159,24 +108,85 @@ class Connection(ServerRequestHandler):
         self._farewell = ""
         self.peer = "unknown"
         self.host = "unknown"
+        self.caller = NOBODY
+        # Told once each, however often it happens.
         self.limited = False
+        self.denied = False
         self.requests = 0
         self.came_s = 0.0
         self.heard_s = 0.0
         # When it last wrote what was accepted; None: it only reads.
         self.wrote_s: float | None = None
         self.answering: asyncio.Task[None] | None = None
+        self.shaking: asyncio.Task[None] | None = None
+
+    @property
+    def shown(self) -> Caller | None:
+        """Who it is, if it has shown a certificate; of an address alone nobody knows more than the address."""
+        return None if self.caller.how is Shown.NOTHING else self.caller
+
+    @property
+    def secured(self) -> bool:
+        """Whether it speaks TLS."""
+        return self._tls is not None
 
     def callback_connected(self) -> None:
-        """Take the client in, or hang up at once."""
+        """Take the client in, shake hands first, or hang up at once."""
         if address := self.transport.get_extra_info("peername"):
             self.host, self.peer = address[0], f"{address[0]}:{address[1]}"
         self.came_s = self.heard_s = self.loop.time()
+        raw = self._tcp()
+        assert raw is not None, "a connection that was made has a transport"
+        caller = self._house.greet(self)
+        if caller is None:
+            raw.abort()
+        elif self._tls is None:
+            self.caller = caller
+            self._admit(raw)
+        else:
+            raw.pause_reading()
+            self.shaking = self.loop.create_task(
+                self._shake_hands(raw, self._tls()), name=f"modbus tls {self.peer}"
+            )
+
+    def _admit(self, tcp: asyncio.Transport) -> None:
         if self._house.welcome(self):
-            self.transport.abort()  # type: ignore[attr-defined] # TCP only
+            tcp.abort()
             return
         self._admitted = True
         self.answering = self.loop.create_task(self._answer_in_order(), name=f"modbus {self.peer}")
+
+    async def _shake_hands(self, raw: asyncio.Transport, context: ssl.SSLContext) -> None:
+        limits = self._house.limits
+        fault: Exception | None = None
+        secured: asyncio.Transport | None = None
+        remark = ""
+        try:
+            secured = await self.loop.start_tls(
+                raw,
+                self,
+                context,
+                server_side=True,
+                ssl_handshake_timeout=limits.handshake_s,
+                ssl_shutdown_timeout=limits.close_s,
+            )
+            shown = None if secured is None else secured.get_extra_info("ssl_object").getpeercert(True)
+            if secured is None or shown is None or self._ended:
+                raise ConnectionAbortedError("hung up during the handshake")
+            self.caller, remark = caller_of(shown)
+        except (OSError, ValueError) as error:
+            fault = error
+        except asyncio.CancelledError:
+            # The oldest handshake gives way to a newcomer's, and all of them to the end of the endpoint.
+            fault = TimeoutError("the handshake was not finished in time")
+        self._house.shaken(self, fault=fault, remark=remark)
+        if fault is not None or secured is None:
+            raw.abort()
+            self.close()
+            return
+        self.transport = secured
+        self.came_s = self.heard_s = self.loop.time()
+        self._admit(secured)
 
     def callback_disconnected(self, exc: Exception | None) -> None:
         """Let the answering task finish what had arrived, and forget the client."""
@@ -196,10 +206,10 @@ class Connection(ServerRequestHandler):
         self._woken.set()
 
     def eof_received(self) -> bool:  # type: ignore[override] # asyncio reads the answer, pymodbus gives none
-        """Answer what has arrived before hanging up on a client that says no more."""
+        """Answer what has arrived before hanging up on a client that says no more; TLS knows no half-closed."""
         self._ended = True
         self._woken.set()
-        return True
+        return not self.secured
 
     def drop(self, reason: str) -> None:
         """Hang up at once; what was not carried out yet never will be."""
@@ -207,7 +217,9 @@ class Connection(ServerRequestHandler):
         self._buffer.clear()
         self._ended = True
         self._woken.set()
-        if tcp := self._tcp():
+        if self.shaking is not None and not self.shaking.done():
+            self.shaking.cancel()
+        elif tcp := self._tcp():
             tcp.abort()
 
     def retire(self, reason: str, *, within_s: float) -> None:
@@ -239,7 +251,7 @@ class Connection(ServerRequestHandler):
                 continue
             self.heard_s = self.loop.time()
             self.requests += 1
-            pdu = await self._house.answer(self, frame[6], frame[MBAP:])
+            pdu = await self._answer(self, frame[6], frame[MBAP:])
             self._reply(frame, pdu)
             if self.requests % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)
@@ -263,15 +275,25 @@ class Connection(ServerRequestHandler):
 class Listener(ModbusTcpServer):
     """pymodbus's TCP listener; each connection is ours, its data store is not used."""
 
-    def __init__(self, house: House, host: str, port: int) -> None:
-        """Prepare; `bind` does the rest."""
+    def __init__(
+        self,
+        house: House,
+        answer: Answer,
+        host: str,
+        port: int,
+        *,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+    ) -> None:
+        """Prepare; `bind` does the rest. `tls`: what the next client is shaken hands with by."""
         unused = SimDevice(1, simdata=[SimData(0, values=0, datatype=DataType.REGISTERS)])
         super().__init__(unused, address=(host, port))
         self._house = house
+        self._answer = answer
+        self._tls = tls
 
     def callback_new_connection(self) -> Connection:
         """Return the handler of one client."""
-        return Connection(self, self._house)
+        return Connection(self, self._house, self._answer, self._tls)
 
     async def bind(self) -> tuple[str, int]:
         """Listen; return host and port (pymodbus's own `listen` hides why it failed).

@@ -12,10 +12,9 @@ import msgspec
 
 from actors.vocabulary import InvalidValueError, Quality
 from protocols.modbus.codec import decode, encode
+from protocols.modbus.points import block_of
 from protocols.points import (
     ADDRESSES,
-    PUMP_BASE,
-    PUMP_REGISTERS,
     Access,
     ModbusPlace,
     Point,
@@ -25,11 +24,24 @@ from protocols.points import (
 TABLES: Final = ("holding", "input", "coil", "discrete")
 
 
-class IllegalAddress(Exception):
+class _Illegal(Exception):
+    """What a client asked for cannot be; `path` is the point that it is about, '' if there is none."""
+
+    def __init__(self, text: str, path: str = "") -> None:
+        """Keep the path beside the text."""
+        super().__init__(text, path)
+        self.path = path
+
+    def __str__(self) -> str:
+        """Return the text alone."""
+        return str(self.args[0])
+
+
+class IllegalAddress(_Illegal):
     """A client named an address that is not there, or that it may not write (Modbus exception 02)."""
 
 
-class IllegalValue(Exception):
+class IllegalValue(_Illegal):
     """A client sent what the addressed points cannot take (Modbus exception 03)."""
 
 
@@ -69,14 +81,6 @@ class _Unit:
         self.points[place.table][place.address] = (point, place)
 
 
-def _block_of(point: Point, place: ModbusPlace) -> tuple[int, int]:
-    """Return the addresses that exist because of this point: a pump's whole block, gaps included."""
-    if place.table == "holding" and point.pump_id is not None and place.address >= PUMP_BASE:
-        slot = (place.address - PUMP_BASE) // PUMP_REGISTERS
-        return PUMP_BASE + slot * PUMP_REGISTERS, PUMP_REGISTERS
-    return place.address, place.count
-
-
 class RegisterImage:
     """All units of one endpoint. Every method is synchronous, so on one event loop no client sees half a
     change.
@@ -96,7 +100,7 @@ class RegisterImage:
             for place in point.places:
                 unit = self._units.setdefault(place.unit_id, _Unit())
                 unit.add(point, place)
-                unit.reserve(place.table, *_block_of(point, place))
+                unit.reserve(place.table, *block_of(point, place))
 
     def __contains__(self, unit_id: int) -> bool:
         """Say whether the unit exists."""
@@ -152,6 +156,19 @@ class RegisterImage:
         """Return what was last shown at `path`; 0 and BAD if nothing ever was."""
         return self._values.get(path, PointValue(value=0, quality=Quality.BAD))
 
+    def point(self, path: str) -> Point | None:
+        """Return the point of this path, None if there is none."""
+        return self._points.get(path)
+
+    def sets(self, unit_id: int, table: str, first: int, raw: Sequence[int], point: str) -> bool:
+        """Whether this would write something other than 0 to a point of this name."""
+        unit = self._units.get(unit_id)
+        if unit is None:
+            return False
+        owners = unit.owners[table]
+        found = (owners.get(first + offset) for offset, word in enumerate(raw) if word)
+        return any(owner is not None and owner.point == point for owner in found)
+
     def check(self, unit_id: int, table: str, first: int, count: int) -> None:
         """See that all these addresses exist.
 
@@ -185,27 +202,27 @@ class RegisterImage:
         self.check(unit_id, table, first, len(raw))
         writes: list[DecodedWrite] = []
         offset = 0
-        half = ""
+        half: tuple[str, str] | None = None
         while offset < len(raw):
             owner = unit.owners[table].get(first + offset)
             if owner is None:
                 raise IllegalAddress(f"{table} {first + offset} is reserved")
             if owner.access is Access.READ:
-                raise IllegalAddress(f"{owner.path} is read-only")
+                raise IllegalAddress(f"{owner.path} is read-only", owner.path)
             found = unit.points[table].get(first + offset)
             if found is None:
-                half = half or f"{owner.path}: only its last register"
+                half = half or (f"{owner.path}: only its last register", owner.path)
                 offset += 1
                 continue
             point, place = found
             words = raw[offset : offset + place.count]
             offset += place.count
             if len(words) < place.count:
-                half = half or f"{point.path}: {len(words)} of {place.count} registers"
+                half = half or (f"{point.path}: {len(words)} of {place.count} registers", point.path)
                 continue
             writes.append(_decoded(point, place, words))
-        if half:
-            raise IllegalValue(half)
+        if half is not None:
+            raise IllegalValue(*half)
         return writes
 
 
@@ -213,4 +230,4 @@ def _decoded(point: Point, place: ModbusPlace, words: Sequence[int]) -> DecodedW
     try:
         return DecodedWrite(point.path, decode(place, words, point.type))
     except InvalidValueError as error:
-        raise IllegalValue(f"{point.path}: {error}") from error
+        raise IllegalValue(f"{point.path}: {error}", point.path) from error

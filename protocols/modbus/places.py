@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import IntEnum, unique
 from typing import Protocol, TypeVar
 
-from protocols.modbus.connection import ModbusLimits
+from protocols.modbus.limits import ModbusLimits
 
 
 class Guest(Protocol):

@@ -13,6 +13,8 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from actors.vocabulary import WriteRefusal
+
 
 @unique
 class ExceptionCode(IntEnum):
@@ -27,12 +29,16 @@ class ExceptionCode(IntEnum):
 
 
 class Refusal(Exception):
-    """A request that is answered with an exception code; the text is for the log."""
+    """A request that is answered with an exception code; the text is for the log.
 
-    def __init__(self, code: ExceptionCode, text: str) -> None:
+    `why`: what a write is audited as, where nobody has done so yet.
+    """
+
+    def __init__(self, code: ExceptionCode, text: str, why: WriteRefusal | None = None) -> None:
         """Keep the code beside the text."""
         super().__init__(code, text)
         self.code = code
+        self.why = why
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -126,13 +132,14 @@ def bits_pdu(function: int, bits: Sequence[int]) -> bytes:
 
 def _must(condition: bool, text: str) -> None:
     if not condition:
-        raise Refusal(ExceptionCode.ILLEGAL_VALUE, text)
+        raise Refusal(ExceptionCode.ILLEGAL_VALUE, text, WriteRefusal.OUT_OF_RANGE)
 
 
 def _span(address: int, count: int, count_max: int) -> None:
     _must(1 <= count <= count_max, f"count {count} is not in 1..{count_max}")
     if address + count > ADDRESSES:
-        raise Refusal(ExceptionCode.ILLEGAL_ADDRESS, f"{address} + {count} is past {ADDRESSES - 1}")
+        text = f"{address} + {count} is past {ADDRESSES - 1}"
+        raise Refusal(ExceptionCode.ILLEGAL_ADDRESS, text, WriteRefusal.UNKNOWN_POINT)
 
 
 def _two_words(pdu: bytes) -> tuple[int, int]:

@@ -235,6 +235,23 @@ def test_limits_are_proposed_by_one_and_approved_by_another(opened: Opener, watc
     assert (current.hard_max_speed_hz, current.set_by, current.approved_by) == (48.0, "emil", "edda")
 
 
+def test_a_mode_is_commanded_through_the_same_rules(opened: Opener, plant: Plant) -> None:
+    """CTL-7: manual with its speed; what is refused says why and is not sent away."""
+    page = opened("/pumps/p1", user="olga", role=UserRole.OPERATOR)
+    page.get_by_role("button", name="Change the mode").click()
+    dialog = page.locator("#mode-dialog")
+    dialog.get_by_label("Mode").select_option("MANUAL")
+    dialog.get_by_label("Speed in manual").fill("31.5")
+    dialog.get_by_role("button", name="Command it").click()
+    expect(dialog).to_be_hidden(timeout=SOON_MS)
+    command = plant.modes["p1"]
+    assert (command.mode.name, command.setpoint_hz, command.by) == ("MANUAL", 31.5, "olga")
+    page.get_by_role("button", name="Change the mode").click()
+    dialog.get_by_label("Speed in manual").fill("31.5")
+    dialog.get_by_role("button", name="Command it").click()
+    expect(dialog.locator(".wrong-text")).to_contain_text("it goes with MANUAL only", timeout=SOON_MS)
+
+
 def test_a_refused_proposal_says_why(opened: Opener) -> None:
     """SAF-6: outside the commissioning envelope: the form keeps what was typed and tells the reason."""
     page = opened("/limits/p1", user="emil", role=UserRole.ENGINEER)

@@ -1592,8 +1592,10 @@ def _is_kept_by(rule: Rule, one: One, pumps: Mapping[str, One]) -> bool:
 
 
 def _is_told(one: One) -> bool:
-    """Whether the pump was told to run, or is."""
-    return one.previous_hz > 0.0 or one.decision.setpoint_hz > 0.0
+    """Whether the pump was told to run, or is, or has its place and waits for the gates alone."""
+    last = one.decision.trail[-1] if one.decision.trail else None
+    waits = one.lapsed and last is not None and last.rule is Rule.RATE and last.before_hz > 0.0
+    return one.previous_hz > 0.0 or one.decision.setpoint_hz > 0.0 or waits
 
 
 # --------------------------------------------------------------------------- over a whole story
@@ -1609,13 +1611,14 @@ class Motor:
 
 @dataclass
 class Claim:
-    """What a witness beside the kernel knows of one claim: whether it ever was, whether it is lost, and since when all
-    has been good.
+    """What a witness beside the kernel knows of one claim: whether it ever was, whether it is lost, since when all has
+    been good, and when anybody last knew whether the pump turns.
     """
 
     claimed: bool = False
     lost: bool = False
     good_since: Instant | None = None
+    known_at: Instant | None = None
 
 
 def check_claims(round_: Round, claims: Mapping[str, Claim]) -> None:
@@ -1625,6 +1628,8 @@ def check_claims(round_: Round, claims: Mapping[str, Claim]) -> None:
     for pump_id, entry in round_.given.pumps.items():
         claim, decision = claims[pump_id], round_.decisions.get(pump_id)
         heartbeat = entry.feedback.get("plc_heartbeat")
+        if good(entry.feedback.get("running")) is not None:
+            claim.known_at = round_.now
         points = [entry.feedback.get(point) for point in ESSENTIAL]
         points += [heartbeat] if heartbeat is not None else []
         if claim.claimed and any(

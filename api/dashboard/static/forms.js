@@ -14,7 +14,7 @@ function valueOf(field) {
   }
 }
 
-/** Return path and body of a form; fields of kind `path` are part of the path, empty ones of a group are left out. */
+/** Return path and body of a form; fields of kind `path` are part of the path; empty ones of a group, and optional ones, are left out. */
 function asked(form) {
   const body = {};
   let path = form.dataset.post;
@@ -24,6 +24,8 @@ function asked(form) {
     if (kind === "path" || kind === "rawpath") {
       const part = kind === "path" ? encodeURIComponent(field.value) : field.value;
       path = path.replace(`{${field.name}}`, () => part);
+    } else if (kind === "optional") {
+      if (field.value !== "") body[field.name] = Number(field.value);
     } else if (field.dataset.group) {
       body[field.dataset.group] ??= {};
       if (field.value !== "") body[field.dataset.group][field.name] = valueOf(field);
@@ -55,7 +57,7 @@ async function send(form) {
     }
     say(form.dataset.said || "");
     if (form.dataset.go) location.assign(form.dataset.go);
-    look();
+    look(true);
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (wrong) wrong.textContent = error.message;

@@ -4,29 +4,37 @@
 import { text } from "./base.js";
 
 const LOOK_EVERY_MS = 1000;
+const SLOW_EVERY_MS = 5000;
 const LOOK_AT_MOST_EVERY_MS = 250;
 const LOST_AFTER_MS = 3500;
 const STREAM = "/api/v1/stream";
 const STREAM_AGAIN_MS = 1000;
+const STREAM_AGAIN_MS_MAX = 30_000;
 const TOPICS = [
   "hello", "snapshot", "gap", "setpoints", "feedback", "modes", "stations", "stops", "failsafes", "alarms", "tree",
   "unavailable", "heartbeat",
 ];
 
 const live = document.getElementById("live");
+const slow = document.getElementById("slow");
 const link = document.getElementById("link");
 const watches = Boolean(live?.hasAttribute("hx-get"));
 let goodAt = performance.now();
 let goodClock = new Date();
 let askedAt = -Infinity;
+let slowAt = performance.now();
 let underWay = false;
 let ended = "";
 let touchedAt = -Infinity;
 let wanted = false;
 
-/** Look again now, or as soon as that may be. */
-export function look() {
+/** Look again now, or as soon as that may be; `all`: also at what is read from a database. */
+export function look(all = false) {
   if (!watches || ended) return;
+  if (slow && (all || performance.now() - slowAt >= SLOW_EVERY_MS)) {
+    slowAt = performance.now();
+    window.htmx.trigger(slow, "calejo:slow");
+  }
   const now = performance.now();
   if (underWay || now - askedAt < LOOK_AT_MOST_EVERY_MS) {
     wanted = true;
@@ -94,6 +102,7 @@ function answered(event) {
 
 let source = null;
 let again = 0;
+let pause = STREAM_AGAIN_MS;
 const others = "BroadcastChannel" in window ? new BroadcastChannel("calejo-news") : null;
 
 function news() {
@@ -103,6 +112,9 @@ function news() {
 function openStream() {
   if (ended) return;
   source = new EventSource(STREAM);
+  source.addEventListener("open", () => {
+    pause = STREAM_AGAIN_MS;
+  });
   for (const topic of TOPICS) {
     source.addEventListener(topic, () => {
       if (topic === "heartbeat") return;
@@ -119,7 +131,9 @@ function openStream() {
 
 function comeBack() {
   stopStream();
-  again = setTimeout(openStream, STREAM_AGAIN_MS);
+  again = setTimeout(openStream, pause);
+  // Refused again and again: the views go on by looking.
+  pause = Math.min(pause * 2, STREAM_AGAIN_MS_MAX);
 }
 
 function stopStream() {
@@ -144,12 +158,12 @@ export function start() {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) look();
   });
-  window.addEventListener("online", look);
+  window.addEventListener("online", () => look());
   // What somebody has opened stays open, whatever the server draws.
   window.Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element, how) =>
     !(how === "remove" && name === "open" && element.tagName === "DETAILS");
   setInterval(beat, 250);
-  others?.addEventListener("message", news);
+  others?.addEventListener("message", () => news());
   if (navigator.locks) {
     navigator.locks.request("calejo-stream", () => {
       openStream();

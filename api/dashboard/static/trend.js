@@ -3,7 +3,6 @@
 import { text } from "./base.js";
 
 const EVERY_MS = 60_000;
-const DASHES = [[], [8, 3], [2, 3], [10, 3, 2, 3]];
 let drawn = [];
 
 function colour(name) {
@@ -38,7 +37,19 @@ function now(at) {
   };
 }
 
+/** Return the range of an axis: never so narrow that noise looks like news. */
+function range(unit) {
+  if (unit === "Hz") return (_, low, high) => [0, Math.max(50, high ?? 50)];
+  return (_, low, high) => {
+    const middle = ((low ?? 0) + (high ?? 0)) / 2;
+    const half = Math.max(0.5, ((high ?? 0) - (low ?? 0)) * 0.6);
+    return [middle - half, middle + half];
+  };
+}
+
 function chart(place, title, unit, series, data, trend) {
+  // A few measurements are points: a line needs neighbours.
+  const few = data[0].filter((each) => each != null).length < 24;
   const shown = (_, value) => (value == null ? "–" : `${value.toFixed(2)} ${unit}`);
   const stamp = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "short", timeStyle: "short", timeZone: trend.zone });
   const plot = new window.uPlot(
@@ -48,10 +59,12 @@ function chart(place, title, unit, series, data, trend) {
       height: 220,
       // Nothing here is dragged: a touch scrolls the page.
       cursor: { drag: { x: false, y: false } },
-      scales: { x: { time: true } },
+      scales: { x: { time: true }, y: { range: range(unit) } },
       series: [
         { label: text("time"), value: (_, at) => (at == null ? "–" : stamp.format(new Date(at * 1000))) },
-        ...series.map((each) => ({ spanGaps: false, points: { show: false }, value: shown, ...each })),
+        ...series.map((each, at) => ({
+          spanGaps: false, points: { show: few && at === 0, size: 5 }, value: shown, ...each,
+        })),
       ],
       axes: axes(unit, trend.zone),
       plugins: [now(trend.now)],
@@ -65,26 +78,29 @@ function chart(place, title, unit, series, data, trend) {
 function draw(place, trend) {
   for (const plot of drawn) plot.destroy();
   drawn = [];
-  place.textContent = "";
+  const only = place.dataset.pump;
+  const pumps = trend.pumps.filter((each) => !only || each.pump_id === only);
+  // All frames first: each drawing is as wide as its frame, which depends on how many there are.
+  const frames = [null, ...pumps].map(() => document.createElement("div"));
+  place.replaceChildren(...frames);
   chart(
-    place, text("level"), "m",
+    frames[0], text("level"), "m",
     [
       { label: text("measured"), stroke: colour("--trend-1"), width: 2 },
       { label: text("target"), stroke: colour("--ink"), width: 1, dash: [4, 4] },
     ],
     [trend.level, trend.target], trend,
   );
-  trend.pumps.forEach((pump, at) => {
+  for (const [at, pump] of pumps.entries()) {
     chart(
-      place, pump.name, "Hz",
+      frames[at + 1], pump.name, "Hz",
       [
-        { label: text("measured"), stroke: colour("--trend-1"), width: 2, dash: DASHES[0] },
+        { label: text("measured"), stroke: colour("--trend-1"), width: 2 },
         { label: text("plan"), stroke: colour("--ink"), width: 1, dash: [4, 4] },
       ],
       [pump.actual, pump.plan], trend,
     );
-    place.lastElementChild.dataset.pump = String(at);
-  });
+  }
 }
 
 async function read(place, why) {

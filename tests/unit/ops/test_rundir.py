@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from actors.vocabulary import DeviceError, RefusedError, Settings
-from actors.vocabulary.settings import ApiSettings, PortSettings, SiteSettings
+from actors.vocabulary.settings import ApiSettings, ModbusSettings, PortSettings, SiteSettings
 from ops.rundir import DataDirectory, find_run, start_ticks, urls_of
 
 
@@ -38,6 +38,19 @@ def test_a_run_is_found_with_its_ports_until_it_ends(tmp_path: Path) -> None:
     folder.release()
     assert find_run(path) is None
     assert list(path.iterdir()) == []
+
+
+def test_modbus_of_its_own_address_is_told_where_it_is_reached_and_bound(tmp_path: Path) -> None:
+    """MOD-4: bound to every address it is reached by loopback from here; OPC UA stays where it was."""
+    south = SiteSettings(ports=PortSettings(opcua=4850, modbus=5050))
+    modbus = ModbusSettings(host="0.0.0.0", allow="127.0.0.1=FIELD")
+    folder = announced(tmp_path, modbus=modbus, sites={"south": south})
+    run = find_run(tmp_path)
+    assert run is not None
+    assert (run.modbus, run.modbus_listens) == ("127.0.0.1:5020", "0.0.0.0")
+    own = run.site_ports["south"]
+    assert (own.host, own.modbus_host, own.modbus_listens) == ("127.0.0.1", "127.0.0.1", "0.0.0.0")
+    folder.release()
 
 
 def test_a_second_run_is_refused(tmp_path: Path) -> None:

@@ -125,3 +125,37 @@ def test_where_the_server_s_certificate_stands(tmp_path: Path) -> None:
     assert opcua_files(settings).certificate == tmp_path / "certs" / "opcua.pem"
     given = Settings(data_dir=str(tmp_path), opcua=OpcUaSettings(certificate="/a.pem", private_key="/b.pem"))
     assert opcua_files(given) == CertificateFiles(certificate=Path("/a.pem"), private_key=Path("/b.pem"))
+
+
+def test_looking_again_reads_nothing_that_did_not_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OPC-6, SEC-4: an endpoint looks every two seconds; checking an RSA key each time would stop its clients."""
+    files = CertificateFiles(certificate=tmp_path / "c.pem", private_key=tmp_path / "k.pem")
+    one = PkiFolder(tmp_path / "opcua", lambda: files)
+    make_folders(tmp_path / "opcua")
+    files.certificate.write_bytes(pem(server_paper()))
+    files.private_key.write_bytes(server_paper().key_pem)
+    one.add_application("scada", paper("client").der)
+    one.add_user("anna", UserRole.OPERATOR, paper("user").der)
+    seen = one.own(), one.trust()
+    read: list[Path] = []
+    really = opcua_pki._one
+
+    def noted(path: Path) -> object:
+        read.append(path)
+        return really(path)
+
+    monkeypatch.setattr(opcua_pki, "_one", noted)
+    assert (one.own(), one.trust()) == seen
+    assert read == []
+    (tmp_path / "opcua" / "trusted" / "scada.pem").unlink()
+    one.add_application("other", paper("other").der)
+    read.clear()
+    assert one.trust().applications == {paper("other").der}
+    assert [path.name for path in read] == ["other.pem"]
+    files.certificate.write_bytes(pem(server_paper("server-2")))
+    with pytest.raises(DeviceError, match="not the key"):
+        one.own()
+    files.private_key.write_bytes(server_paper("server-2").key_pem)
+    assert one.own() == server_paper("server-2").own

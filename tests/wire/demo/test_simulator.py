@@ -98,7 +98,7 @@ def pump_of(data_dir: Path) -> dict[str, Any]:
 
 
 def shown(chain: Calejo, point: str) -> float:
-    image = chain.publisher.endpoint._image
+    image = chain.publisher.endpoint._desk.image
     value: PointValue = image.value(f"{PUMP}/{point}")
     return float(value.value) if value.quality is Quality.GOOD else float("nan")
 

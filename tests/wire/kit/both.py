@@ -13,7 +13,8 @@ from actors.vocabulary.settings import ApiSettings, PortSettings
 from ops.kit.tags import Tag, tags_of
 from ops.kit.watch import Endpoint
 from ops.rundir import DataDirectory
-from protocols.points import opcua_points, tags
+from protocols.modbus.points import modbus_points
+from protocols.tags import tags
 from tests.unit.protocols.plants import north
 from tests.wire.modbus import served as modbus
 from tests.wire.opcua import served as opcua
@@ -80,7 +81,7 @@ class Both:
 @asynccontextmanager
 async def both() -> AsyncIterator[Both]:
     async with modbus.served() as one, opcua.served() as other:
-        assert len(opcua_points(north())) == len(TAGS)
+        assert len(modbus_points(north())) == len(TAGS)
         pair = Both(one, other)
         pulse = asyncio.create_task(pair.pulse())
         try:

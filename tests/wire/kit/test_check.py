@@ -15,7 +15,7 @@ from ops.kit.check import check_site, dark_site
 from ops.kit.report import Finding, Verdict, failed
 from ops.kit.tags import Tag
 from ops.kit.watch import Endpoint
-from protocols.modbus.connection import ModbusLimits
+from protocols.modbus.limits import ModbusLimits
 from tests.unit.api.served import served
 from tests.unit.ops.cli.runs import run, trust
 from tests.wire.kit.both import PUMPS, SETTLED, TAGS, Both, announce, both, both_in_a_thread, tag
@@ -128,7 +128,11 @@ def test_a_choice_is_checked_alone(pair: Both) -> None:
             "opcua nodes have type and access",
             "BadNodeIdUnknown",
         ),
-        (TAGS[:-1], "opcua nodes are the map's", "found by browsing, not on the map"),
+        (
+            tuple(each for each in TAGS if each.path != "/north/s2/p3/mode"),
+            "opcua nodes are the map's",
+            "found by browsing, not on the map",
+        ),
         (
             tuple(each for each in TAGS if each.point != "emergency_stop" or each.pump_id is None),
             "emergency stop coils",
@@ -248,6 +252,16 @@ def test_beyond_loopback_policy_none_is_a_fault(pair: Both, monkeypatch: pytest.
     assert "None None (Anonymous)" in next(
         detail for (name, _), detail in wrong(findings).items() if name == "opcua security"
     )
+
+
+def test_modbus_that_is_bound_elsewhere_on_purpose_is_a_note(pair: Both) -> None:
+    """MOD-4: bound beyond loopback with a list of who may come is no fault; that an address proves nothing is told."""
+    elsewhere = msgspec.structs.replace(pair.endpoint, modbus_listens="0.0.0.0")
+    findings = asyncio.run(check_site(elsewhere, TAGS, whole=True, without_plc=False))
+    (note,) = [each for each in findings if each.check == "modbus security"]
+    assert note.verdict is Verdict.NOTE
+    assert "modbus.allow" in note.detail
+    assert not [each for each in findings if each.check == "modbus listens"]
 
 
 def test_the_command(pair: Both, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

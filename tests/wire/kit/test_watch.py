@@ -18,6 +18,7 @@ import pytest
 
 from ops.kit.looking import Look
 from ops.kit.watch import SiteWatch, detailed
+from protocols.modbus.points import modbus_points
 from protocols.points import opcua_points
 from tests.unit.api.served import served
 from tests.unit.ops.cli.runs import CALEJO, run, trust
@@ -70,9 +71,12 @@ def test_a_pump_that_has_gone_hides_no_other() -> None:
             gone = "/north/s1/p2"
             watching = SiteWatch(pair.endpoint, TAGS)
             await watching.look()
-            points = [point for point in opcua_points(north()) if not point.path.startswith(f"{gone}/")]
-            await pair.modbus.endpoint.configure([point for point in points if point.places])
-            await pair.opcua.endpoint.configure(points)
+            left = (modbus_points(north()), opcua_points(north()))
+            modbus, opcua = (
+                [each for each in points if not each.path.startswith(f"{gone}/")] for points in left
+            )
+            await pair.modbus.endpoint.configure(modbus)
+            await pair.opcua.endpoint.configure(opcua)
             pair.beating = False
             looks = await watching.look()
             assert of(looks, "/north/s1/p1").marks == ()

@@ -5,15 +5,18 @@ library.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from actors.vocabulary import Quality, WriteRefusal
+from actors.vocabulary.client_calls import CallAnswer, ClientCall, PastPage, PastQuestion, SeeAlarm
 from protocols.endpoint import ClientWrite
-from protocols.modbus.connection import ModbusLimits
-from protocols.modbus.server import ModbusEndpoint
-from protocols.points import PointValue, site_points
+from protocols.modbus.limits import ModbusLimits
+from protocols.modbus.points import modbus_points
+from protocols.modbus.server import ModbusAccess, ModbusEndpoint
+from protocols.points import PointValue
 from tests.unit.protocols.plants import north
 
 DEADLINE_S = 10.0
@@ -26,6 +29,10 @@ class Publisher:
         self.endpoint = endpoint
         self.news: list[tuple[str, str, str]] = []
         self.requests: list[list[ClientWrite]] = []
+        # Refused by the endpoint itself, and brought to be counted and audited.
+        self.refused: list[ClientWrite] = []
+        self.calls: list[ClientCall] = []
+        self.answers: dict[str, WriteRefusal] = {}
         self.refreshed = 0
         self.refusals: dict[str, WriteRefusal] = {}
         self.hold: asyncio.Event | None = None
@@ -34,6 +41,9 @@ class Publisher:
 
     async def guard(self, writes: Sequence[ClientWrite], all_or_nothing: bool) -> list[WriteRefusal | None]:
         assert all_or_nothing
+        if any(write.refusal for write in writes):
+            self.refused += writes
+            return [write.refusal for write in writes]
         if self.error:
             raise self.error
         if self.hold:
@@ -41,9 +51,17 @@ class Publisher:
         self.requests.append(list(writes))
         verdicts = [self.refusals.get(write.path) for write in writes]
         if not any(verdicts):
-            self.show({write.path: write.value for write in writes if write.value or not is_stop(write)})
+            self.show({write.path: write.value for write in writes if is_shown(write)})
         self.finished += 1
         return verdicts
+
+    async def carry_out(self, call: ClientCall) -> CallAnswer:
+        self.calls.append(call)
+        assert isinstance(call.command, SeeAlarm)
+        return CallAnswer(refusal=self.answers.get(call.command.alarm_id))
+
+    async def no_past(self, question: PastQuestion) -> PastPage:
+        raise AssertionError("Modbus cannot ask for the past")
 
     def refresh(self) -> None:
         self.refreshed += 1
@@ -60,15 +78,24 @@ class Publisher:
         return [detail for name, _, detail in self.news if name == event]
 
 
-def is_stop(write: ClientWrite) -> bool:
-    return write.path.endswith("/emergency_stop")
+def is_shown(write: ClientWrite) -> bool:
+    """Say whether the publisher shows it as written: a stop once set stays, requests go to the pump."""
+    if write.path.endswith("/emergency_stop"):
+        return bool(write.value)
+    return not write.path.endswith("_request")
 
 
 @asynccontextmanager
-async def served(limits: ModbusLimits | None = None, *, port: int = 0) -> AsyncIterator[Publisher]:
-    endpoint = ModbusEndpoint("127.0.0.1", port, limits)
+async def served(
+    limits: ModbusLimits | None = None,
+    *,
+    port: int = 0,
+    access: ModbusAccess | None = None,
+    host: str = "127.0.0.1",
+) -> AsyncIterator[Publisher]:
+    endpoint = ModbusEndpoint(host, port, limits, access)
     publisher = Publisher(endpoint)
-    await endpoint.configure(site_points(north()))
+    await endpoint.configure(modbus_points(north()))
     await endpoint.open(guard=publisher.guard, refresh=publisher.refresh, news=publisher.tell)
     try:
         yield publisher
@@ -97,8 +124,23 @@ class Raw:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def connect(cls, publisher: Publisher) -> Raw:
-        return cls(*await asyncio.open_connection("127.0.0.1", port_of(publisher)))
+    async def connect(cls, publisher: Publisher, *, source: str | None = None) -> Raw:
+        """Connect, from another address of this machine if `source` names one."""
+        local = None if source is None else (source, 0)
+        port = port_of(publisher)
+        return cls(*await asyncio.open_connection("127.0.0.1", port, local_addr=local))
+
+    @classmethod
+    async def connect_tls(
+        cls, publisher: Publisher, context: ssl.SSLContext, *, source: str | None = None
+    ) -> Raw:
+        """Connect to the other port."""
+        local = None if source is None else (source, 0)
+        port = int(publisher.endpoint.bound_tls.rpartition(":")[2])
+        opened = asyncio.open_connection(
+            "127.0.0.1", port, local_addr=local, ssl=context, server_hostname="localhost"
+        )
+        return cls(*await asyncio.wait_for(opened, DEADLINE_S))
 
     async def answer(self) -> tuple[int, int, bytes]:
         """Return (transaction, unit, PDU) of the next answer."""

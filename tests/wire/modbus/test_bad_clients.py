@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from protocols.modbus.connection import ModbusLimits
+from protocols.modbus.limits import ModbusLimits
 from tests.wire.modbus.served import Publisher, Raw, frame, pdu, served, until
 
 FUZZ_S = 3.0
@@ -84,11 +84,9 @@ def test_500_idle_clients_lock_nobody_out_and_leave_nothing_behind() -> None:
             for client in [*idle, plc, scada]:
                 await client.close()
             await until(lambda: publisher.endpoint.clients == 0, what="every client is forgotten")
-            listener = publisher.endpoint._listener
-            assert listener is not None
+            (listener,) = publisher.endpoint._listeners
             await until(lambda: not listener.active_connections, what="pymodbus holds none either")
-            assert not publisher.endpoint._reads
-            assert not publisher.endpoint._writes
+            assert not publisher.endpoint._door._budgets
 
     asyncio.run(story())
 
@@ -142,8 +140,8 @@ def test_who_gives_way_has_what_it_asked_for() -> None:
             publisher.hold = asyncio.Event()
             first = await Raw.connect(publisher)
             first.writer.write(frame(1, 1, pdu(5, 0, 0xFF00)) + frame(2, 1, pdu(5, 100, 0xFF00)))
-            await until(lambda: publisher.endpoint._connections and next(
-                iter(publisher.endpoint._connections)).requests == 1, what="the first stop waits")  # fmt: skip
+            await until(lambda: publisher.endpoint._door.connections and next(
+                iter(publisher.endpoint._door.connections)).requests == 1, what="the first stop waits")  # fmt: skip
             second = await Raw.connect(publisher)
             assert publisher.endpoint.clients == 1
             publisher.hold.set()
@@ -165,11 +163,11 @@ def test_a_client_that_must_go_and_never_reads_is_cut_off() -> None:
             publisher.hold = asyncio.Event()
             first = await Raw.connect(publisher)
             first.writer.write(frame(1, 1, pdu(5, 0, 0xFF00)))
-            await until(lambda: publisher.endpoint._connections and next(
-                iter(publisher.endpoint._connections)).requests == 1, what="the stop waits")  # fmt: skip
+            await until(lambda: publisher.endpoint._door.connections and next(
+                iter(publisher.endpoint._door.connections)).requests == 1, what="the stop waits")  # fmt: skip
             second = await Raw.connect(publisher)
             await until(lambda: publisher.events("disconnected"), what="the first is cut off")
-            assert not publisher.endpoint._retiring
+            assert not publisher.endpoint._door.retiring
             publisher.hold.set()
             await until(lambda: publisher.finished == 1, what="its stop is carried out all the same")
             await first.close()

@@ -9,7 +9,7 @@ import struct
 import pytest
 
 from actors.vocabulary import DeviceError, WriteRefusal
-from protocols.modbus.connection import ModbusLimits
+from protocols.modbus.limits import ModbusLimits
 from protocols.modbus.server import ModbusEndpoint
 from protocols.points import site_points
 from tests.unit.protocols.plants import north, site, station
@@ -91,11 +91,11 @@ def test_a_frame_may_arrive_byte_by_byte_and_two_frames_in_three_parts() -> None
     [
         (3, pdu(3, 100, 1), "83 0b"), (0, pdu(3, 100, 1), "83 0b"), (255, b"\x07", "87 0b"),
         (1, pdu(3, 100, 0), "83 03"), (1, pdu(3, 100, 126), "83 03"), (1, pdu(3, 200, 1), "83 02"),
-        (1, pdu(3, 65535, 9), "83 02"), (1, pdu(4, 0, 1), "84 02"), (1, pdu(2, 0, 3), "82 02"),
+        (1, pdu(3, 65535, 9), "83 02"), (1, pdu(4, 200, 1), "84 02"), (1, pdu(2, 0, 7), "82 02"),
         (1, pdu(8, 0, 0), "88 01"), (1, b"\x11", "91 01"), (1, b"\x2b\x0e\x01\x00", "ab 01"),
         (1, b"\x63", "e3 01"), (1, b"\x00", "80 01"), (1, b"\x90", "90 01"), (1, b"\x03", "83 03"),
         (1, pdu(6, 103, 9), "86 02"), (1, pdu(6, 133, 9), "86 02"), (1, pdu(6, 124, 9), "86 03"),
-        (1, pdu(6, 120, 2), "86 03"), (1, pdu(5, 100, 1), "85 03"), (1, pdu(5, 2, 0xFF00), "85 02"),
+        (1, pdu(6, 120, 2), "86 03"), (1, pdu(5, 100, 1), "85 03"), (1, pdu(5, 4, 0xFF00), "85 02"),
         (1, pdu(16, 122, 3, data=bytes(6)), "90 03"), (1, pdu(16, 119, 2, data=bytes(4)), "90 02"),
         (1, pdu(16, 120, 14, data=bytes(28)), "90 02"), (1, pdu(16, 120, 2, data=bytes(2)), "90 03"),
         (1, pdu(22, 124, 0xFFFF, 1), "96 03"), (1, pdu(22, 105, 0xFFFF, 1), "96 02"),
@@ -112,6 +112,8 @@ def test_a_request_that_cannot_be_is_refused_and_changes_nothing(
             client = await Raw.connect(publisher)
             assert (await client.ask(request_pdu, unit=unit)).hex(" ") == answer
             assert publisher.requests == []
+            written = request_pdu[0] in (5, 6, 15, 16, 22, 23)
+            assert len(publisher.refused) == written, "a refused write is brought to be audited, once"
             assert await client.ask(pdu(3, 100, 50)) == b"\x03\x64" + bytes(100)
             await client.close()
 
@@ -183,7 +185,8 @@ def test_what_the_guard_refuses_is_refused_whole(refusal: WriteRefusal, code: in
             client = await Raw.connect(publisher)
             assert await client.ask(pdu(16, 121, 2, data=b"\0\7\0\7")) == bytes([0x90, code])
             assert await client.ask(pdu(3, 121, 2)) == b"\x03\x04\0\0\0\0"
-            assert publisher.events("refused") == [f"/north/s1/p1/setpoint_echo = 0.07: {refusal.value}"]
+            told = [f"/north/s1/p1/setpoint_echo = 0.07: {refusal.value}"]
+            assert publisher.events("write_refused") == told
             await client.close()
 
     asyncio.run(story())
@@ -268,13 +271,13 @@ def test_localhost_is_this_machine_whatever_a_hosts_file_says(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org", ""])
-def test_only_loopback_may_be_bound(host: str) -> None:
-    """MOD-4: no door to the network before there is a lock; the address is named."""
+def test_only_loopback_may_be_bound_without_an_allow_list(host: str) -> None:
+    """MOD-4: no door to the network without a list of who may come; the address is named."""
 
     async def story() -> None:
         endpoint = ModbusEndpoint(host, 0)
         await endpoint.configure(site_points(north()))
-        with pytest.raises(DeviceError, match="loopback only") as refused:
+        with pytest.raises(DeviceError, match="may not be bound") as refused:
             await endpoint.open(guard=lambda *_: None, refresh=lambda: None, news=lambda *_: None)  # type: ignore[arg-type]
         assert repr(host) in str(refused.value)
         assert endpoint.bound == ""

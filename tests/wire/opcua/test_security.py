@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,15 +15,20 @@ from asyncua.crypto.security_policies import (
     SecurityPolicyAes128Sha256RsaOaep,
     SecurityPolicyBasic256,
 )
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from actors.vocabulary import DeviceError
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.callers import Caller, Shown
 from actors.vocabulary.pki import UserCertificate
+from ops.kit.clients import OpcUaWire
+from ops.kit.papers import Papers
 from protocols.opcua import limits
 from protocols.opcua.admission import Rules
 from protocols.opcua.identity import anonymous, current_caller
 from protocols.opcua.ids import standard
 from tests.wire.opcua.papers import (
+    CLIENT_URI,
     MODES,
     POLICIES,
     SAFE,
@@ -37,6 +43,7 @@ from tests.wire.opcua.served import item as written
 
 POINT = "/north/s1/p1/actual_speed"
 BEAT = "/north/s1/scada_heartbeat"
+STOP = "/north/s1/emergency_stop"
 WITH_NONE = Rules(allow_none=True, anonymous_roles=frozenset({UserRole.READ_ONLY}), has_users=True)
 ANNA: Any = {"user": "anna", "password": "correct horse"}
 
@@ -523,5 +530,127 @@ def test_health_is_shown_as_service_level_and_server_state() -> None:
                     while await level.read_value() != told or await state.read_value() != shown:
                         await asyncio.sleep(0.02)
                 assert int((await status.read_value()).State) == shown
+
+    asyncio.run(story())
+
+
+def test_who_may_only_read_changes_nothing() -> None:
+    """SEC-2: READ_ONLY writes feedback, a heartbeat and a stop: BadUserAccessDenied each, and nothing is different."""
+
+    async def story() -> None:
+        async with guarded() as one:
+            one.publisher.show({POINT: 31.5, BEAT: 3, STOP: False})
+            async with await client_of(one, user="reader", password="battery staple") as client:
+                write = ua.WriteParameters()
+                write.NodesToWrite = [
+                    written(POINT, 12.5, ua.VariantType.Double),
+                    written(BEAT, 7, ua.VariantType.UInt16),
+                    written(STOP, True, ua.VariantType.Boolean),
+                ]
+                codes = [code.name for code in await client.uaclient.write(write)]
+                assert codes == ["BadUserAccessDenied"] * 3
+                for point, value in ((POINT, 31.5), (BEAT, 3), (STOP, False)):
+                    assert await client.get_node(node_id(point)).read_value() == value
+
+    asyncio.run(story())
+
+
+def test_two_thousand_sessions_from_one_bad_client_are_one() -> None:
+    """OPC-5 (FACTS: repeated CreateSession is memory growth): 2,000 asked for, one made, nobody else notices."""
+
+    async def story() -> None:
+        async with guarded(rules=WITH_NONE) as one:
+            one.publisher.show({POINT: 1.0})
+            sessions = one.publisher.endpoint._sessions
+            assert sessions is not None
+            async with await client_of(one, **ANNA) as good:
+                bad = await Raw.channel_to(one.publisher)
+                await bad.create_session()
+                over = asyncio.Event()
+
+                async def flood() -> int:
+                    refusals = 0
+                    for _ in range(2_000):
+                        with pytest.raises(Fault, match="BadTooManySessions"):
+                            await bad.create_session()
+                        refusals += 1
+                    over.set()
+                    return refusals
+
+                flooding = asyncio.create_task(flood())
+                loop, slowest_s = asyncio.get_running_loop(), 0.0
+                while not over.is_set():
+                    start_s = loop.time()
+                    assert await good.get_node(node_id(POINT)).read_value() == 1.0
+                    slowest_s = max(slowest_s, loop.time() - start_s)
+                    await asyncio.sleep(0.01)
+                assert await flooding == 2_000
+                assert len(sessions.sessions) == 2
+                assert slowest_s < 2.0
+
+    asyncio.run(story())
+
+
+def test_a_flood_of_connections_pushes_out_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OPC-5: when all places are taken by the unfinished, the address that has most of them loses one."""
+
+    async def story() -> None:
+        monkeypatch.setattr(limits, "CONNECTIONS_MAX", 6)
+        async with guarded(rules=WITH_NONE) as one:
+            listener = one.publisher.endpoint._listener
+            assert listener is not None
+            _, slow = await asyncio.open_connection(
+                "127.0.0.1", one.publisher.port, local_addr=("127.0.0.2", 0)
+            )
+            await until(lambda: len(listener.connections) == 1, what="the slow one is there")
+            for _ in range(20):
+                await Raw.connect(one.publisher)
+            await until(
+                lambda: one.publisher.events("connected") == [""] * 21 and len(listener.connections) == 6,
+                what="twenty more were let in",
+            )
+            assert [each.address for each in listener.connections].count("127.0.0.2") == 1
+            slow.close()
+
+    asyncio.run(story())
+
+
+def test_a_session_made_without_security_stays_without() -> None:
+    """OPC-4: its token, sent over a secure channel of a trusted program, is nobody's."""
+
+    async def story() -> None:
+        async with guarded(rules=WITH_NONE) as one:
+            raw = await Raw.session_to(one.publisher)
+            async with channel(await client_of(one)) as client:
+                client.uaclient.protocol.authentication_token = raw.token  # type: ignore[union-attr]
+                with pytest.raises(
+                    (ua.uaerrors.BadSecurityChecksFailed, ua.uaerrors.BadApplicationSignatureInvalid)
+                ):
+                    await client.activate_session()
+            assert await raw.read(POINT)
+
+    asyncio.run(story())
+
+
+def test_the_kit_s_client_shows_its_papers_where_they_are_asked_for(tmp_path: Path) -> None:
+    """OPC-4: `calejo wire` reads a secured endpoint with its own certificate; without one it says why it cannot."""
+
+    async def story() -> None:
+        files = {"certificate": tmp_path / "wire.pem", "private_key": tmp_path / "wire-key.pem"}
+        files["certificate"].write_bytes(paper("client").certificate.public_bytes(Encoding.PEM))
+        files["private_key"].write_bytes(paper("client").key_pem)
+        papers = Papers(uri=CLIENT_URI, **{name: str(path) for name, path in files.items()})
+        users = {paper("client"): UserCertificate(name="calejo-wire", role=UserRole.READ_ONLY)}
+        async with guarded(Cabinet(paper("client"), users=users)) as one:
+            one.publisher.show({POINT: 31.5})
+            wire = OpcUaWire(one.publisher.endpoint.bound, papers)
+            await wire.open()
+            (data,) = await wire.attributes([f"ns=2;s={POINT}"], ua.AttributeIds.Value)
+            assert data.Value is not None
+            assert data.Value.Value == 31.5
+            assert ("LOGIN", "certificate:calejo-wire", "") in one.users.told
+            await wire.close()
+            with pytest.raises(DeviceError, match="no session"):
+                await OpcUaWire(one.publisher.endpoint.bound).open()
 
     asyncio.run(story())

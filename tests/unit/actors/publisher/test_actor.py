@@ -11,6 +11,7 @@ import pytest
 
 from actors.messages import (
     AlarmAsserted,
+    AlarmReturned,
     Configure,
     EndpointStatus,
     Epoch,
@@ -725,6 +726,40 @@ def test_a_refused_client_is_audited_sparingly() -> None:
         await bench.clock.advance(61.0)
         bench.actor._client_news("refused", "10.0.0.9:77", "again")
         assert (await bench.records(AuditRecord))[-1].after == {"suppressed_before": 37}
+
+    play(story)
+
+
+def test_what_happens_with_clients_and_certificates_has_its_event_type() -> None:
+    """SEC-4, SEC-5: rejected certificates, rate limits and replaced certificates are records; a misfit is an alarm."""
+
+    def alarms(bench: Bench, kind: type) -> list[str]:
+        return [each.condition for each in bench.ports.told_to(str(ALARM), kind)]
+
+    async def story(bench: Bench) -> None:
+        await bench.bound()
+        for event in (
+            "certificate_rejected",
+            "limited",
+            "write_refused",
+            "disconnected",
+            "listening",
+            "failed",
+        ):
+            bench.actor._client_news(event, "10.0.0.9:77", "why")
+        told = await bench.records(AuditRecord)
+        assert [(each.event_type, each.outcome) for each in told] == [
+            ("CERTIFICATE_REJECTED", "refused: why"), ("RATE_LIMITED", "refused: why"),
+        ]  # fmt: skip
+        bench.actor._client_news("certificate_unusable", "", "modbus.tls: no key")
+        await bench.tick("status")
+        assert "certificate_not_taken_up" in alarms(bench, AlarmAsserted)
+        assert "certificate_not_taken_up" not in alarms(bench, AlarmReturned)
+        bench.actor._client_news("certificate_replaced", "", "a new certificate is shown")
+        await bench.tick("status", after_s=1.0)
+        assert "certificate_not_taken_up" in alarms(bench, AlarmReturned)
+        last = (await bench.records(AuditRecord))[-1]
+        assert (last.event_type, last.outcome) == ("CERTIFICATE_REPLACED", "success")
 
     play(story)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from types import MappingProxyType
@@ -153,9 +154,7 @@ def tell(
     for number, (period_s, steps, deciding, durable) in enumerate(story):
         if number in restarts:
             bench.restart(away_s=restarts[number])
-            if restarts[number] >= bench.control.setpoint_lease_s:
-                # Longer away than gates hold our value: that is a start (CTL-7), but for what was lost before.
-                claims = {name: started_anew(claim) for name, claim in claims.items()}
+            claims = {name: after_a_restart(claim, bench) for name, claim in claims.items()}
         if bench.sequence % 5 == 0 and bench.state.clean_out is None:
             # Without asking whether it may be ordered: whatever is ordered must be safe.
             order = CleanOutOrder(
@@ -196,9 +195,12 @@ def test_no_story_breaks_an_invariant(
     tell(of_station, of_pumps, story, start_hz)
 
 
-def started_anew(claim: Claim) -> Claim:
-    """What the witness of a claim expects after a long absence."""
-    return claim if claim.lost else Claim()
+def after_a_restart(claim: Claim, bench: Bench) -> Claim:
+    """What the witness of a claim expects: not known for longer than gates hold our value, it is a start (CTL-7), but
+    for what was lost before.
+    """
+    known_s = math.inf if claim.known_at is None else bench.now.seconds_since(claim.known_at)
+    return claim if claim.lost or known_s <= bench.control.setpoint_lease_s else Claim()
 
 
 RESTARTS = st.dictionaries(

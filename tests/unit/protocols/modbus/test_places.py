@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from protocols.modbus.connection import ModbusLimits
+from protocols.modbus.limits import ModbusLimits
 from protocols.modbus.places import who_gives_way
 
 NOW_S = 1000.0

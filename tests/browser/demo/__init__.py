@@ -1,0 +1,1 @@
+"""The dashboard over the real tree, in the group of the trees."""
