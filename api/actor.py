@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack
+from datetime import timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final, assert_never
 
+from actors.access.backoff import FORGET_AFTER_S
+from actors.access.requests import RequestStore
 from actors.access.sessions import KEPT
 from actors.access.store import UserStore
 from actors.messages import ApiInbox, Done, GetApi, Tick
@@ -16,29 +19,33 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore, TrendReader
+from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore, TableReader, TrendReader
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
+from actors.vocabulary.requests import WINDOW
 from actors.vocabulary.settings import health_host, protocols_of
 from api.access.accounts import Accounts
 from api.access.cookies import Cookies
 from api.access.desk import AccessDesk
+from api.access.failures import Failures
 from api.access.logins import Logins
+from api.access.rates import Rates
 from api.access.security_log import SecurityLog
 from api.app import health_application, rest_application
 from api.decisions import Decisions
 from api.disk import Disk
 from api.expiry import CertificateWatch
+from api.keys import Keys
 from api.limits import Limits
 from api.server import HttpServer, bind_loopback, bind_rest
-from api.service import Access, Past, Service
+from api.service import Access, Readers, Service
 from api.sources import Sources, TopologyMemory
 from api.stops import Stops
 from api.stream.feed import Feed
 from api.stream.watching import Watching
 from api.tls import Tls
-from storage.certificates import FOLDER, rest_files
+from storage.certificates import FOLDER, configured, rest_files
 from storage.topology_file import TopologyFile
 
 _RECORDS_MAX: Final = 2_000
@@ -60,10 +67,11 @@ class ApiActor:
     """Serves REST and health; asks the tree for everything. `memory`: discovery's file unless given another.
 
     `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked;
-    `audit` None: nothing of the trail be read; `users` None: nobody can log in; `trends` None: none can be drawn.
+    `audit` None: nothing of the trail be read; `users` None: nobody can log in; `requests` None: failed logins and keys
+    of commands are forgotten with this process; `tables` None: no rows of the past; `trends` None: none can be drawn.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (a store each, by name)
         self,
         ports: Ports,
         start: WorkerStart,
@@ -74,6 +82,8 @@ class ApiActor:
         decisions: DecisionReader | None = None,
         audit: AuditReader | None = None,
         users: UserStore | None = None,
+        requests: RequestStore | None = None,
+        tables: TableReader | None = None,
         trends: TrendReader | None = None,
     ) -> None:
         self._ports = ports
@@ -83,7 +93,7 @@ class ApiActor:
         self._certificates = CertificateWatch(
             Path(start.settings.data_dir) / FOLDER,
             self._conditions,
-            also=(start.settings.api.certificate, start.settings.opcua.certificate),
+            also=configured(start.settings),
         )
         self._sources = Sources(
             ports.directory,
@@ -100,21 +110,26 @@ class ApiActor:
             clock=ports.clock,
             cookies=Cookies.of(start.settings.api),
         )
-        logins = Logins(self._desk)
+        self._requests = requests
+        logins = Logins(self._desk, Failures(requests, clock=ports.clock))
         self._feed = Feed(self._sources, self._stops, clock=ports.clock, log=ports.log, tasks=ports.tasks)
         self._service = Service(
             sources=self._sources,
             stops=self._stops,
             limits=Limits(self._sources, limits, clock=ports.clock),
             access=Access(
-                self._desk, logins, Accounts(self._desk, logins), lambda: self._certificates.days_left
+                self._desk,
+                logins,
+                Accounts(self._desk, logins),
+                lambda: self._certificates.days_left,
+                Rates(self._settings.api, clock=ports.clock, log=self._security),
             ),
             decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),
             watching=Watching(self._feed, clock=ports.clock, log=self._security),
             clock=ports.clock,
             record=self._record,
             data_dir=start.settings.data_dir,
-            past=Past(audit=audit, trends=trends),
+            readers=Readers(audit, tables, trends),
         )
         self._servers: list[tuple[str, HttpServer]] = []
         self._tls: Tls | None = None
@@ -142,7 +157,8 @@ class ApiActor:
         except DeviceError as error:
             # Nobody is known until the disk answers; it is asked again every second.
             log.warning("access_not_ready", error=str(error))
-        rest = rest_application(self._service, version=version("calejo"), log=log, api=api)
+        keys = Keys(self._requests, clock=self._ports.clock, log=log)
+        rest = rest_application(self._service, keys, version=version("calejo"), log=log, api=api)
         health = health_application(self._service, log=log)
         # Both ports before either serves: half an API is none.
         with ExitStack() as taken:
@@ -263,8 +279,12 @@ class ApiActor:
         try:
             if count := await self._service.limits.sweep():
                 self._ports.log.info("limit_proposals_closed", count=count)
-            if count := await self._desk.prune(before=self._ports.clock.now().utc - KEPT):
+            now = self._ports.clock.now().utc
+            if count := await self._desk.prune(before=now - KEPT):
                 self._ports.log.info("old_sessions_forgotten", count=count)
+            if self._requests is not None:
+                forgotten = now - timedelta(seconds=FORGET_AFTER_S)
+                await self._requests.prune(commands_before=now - WINDOW, failures_before=forgotten)
         except CalejoError as error:
             self._ports.log.info("limit_proposals_not_swept", error=str(error))
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from litestar import Litestar, Request, Response, Router
+from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 
 from actors.runtime import Log
 from actors.vocabulary import CallerError, DeviceError
@@ -19,6 +18,7 @@ from actors.vocabulary.settings import ApiSettings
 from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
+from api.answering import Answering
 from api.audit_routes import AUDIT_HANDLERS
 from api.dashboard.app import dashboard_router
 from api.dashboard.desktop import DASHBOARD, Dashboard
@@ -27,7 +27,11 @@ from api.duty_routes import DUTY_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, Guard
 from api.handling import service_of
 from api.health import HEALTH_HANDLERS
+from api.keys import Keys
 from api.limit_routes import LIMIT_HANDLERS
+from api.openapi.document import document
+from api.openapi.page import DOCUMENT, PAGE_HANDLERS, Document
+from api.past_routes import PAST_HANDLERS
 from api.problems import PROBLEM, problem, refusal_of
 from api.routes import HANDLERS
 from api.senders import Senders
@@ -63,46 +67,61 @@ ROUTES: Final = [
     *OWN_HANDLERS,
     *USER_HANDLERS,
     *STREAM_HANDLERS,
+    *PAST_HANDLERS,
 ]
 """Every route of REST; each names the operation that it is (a test walks them)."""
 
 
-def rest_application(service: Service, *, version: str, log: Log, api: ApiSettings) -> Guard:
+def rest_application(service: Service, keys: Keys, *, version: str, log: Log, api: ApiSettings) -> Guard:
     """Return the REST application of `service`."""
+    origins = [each for part in api.cors_origins.split(",") if (each := part.strip())]
+    made = Document(lambda: document(ROUTES, version=version))
     application = Litestar(
         route_handlers=[
-            Router(path="/api/v1", route_handlers=ROUTES, guards=[guard]),
+            Router(path="/api/v1", route_handlers=[*ROUTES, *PAGE_HANDLERS], guards=[guard]),
             dashboard_router(),
         ],
-        openapi_config=OpenAPIConfig(
-            title="Calejo",
-            version=version,
-            description="Safe, explained, real-time setpoints for wastewater pump stations.",
-            path="/api/v1/schema",
-            # No page with outside assets: the raw document only, until the offline page exists.
-            render_plugins=[JsonRenderPlugin()],
-            components=Components(
-                security_schemes={
-                    "bearer": SecurityScheme(
-                        type="http",
-                        scheme="bearer",
-                        description="An access token of POST /api/v1/auth/login, or a service account's key.",
-                    )
-                }
-            ),
-            security=[{"bearer": []}],
-        ),
+        # The document is made when somebody asks for it, by `api.openapi`.
+        openapi_config=None,
+        before_request=keys.before,
         after_response=_look_at_once,
-        **_common(service, log, {DASHBOARD: Dashboard(service)}),
+        cors_config=_cors(origins) if origins else None,
+        **_common(service, log, {DOCUMENT: made, DASHBOARD: Dashboard(service)}),
     )
     return Guard(
-        application,
+        Answering(application, keys, endless=frozenset({STREAM})),
         log=log,
         deadlines_s=_DEADLINES_S,
         senders=Senders.of(api),
         endless=frozenset({STREAM}),
         sockets=Sockets(service, log=log),
+        counted=service.counted,
+        refused=partial(_refused_unread, service),
     )
+
+
+def _refused_unread(service: Service, why: str, scope: Any) -> None:
+    client = scope.get("client")
+    service.access.desk.log.refused(
+        "REQUEST_REFUSED",
+        why,
+        actor="",
+        peer="" if client is None else f"{client[0]}:{client[1]}",
+        subject=scope["path"],
+    )
+
+
+def _cors(origins: list[str]) -> CORSConfig:
+    return CORSConfig(
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=[
+            "Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID",
+        ],
+        expose_headers=["ETag", "Idempotency-Replayed", "Link", "Retry-After"],
+        # A page elsewhere brings a token of its own; what a browser keeps for us is never sent for it.
+        allow_credentials=False,
+    )  # fmt: skip
 
 
 def health_application(service: Service, *, log: Log) -> Guard:

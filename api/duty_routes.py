@@ -17,6 +17,7 @@ from actors.vocabulary.access import Operation
 from actors.vocabulary.ids import checked_id
 from api.access.guarding import by_of, needs
 from api.handling import peer_of, service_of, strictly
+from api.keys import id_by_key, keyed
 from api.service import Service
 from api.sources import find_pump
 from api.stop_answers import checked_text
@@ -56,7 +57,7 @@ class CleanOutView(msgspec.Struct, frozen=True, kw_only=True):
     "/pumps/{pump_id:str}/clean-out",
     status_code=200,
     summary="Run one pump down below its dry-run level, supervised",
-    opt=needs(Operation.SET_MODE),
+    opt=needs(Operation.SET_MODE) | keyed(),
 )
 async def begin(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[BeginCleanOut]
@@ -68,7 +69,7 @@ async def begin(
     service, station, pump = await _of(state, pump_id)
     order = StartCleanOut(
         pump_id=pump,
-        command_id=_command_id(data.command_id),
+        command_id=_command_id(data.command_id or id_by_key(request)),
         by=by_of(request, data.by),
         reason=checked_text("reason", data.reason),
         lasts_s=data.lasts_s,
@@ -82,7 +83,7 @@ async def begin(
     "/pumps/{pump_id:str}/clean-out/end",
     status_code=200,
     summary="End a clean-out now",
-    opt=needs(Operation.SET_MODE),
+    opt=needs(Operation.SET_MODE) | keyed(),
 )
 async def end(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[EndCleanOut]
@@ -92,7 +93,7 @@ async def end(
     service, station, pump = await _of(state, pump_id)
     order = StopCleanOut(
         pump_id=pump,
-        command_id=str(uuid.uuid4()),
+        command_id=id_by_key(request),
         by=by_of(request, data.by),
         reason=checked_text("reason", data.reason),
         source_address=peer_of(request),
@@ -108,9 +109,7 @@ async def _of(state: State, pump_id: str) -> tuple[Service, StationConfig, str]:
     return service, station, pump.pump_id
 
 
-def _command_id(given: str | None) -> str:
-    if given is None:
-        return str(uuid.uuid4())
+def _command_id(given: str) -> str:
     try:
         return str(uuid.UUID(given))
     except ValueError:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from actors.runtime import Log
+from api.counting import Counted
 from api.problems import PROBLEM, Refusal, deny, problem
 from api.senders import GuardedError, Senders
 
@@ -32,6 +33,7 @@ class Guard:
     """ASGI application around another one; `deadlines_s` names paths that may take longer or must be quicker.
 
     `endless`: paths whose answer goes on once it has begun. `sockets`: what serves WebSockets; None: nothing does.
+    `refused` is told why a request was refused here, with its scope.
     """
 
     def __init__(
@@ -43,7 +45,11 @@ class Guard:
         senders: Senders | None = None,
         endless: frozenset[str] = frozenset(),
         sockets: ASGIApp | None = None,
+        counted: Counted | None = None,
+        refused: Callable[[str, Any], None] | None = None,
     ) -> None:
+        self._refused = refused or (lambda _why, _scope: None)
+        self._counted = counted or Counted()
         self._endless = endless
         self._sockets = sockets
         self._senders = senders or Senders()
@@ -66,26 +72,47 @@ class Guard:
                 if scope["path"] in self._endless:
                     limit.reschedule(None)
                 message["headers"] = [*message["headers"], *self._added(message["headers"])]
+                self._counted.answered(int(message["status"]))
             await send(message)
 
         deadline_s = self._deadlines_s.get(scope["path"], _DEADLINE_S)
         try:
             async with asyncio.timeout(deadline_s) as limit:
-                self._senders.admit(scope)
-                body = await _body(receive)
+                body = await self._admitted(scope, receive)
                 scope[BODY_KEY] = body
                 await self._inner(scope, _replay(body, receive), send_on)
                 return
         except GuardedError as error:
             status, detail = error.status, error.detail
+            self._refused(detail, scope)
         except TimeoutError:
             self._log.warning("request_timed_out", path=scope["path"], deadline_s=deadline_s)
-            status, detail = HTTPStatus.SERVICE_UNAVAILABLE, f"no answer within {deadline_s:g} s"
+            if BODY_KEY not in scope:
+                status, detail = HTTPStatus.REQUEST_TIMEOUT, f"body: not whole within {deadline_s:g} s"
+                self._refused(detail, scope)
+            else:
+                status, detail = HTTPStatus.SERVICE_UNAVAILABLE, f"no answer within {deadline_s:g} s"
         except Exception as error:  # noqa: BLE001  (a bug in a handler costs its request, not the API)
             self._log.error("request_failed", path=scope["path"], error=repr(error))
             status, detail = HTTPStatus.INTERNAL_SERVER_ERROR, "an error of ours; the log has it"
         if not started:
             await _answer(send_on, scope, status, detail)
+
+    async def _admitted(self, scope: Any, receive: Receive) -> bytes:
+        """Return the body of a request that may pass; of one that may not it is read as well, and forgotten.
+
+        A connection that is closed over what nobody read is reset, and the client never sees why it was refused.
+
+        Raises:
+            GuardedError: it may not, or its body may not.
+
+        """
+        try:
+            self._senders.admit(scope)
+        except GuardedError:
+            await _body(receive)
+            raise
+        return await _body(receive)
 
     def _added(self, headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
         """Return what an answer does not say itself: a page needs its own scripts, a file of ours may be kept."""
@@ -96,6 +123,7 @@ class Guard:
         try:
             self._senders.admit(scope)
         except GuardedError as error:
+            self._refused(error.detail, scope)
             await deny(scope, send, Refusal(status=error.status, detail=error.detail))
             return
         if self._sockets is None:

@@ -83,6 +83,8 @@ async def metrics(state: State) -> Response[bytes]:
         ready=judge(nodes, endpoints, silent).ready,
         security=service.access.desk.log.counts,
         days_left=service.access.days_left(),
+        answers=service.counted.by_status,
+        streams=len(service.watching.places),
     )
     return Response(body, media_type="text/plain; version=0.0.4; charset=utf-8")
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
@@ -13,8 +14,11 @@ from actors.vocabulary import InvalidValueError
 from actors.vocabulary.access import Operation
 from actors.vocabulary.limits import ProposalState
 from api.access.guarding import by_of, needs
+from api.etags import unchanged
 from api.handling import peer_of, service_of, strictly
+from api.keys import id_by_key, keyed
 from api.limit_views import DiffView, LimitsView, ProposalView, ProposedView, VersionView
+from api.paging import LIMIT_MAX, Cursor, Limit, paged
 
 PumpId = Annotated[str, PathParameter(description="pump_id", max_length=40)]
 ProposalId = Annotated[str, PathParameter(description="proposal_id (a UUID)", max_length=60)]
@@ -88,15 +92,30 @@ async def diff(
     summary="Proposals of a pump, newest first",
     opt=needs(Operation.READ_PLANT),
 )
-async def of_pump(state: State, pump_id: PumpId, of_state: StateFilter = "") -> list[ProposalView]:
+async def of_pump(
+    request: Request[Any, Any, State],
+    state: State,
+    pump_id: PumpId,
+    of_state: StateFilter = "",
+    cursor: Cursor = "",
+    limit: Limit = LIMIT_MAX,
+) -> Response[list[ProposalView]]:
     """List a pump's proposals."""
-    return await service_of(state).limits.listed(pump_id=pump_id, states=_states(of_state))
+    rows = await service_of(state).limits.listed(pump_id=pump_id, states=_states(of_state))
+    return paged(request, rows, lambda row: row.proposal_id, cursor=cursor, limit=limit)
 
 
 @get("/limit-proposals", summary="Proposals of all pumps, newest first", opt=needs(Operation.READ_PLANT))
-async def of_all(state: State, of_state: StateFilter = "") -> list[ProposalView]:
+async def of_all(
+    request: Request[Any, Any, State],
+    state: State,
+    of_state: StateFilter = "",
+    cursor: Cursor = "",
+    limit: Limit = LIMIT_MAX,
+) -> Response[list[ProposalView]]:
     """List proposals."""
-    return await service_of(state).limits.listed(states=_states(of_state))
+    rows = await service_of(state).limits.listed(states=_states(of_state))
+    return paged(request, rows, lambda row: row.proposal_id, cursor=cursor, limit=limit)
 
 
 @get(
@@ -113,21 +132,23 @@ async def one(state: State, pump_id: PumpId, proposal_id: ProposalId) -> Propose
     "/limits/{pump_id:str}/proposals",
     status_code=201,
     summary="Propose a change of limits",
-    opt=needs(Operation.PROPOSE_LIMITS),
+    opt=needs(Operation.PROPOSE_LIMITS) | keyed(),
 )
 async def propose(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[ProposeLimits]
 ) -> ProposedView:
     """Open a proposal: nothing changes before a second person approves it."""
     strictly(request, ProposeLimits)
-    return await service_of(state).limits.propose(
+    limits = service_of(state).limits
+    await unchanged(request, partial(limits.shown, pump_id))
+    return await limits.propose(
         pump_id,
         changes=data.changes,
         base_version=data.base_version,
         reason=data.reason,
         by=by_of(request, data.by),
         peer=peer_of(request),
-        proposal_id=data.proposal_id,
+        proposal_id=data.proposal_id or id_by_key(request),
         expires_after_s=data.expires_after_s,
     )
 
@@ -136,7 +157,7 @@ async def propose(
     "/limits/{pump_id:str}/proposals/{proposal_id:str}/approve",
     status_code=200,
     summary="Bring a proposal into force, as a second person",
-    opt=needs(Operation.APPROVE_LIMITS),
+    opt=needs(Operation.APPROVE_LIMITS) | keyed(),
 )
 async def approve(
     state: State,
@@ -148,6 +169,7 @@ async def approve(
     """Approve somebody else's proposal."""
     strictly(request, CloseProposal)
     limits = service_of(state).limits
+    await unchanged(request, partial(limits.one, pump_id, proposal_id))
     return await limits.approve(
         pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
     )
@@ -157,7 +179,7 @@ async def approve(
     "/limits/{pump_id:str}/proposals/{proposal_id:str}/reject",
     status_code=200,
     summary="Close a proposal of somebody else",
-    opt=needs(Operation.APPROVE_LIMITS),
+    opt=needs(Operation.APPROVE_LIMITS) | keyed(),
 )
 async def reject(
     state: State,
@@ -169,6 +191,7 @@ async def reject(
     """Reject somebody else's proposal."""
     strictly(request, CloseProposal)
     limits = service_of(state).limits
+    await unchanged(request, partial(limits.one, pump_id, proposal_id))
     return await limits.reject(
         pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
     )
@@ -178,7 +201,7 @@ async def reject(
     "/limits/{pump_id:str}/proposals/{proposal_id:str}/withdraw",
     status_code=200,
     summary="Take one's own proposal back",
-    opt=needs(Operation.PROPOSE_LIMITS),
+    opt=needs(Operation.PROPOSE_LIMITS) | keyed(),
 )
 async def withdraw(
     state: State,
@@ -190,6 +213,7 @@ async def withdraw(
     """Withdraw one's own proposal."""
     strictly(request, CloseProposal)
     limits = service_of(state).limits
+    await unchanged(request, partial(limits.one, pump_id, proposal_id))
     return await limits.withdraw(
         pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
     )

@@ -26,6 +26,8 @@ def exposition(
     ready: bool,
     security: Mapping[tuple[str, str], int] = MappingProxyType({}),
     days_left: Mapping[str, float] = MappingProxyType({}),
+    answers: Mapping[int, int] = MappingProxyType({}),
+    streams: int = 0,
 ) -> bytes:
     """Return the exposition; parts that did not answer are absent, so that an alert on absence can see it."""
     metrics = [_gauge("calejo_ready", "1 when every part serves", (), [((), ready)])]
@@ -35,6 +37,7 @@ def exposition(
     if storage is not None:
         metrics += _storage(storage)
     metrics += _access(security, days_left)
+    metrics += _rest(answers, streams)
     registry = CollectorRegistry()
     registry.register(_Look([metric for metric in metrics if metric.samples]))
     return generate_latest(registry)
@@ -240,6 +243,16 @@ def _access(security: Mapping[tuple[str, str], int], days_left: Mapping[str, flo
         ("certificate",),
         [((name,), days) for name, days in sorted(days_left.items())],
     )
+
+
+def _rest(answers: Mapping[int, int], streams: int) -> Iterator[Metric]:
+    yield _counter(
+        "calejo_rest_answers",
+        "Answers of REST since the API started, by status: 401, 403, 409, 413, 422, 429 … are refusals",
+        ("status",),
+        [((str(status),), count) for status, count in sorted(answers.items())],
+    )
+    yield _gauge("calejo_rest_streams", "Who watches the stream now", (), [((), streams)])
 
 
 def _storage(storage: StorageStatus) -> Iterator[Metric]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import uuid
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.datastructures import State
-from litestar.params import FromQuery, JSONBody, PathParameter, QueryParameter
+from litestar.params import JSONBody, PathParameter, QueryParameter
 
 from actors.messages import EndpointStatus, SetMode, StationDecisions
 from actors.safety.priorities import Priorities, priorities
@@ -31,6 +31,8 @@ from api.access.guarding import by_of, needs, principal_of, public
 from api.handling import peer_of as _peer
 from api.handling import service_of as _service
 from api.handling import strictly as _strictly
+from api.keys import Keyed, id_by_key, keyed
+from api.paging import LIMIT_MAX, Cursor, Limit, paged
 from api.service import Service
 from api.sources import find_pump, find_station
 from api.stop_answers import ClearAnswer, EndpointAnswer, StopAnswer, StoppedPump
@@ -111,13 +113,19 @@ def alive() -> dict[str, bool]:
     summary="Every actor with state, process, restarts, last error, mailbox, memory",
     opt=needs(Operation.READ_PLANT),
 )
-async def tree(state: State) -> list[dict[str, Any]]:
+async def tree(
+    request: Request[Any, Any, State], state: State, cursor: Cursor = "", limit: Limit = LIMIT_MAX
+) -> Response[list[dict[str, Any]]]:
     """Show the process tree (SUP-7)."""
-    return [tree_view(node) for node in await _service(state).sources.tree()]
+    rows = [tree_view(node) for node in await _service(state).sources.tree()]
+    return paged(request, rows, _key("address"), cursor=cursor, limit=limit)
 
 
 @post(
-    "/tree/retry", status_code=200, summary="Take a child out of quarantine", opt=needs(Operation.RETRY_ACTOR)
+    "/tree/retry",
+    status_code=200,
+    summary="Take a child out of quarantine",
+    opt=needs(Operation.RETRY_ACTOR) | keyed(),
 )
 async def retry(state: State, request: Request[Any, Any, State], data: JSONBody[Retry]) -> dict[str, str]:
     """Have a supervisor try a quarantined child again (SUP-5)."""
@@ -132,20 +140,26 @@ async def retry(state: State, request: Request[Any, Any, State], data: JSONBody[
 
 
 @get("/tags", summary="Every point on Modbus and OPC UA", opt=needs(Operation.READ_POINTS))
-async def tags(state: State) -> list[dict[str, Any]]:
+async def tags(
+    request: Request[Any, Any, State], state: State, cursor: Cursor = "", limit: Limit = LIMIT_MAX
+) -> Response[list[dict[str, Any]]]:
     """Show the map that an integrator needs (MOD-2)."""
     topology = await _service(state).sources.topology()
-    return [row for site in topology.sites for row in point_tags(site)]
+    rows = [row for site in topology.sites for row in point_tags(site)]
+    return paged(request, rows, _tag_key, cursor=cursor, limit=limit)
 
 
 @get("/stations", summary="Stations with level and pumps", opt=needs(Operation.READ_POINTS))
-async def stations(state: State) -> list[dict[str, Any]]:
+async def stations(
+    request: Request[Any, Any, State], state: State, cursor: Cursor = "", limit: Limit = LIMIT_MAX
+) -> Response[list[dict[str, Any]]]:
     """Show every station."""
     service = _service(state)
     topology = await service.sources.topology()
     # All at once: a hundred silent stations must not take a hundred deadlines.
     found = [(site, station) for site in topology.sites for station in site.stations]
-    return list(await asyncio.gather(*(_station(service, site, station) for site, station in found)))
+    rows = await asyncio.gather(*(_station(service, site, station) for site, station in found))
+    return paged(request, rows, _key("station_id"), cursor=cursor, limit=limit)
 
 
 @get("/stations/{station_id:str}", summary="One station", opt=needs(Operation.READ_POINTS))
@@ -199,15 +213,25 @@ async def _or_why(question: Awaitable[_Answer]) -> _Answer | str:
 
 
 @get("/pumps", summary="Pumps with current setpoint and its trail", opt=needs(Operation.READ_POINTS))
-async def pumps(state: State, station_id: FromQuery[str | None] = None) -> list[PumpView]:
+async def pumps(
+    request: Request[Any, Any, State],
+    state: State,
+    station_id: Annotated[
+        str | None, QueryParameter(description="those of this station only", max_length=40)
+    ] = None,
+    cursor: Cursor = "",
+    limit: Limit = LIMIT_MAX,
+) -> Response[list[PumpView]]:
     """Show every pump, or those of one station."""
     service = _service(state)
     topology = await service.sources.topology()
     if station_id is not None:
         site, only = find_station(topology, checked_id(station_id, place="station_id"))
-        return await _pumps(service, site, (only,))
-    sites = await asyncio.gather(*(_pumps(service, site, site.stations) for site in topology.sites))
-    return [view for site in sites for view in site]
+        views = await _pumps(service, site, (only,))
+    else:
+        sites = await asyncio.gather(*(_pumps(service, site, site.stations) for site in topology.sites))
+        views = [view for site in sites for view in site]
+    return paged(request, views, lambda view: view.pump_id, cursor=cursor, limit=limit)
 
 
 async def _pumps(service: Service, site: SiteConfig, chosen: tuple[StationConfig, ...]) -> list[PumpView]:
@@ -246,7 +270,7 @@ async def explain(state: State, pump_id: PumpId) -> dict[str, Any]:
     "/pumps/{pump_id:str}/mode",
     status_code=200,
     summary="AUTO, MANUAL or OUT_OF_SERVICE",
-    opt=needs(Operation.SET_MODE),
+    opt=needs(Operation.SET_MODE) | keyed(),
 )
 async def set_mode(
     state: State, request: Request[Any, Any, State], pump_id: PumpId, data: JSONBody[ModeCommand]
@@ -258,7 +282,7 @@ async def set_mode(
     _strictly(request, ModeCommand)
     noting, peer, by = _service(state).noting, _peer(request), by_of(request, data.by)
     return await noting.refusals(
-        _set_mode(state, peer, pump_id, data, by=by),
+        _set_mode(state, peer, pump_id, data, by=by, command_id=data.command_id or id_by_key(request)),
         "MODE_REFUSED",
         actor=by[:_ACTOR_MAX],
         peer=peer,
@@ -266,11 +290,12 @@ async def set_mode(
     )
 
 
-async def _set_mode(state: State, peer: str, pump_id: str, data: ModeCommand, *, by: str) -> ModeView:
+async def _set_mode(
+    state: State, peer: str, pump_id: str, data: ModeCommand, *, by: str, command_id: str
+) -> ModeView:
     service, _, station, chosen = await _found(state, pump_id)
     mode = _checked_mode(data)
     now = service.clock.now()
-    command_id = data.command_id or str(uuid.uuid4())
     if mode is Mode.OUT_OF_SERVICE:
         answer = await service.stops.withdraw(
             pump_id=chosen.pump_id, mark_id=command_id, reason=data.reason, by=by, now=now, peer=peer
@@ -332,19 +357,26 @@ def _is_uuid(text: str) -> bool:
 
 
 @get("/alarms", summary="Alarms raised and returned", opt=needs(Operation.READ_PLANT))
-async def alarms(state: State) -> list[dict[str, Any]]:
+async def alarms(
+    request: Request[Any, Any, State], state: State, cursor: Cursor = "", limit: Limit = LIMIT_MAX
+) -> Response[list[dict[str, Any]]]:
     """Show alarms, newest first."""
     listed = (await _service(state).sources.alarms()).alarms
-    return [alarm_view(alarm) for alarm in sorted(listed, key=lambda each: -each.raised_at.utc_ns)]
+    rows = [alarm_view(alarm) for alarm in sorted(listed, key=lambda each: -each.raised_at.utc_ns)]
+    return paged(request, rows, _key("alarm_id"), cursor=cursor, limit=limit)
 
 
 @get("/emergency-stops", summary="Stops and out-of-service marks that hold", opt=needs(Operation.READ_PLANT))
 async def list_stops(
+    request: Request[Any, Any, State],
     state: State,
     everything: Annotated[bool, QueryParameter(name="all", description="cleared ones too")] = False,
-) -> list[dict[str, Any]]:
+    cursor: Cursor = "",
+    limit: Limit = LIMIT_MAX,
+) -> Response[list[dict[str, Any]]]:
     """Show stops, oldest first."""
-    return [stop_view(stop) for stop in await _service(state).stops.listed(everything=everything)]
+    rows = [stop_view(stop) for stop in await _service(state).stops.listed(everything=everything)]
+    return paged(request, rows, _key("stop_id"), cursor=cursor, limit=limit)
 
 
 @get(
@@ -361,13 +393,18 @@ async def one_stop(
     return {**stop_view(stop), "durable": durable, **now}
 
 
-@post("/emergency-stops", status_code=201, summary="Stop pumps now", opt=needs(Operation.SET_STOP))
+@post(
+    "/emergency-stops",
+    status_code=201,
+    summary="Stop pumps now",
+    opt=needs(Operation.SET_STOP) | keyed(Keyed.BY_ID),
+)
 async def set_stop(state: State, request: Request[Any, Any, State], data: JSONBody[SetStop]) -> StopAnswer:
     """Set an emergency stop (EST-1); the answer names each endpoint that confirmed."""
     _strictly(request, SetStop)
     service, peer, by = _service(state), _peer(request), by_of(request, data.by)
     setting = service.stops.set(
-        stop_id=data.stop_id or str(uuid.uuid4()),
+        stop_id=data.stop_id or id_by_key(request),
         scope=data.scope,
         scope_id=data.scope_id,
         reason=data.reason,
@@ -385,7 +422,7 @@ async def set_stop(state: State, request: Request[Any, Any, State], data: JSONBo
     "/emergency-stops/clear",
     status_code=200,
     summary="Clear named stops; pumps then ramp from 0",
-    opt=needs(Operation.CLEAR_STOP),
+    opt=needs(Operation.CLEAR_STOP) | keyed(),
 )
 async def clear_stops(
     state: State, request: Request[Any, Any, State], data: JSONBody[ClearStops]
@@ -410,7 +447,9 @@ async def clear_stops(
     )
 
 
-@post("/discovery", status_code=200, summary="Look at the database now", opt=needs(Operation.DISCOVER))
+@post(
+    "/discovery", status_code=200, summary="Look at the database now", opt=needs(Operation.DISCOVER) | keyed()
+)
 async def discover(state: State, request: Request[Any, Any, State]) -> dict[str, Any]:
     """Have configuration read at once (DAT-4)."""
     service = _service(state)
@@ -432,6 +471,14 @@ async def discover(state: State, request: Request[Any, Any, State]) -> dict[str,
         else sum(len(each.pumps) for site in topology.sites for each in site.stations),
         "invalid": [] if topology is None else [msgspec.to_builtins(row) for row in topology.invalid],
     }
+
+
+def _key(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda row: str(row[name])
+
+
+def _tag_key(row: dict[str, Any]) -> str:
+    return " ".join(str(row.get(part)) for part in ("protocol", "path", "unit_id", "table", "address"))
 
 
 async def _found(state: State, pump_id: str) -> tuple[Service, SiteConfig, StationConfig, PumpConfig]:

@@ -10,7 +10,6 @@ import msgspec
 
 from actors.vocabulary.settings import ApiSettings, is_loopback
 
-_READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _SHOWN_MAX: Final = 100
 
@@ -30,6 +29,7 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
     names: frozenset[str] = frozenset()
     anywhere: bool = False
     proxy: str = ""
+    origins: frozenset[str] = frozenset()
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
     @classmethod
@@ -40,6 +40,7 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
             names=names,
             anywhere=not (api.host == "localhost" or is_loopback(api.host)),
             proxy=api.trusted_proxy,
+            origins=frozenset(each for part in api.cors_origins.split(",") if (each := part.strip().lower())),
             headers=(_HSTS,) if api.tls else (),
         )
 
@@ -63,12 +64,15 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
             )
         origin = headers.get(b"origin")
         # An address is nobody's name: what was served from another one is another site.
-        if origin is not None and not self._is_own_origin(origin.partition("://")[2], host):
+        is_socket = scope.get("type") == "websocket"
+        if origin is not None and not is_socket and origin.lower() in self.origins:
+            pass
+        elif origin is not None and not self._is_own_origin(origin.partition("://")[2], host):
             raise GuardedError(
                 HTTPStatus.FORBIDDEN, f"Origin: {origin[:_SHOWN_MAX]!r}, expected none or this machine"
             )
-        # The handshake of a WebSocket is a GET.
-        if scope.get("method", "GET") in _READS:
+        # POST is the only method that changes anything here (a test holds that); what else there is, is answered 405.
+        if scope.get("method", "GET") != "POST" or not (headers.get(b"content-type") or _has_body(headers)):
             return
         kind = headers.get(b"content-type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
@@ -104,6 +108,10 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
 
     def _is_own_origin(self, origin: str, host: str) -> bool:
         return is_loopback_name(origin) or _name_of(origin) in self.names or origin.lower() == host.lower()
+
+
+def _has_body(headers: dict[bytes, str]) -> bool:
+    return b"transfer-encoding" in headers or headers.get(b"content-length", "0").strip() != "0"
 
 
 def is_loopback_name(host: str) -> bool:

@@ -8,18 +8,21 @@ import ipaddress
 import socket
 import ssl
 from collections.abc import Callable, Generator
-from typing import TYPE_CHECKING, Final
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
 
 import h11
+import msgspec
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from actors.vocabulary import DeviceError, RefusedError
 from actors.vocabulary.settings import ApiSettings, is_loopback
+from api.problems import PROBLEM, problem
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp
+    from litestar.types import ASGIApp, Receive, Send
 
 CONNECTIONS_MAX: Final = 200
 # One address cannot take them all; this machine's own, and the proxy behind which everybody has one, may.
@@ -102,6 +105,7 @@ class PatientProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for the first request; of one address too many connections are cut off at once."""
         self._stall = _Stall(self)
+        self._application = self.app
         super().connection_made(transport)
         if self.client is not None and not is_trusted(self.client[0], self.exempt):
             peers = (getattr(each, "client", None) for each in self.connections)
@@ -118,6 +122,25 @@ class PatientProtocol(H11Protocol):
         if self.cycle is not self._served:
             self._served = self.cycle
             self._stop_waiting()
+
+    def handle_events(self) -> None:
+        """Serve what has come, unless every connection is taken: uvicorn's own answer to that is plain text."""
+        is_full = len(self.connections) > CONNECTIONS_MAX
+        self.app = crowded if is_full else self._application
+        super().handle_events()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP as a problem (RFC 9457)."""
+        body = msgspec.json.encode(problem(HTTPStatus.BAD_REQUEST, msg, instance=""))
+        headers = [
+            (b"content-type", PROBLEM.encode()),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        answer = h11.Response(status_code=HTTPStatus.BAD_REQUEST, headers=headers, reason=b"Bad Request")
+        for event in (answer, h11.Data(data=body), h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Leave the connection to a WebSocket, which has its own patience."""
@@ -156,6 +179,22 @@ class PatientProtocol(H11Protocol):
             self._patience = None
 
 
+async def crowded(scope: Any, _receive: Receive, send: Send) -> None:
+    """Answer that every connection is taken."""
+    detail = f"all {CONNECTIONS_MAX} connections are taken"
+    body = msgspec.json.encode(problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, instance=scope["path"]))
+    headers = [
+        (b"content-type", PROBLEM.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", b"1"),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    start: Any = {"type": "http.response.start", "status": 503, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
 class HttpServer(uvicorn.Server):
     """Serves an ASGI application on an already bound socket; signals belong to the host of this process."""
 
@@ -186,7 +225,6 @@ class HttpServer(uvicorn.Server):
                 # The guard knows which proxy may say whom a request came from; from others it is the client's own word.
                 proxy_headers=False,
                 server_header=False,
-                limit_concurrency=CONNECTIONS_MAX,
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,

@@ -9,12 +9,14 @@ import msgspec
 
 from actors.messages import SetMode
 from actors.runtime import Clock
-from actors.stores import AuditReader, TrendReader
+from actors.stores import AuditReader, TableReader, TrendReader
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
 from api.access.logins import Logins
+from api.access.rates import Rates
+from api.counting import Counted
 from api.decisions import Decisions
 from api.limits import Limits
 from api.noting import Noting
@@ -30,12 +32,14 @@ class Access(NamedTuple):
     logins: Logins
     accounts: Accounts
     days_left: Callable[[], Mapping[str, float]]
+    rates: Rates
 
 
-class Past(NamedTuple):
-    """What is read back for people: the audit trail, and what displays draw; None: not here."""
+class Readers(NamedTuple):
+    """What can be read of the past; None: nothing of that kind."""
 
     audit: AuditReader | None = None
+    tables: TableReader | None = None
     trends: TrendReader | None = None
 
 
@@ -54,7 +58,7 @@ class Service:
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
         data_dir: str,
-        past: Past = Past(),  # noqa: B008  (a tuple, which nobody changes)
+        readers: Readers | None = None,
     ) -> None:
         self.data_dir = data_dir
         self.sources = sources
@@ -64,8 +68,8 @@ class Service:
         self.decisions = decisions
         self.watching = watching
         self.clock = clock
-        self.audit = past.audit
-        self.trends = past.trends
+        self.audit, self.tables, self.trends = readers or Readers()
+        self.counted = Counted()
         self.noting = Noting(record, clock)
         self._record = record
 

@@ -57,6 +57,11 @@ MEANINGS: Final = {
     "api.private_key": "PEM file of its private key; empty: `certs/rest-key.pem` in the data directory",
     "api.trusted_proxy": "IP address of the reverse proxy that ends TLS: nobody else beyond loopback is answered,"
     " and its `X-Forwarded-For` counts",
+    "api.cors_origins": "Origins (`https://scada.example`) whose pages may ask REST from a browser with a token of"
+    " their own, commas between; empty: none",
+    "api.user_requests_per_s": "Requests a second of one user, three seconds' worth at once; more are answered 429. An"
+    " emergency stop is never counted. 0: no limit",
+    "api.address_requests_per_s": "The same for one address, loopback excepted",
     "opcua.host": "Where OPC UA listens (`0.0.0.0`: on every address); empty: as `ports.host`",
     "opcua.allow_none": "Serve clients without any security; said at every start, needs `opcua.anonymous_roles`",
     "opcua.anonymous_roles": "Roles, commas between, of OPC UA clients that show neither name nor certificate; empty:"

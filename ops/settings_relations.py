@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Final, NoReturn
 
@@ -49,6 +50,7 @@ _COMMAND_AGE_S_MAX: Final = 300.0
 _CLOCK_STEP_S_MIN: Final = 0.5
 # Proposals that may be lost before a healthy pump loses its lease.
 _TICKS_IN_A_LEASE: Final = 3
+_RATE_MAX: Final = 100_000.0
 
 
 class _Checker:
@@ -254,6 +256,19 @@ def _api(api: ApiSettings, check: _Checker) -> None:
         api.private_key,
         "expected both certificate and private_key, or neither",
     )
+    for key in ("user_requests_per_s", "address_requests_per_s"):
+        rate = getattr(api, key)
+        check.require(
+            rate == 0.0 or 1.0 <= rate <= _RATE_MAX, f"api.{key}", rate, f"expected 0, or 1 to {_RATE_MAX:g}"
+        )
+    for origin in filter(None, (part.strip() for part in api.cors_origins.split(","))):
+        # A star would let every page ask; a path is no part of an origin.
+        check.require(
+            re.fullmatch(r"https?://[^/*?#@\s]+", origin) is not None,
+            "api.cors_origins",
+            origin,
+            "expected origins such as https://scada.example, commas between",
+        )
 
 
 def _access(settings: Settings, check: _Checker) -> None:

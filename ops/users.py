@@ -12,6 +12,7 @@ from actors.vocabulary.records import Record
 from actors.vocabulary.users import LOCAL_PREFIX, AccountKind, Principal
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
+from api.access.failures import Failures
 from api.access.logins import Logins
 from api.access.security_log import SecurityLog
 from ops.cli.identity import login_name
@@ -64,7 +65,7 @@ async def offline(settings: Settings, work: Work[T]) -> T:
     )
     by = Principal(user_id=f"{LOCAL_PREFIX}{login_name()}", role=UserRole.ADMINISTRATOR, is_local=True)
     try:
-        return await work(Accounts(desk, Logins(desk)), by)
+        return await work(Accounts(desk, Logins(desk, Failures(None, clock=desk.clock))), by)
     finally:
         desk.stop()
         if records:

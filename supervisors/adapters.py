@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, assert_never
 
+from actors.access.requests import RequestStore
 from actors.access.store import UserStore
 from actors.runtime import Ports
 from actors.start import WorkerStart
@@ -27,6 +28,7 @@ from actors.stores import (
     PlanReader,
     RecordSpool,
     RecordWriter,
+    TableReader,
     TimerStore,
     TopologyReader,
     TrendReader,
@@ -262,6 +264,23 @@ def users(ports: Ports, start: WorkerStart) -> UserStore:
 
     reader = _database(ports, start, Access.READ, as_writer=True)
     return DatabaseUsers(reader, _database(ports, start, Access.WRITE))
+
+
+def requests(ports: Ports, start: WorkerStart) -> RequestStore:
+    """Return what REST remembers of requests: the writer's role, by two pools of its own."""
+    from storage.engine import Access
+    from storage.requests import DatabaseRequests
+
+    reader = _database(ports, start, Access.READ, as_writer=True)
+    return DatabaseRequests(reader, _database(ports, start, Access.WRITE))
+
+
+def tables(ports: Ports, start: WorkerStart) -> TableReader:
+    """Return rows of the past, which the reader's role may not see all of."""
+    from storage.engine import Access
+    from storage.past_rows import PastRows
+
+    return PastRows(_database(ports, start, Access.READ, as_writer=True))
 
 
 def map_points(start: WorkerStart) -> Callable[[SiteConfig], Sequence[Point]]:

@@ -138,6 +138,8 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         decisions=adapters.decisions(ports, start),
         audit=adapters.audit_reader(ports, start),
         users=adapters.users(ports, start),
+        requests=adapters.requests(ports, start),
+        tables=adapters.tables(ports, start),
         trends=adapters.trends(ports, start),
     )
 

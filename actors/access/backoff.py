@@ -51,6 +51,16 @@ class BackOff:
         self._failures[key] = _Failures(1 if known is None else known.count + 1, now)
         return self.wait_s(key, now)
 
+    def count(self, key: str, now: Instant) -> int:
+        """Return how often in a row a key has failed."""
+        known = self._known(key, now)
+        return 0 if known is None else known.count
+
+    def remember(self, key: str, count: int, last: Instant) -> None:
+        """Take over failures that were counted before a restart; what is known already counts more."""
+        if key not in self._failures and len(self._failures) < self._entries_max:
+            self._failures[key] = _Failures(count, last)
+
     def succeeded(self, key: str) -> None:
         """Forget a key's failures."""
         self._failures.pop(key, None)

@@ -235,8 +235,19 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "TRUST_CHANGED": EventType(
         "Which certificates OPC UA trusts was changed", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
+    "REQUEST_REFUSED": EventType(
+        "REST refused a request unread: cross-site, foreign host, oversize or slow body",
+        Category.ACCESS,
+        _LOW,
+        _FLOOD,
+        _USERS,
+    ),
     "RATE_LIMITED": EventType(
-        "A client asked too often, or held too many connections", Category.ACCESS, _MEDIUM, _FLOOD, _USERS
+        "A client asked too often, watches too often, or held too many connections",
+        Category.ACCESS,
+        _MEDIUM,
+        _FLOOD,
+        _USERS,
     ),
 }
 

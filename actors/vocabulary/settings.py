@@ -87,6 +87,9 @@ class ApiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     certificate: str = ""
     private_key: str = ""
     trusted_proxy: str = ""
+    cors_origins: str = ""
+    user_requests_per_s: float = 100.0
+    address_requests_per_s: float = 200.0
 
 
 def health_host(api: ApiSettings) -> str:

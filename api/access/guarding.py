@@ -39,14 +39,17 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
 
     """
     operation = handler.opt.get(OPERATION)
+    access, peer = service_of(connection.app.state).access, peer_of(connection)
+    named = operation if isinstance(operation, Operation) else None
+    access.rates.check_address("" if connection.client is None else connection.client.host, named, peer=peer)
     if operation == PUBLIC or getattr(handler, "http_methods", None) == {"OPTIONS"}:
         # Litestar's own answer to OPTIONS names the methods of a path, and nothing else.
         return
     # Our own mistake, which a test finds: refused by crashing.
     assert isinstance(operation, Operation), f"{handler} names no operation"
     scope: Any = connection.scope
-    desk = service_of(connection.app.state).access.desk
-    scope[PRINCIPAL] = await identified(desk, connection, operation, peer=peer_of(connection))
+    principal = scope[PRINCIPAL] = await identified(access.desk, connection, operation, peer=peer)
+    access.rates.check_user(principal, operation, peer=peer)
 
 
 def principal_of(request: Request[Any, Any, State]) -> Principal:

@@ -11,13 +11,13 @@ from typing import Final
 import msgspec
 import pyotp
 
-from actors.access.backoff import ACCOUNT_FREE, ADDRESS_FREE, BackOff
 from actors.access.sessions import LIVE_MAX, REUSED, Turn, refreshed
 from actors.vocabulary import DeviceError, RefusedError, Severity
 from actors.vocabulary.users import Account, AccountKind, Session
 from api.access import tokens
 from api.access.desk import AccessDesk, host_of
 from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
+from api.access.failures import Failures
 from api.access.programs import shown
 from api.access.tokens import Use
 
@@ -43,10 +43,9 @@ class Tokens(msgspec.Struct, frozen=True, kw_only=True):
 class Logins:
     """Opens sessions and turns them; counts who failed, per account and per source address."""
 
-    def __init__(self, desk: AccessDesk) -> None:
+    def __init__(self, desk: AccessDesk, failures: Failures) -> None:
         self._desk = desk
-        self._accounts_backoff = BackOff(free=ACCOUNT_FREE)
-        self._addresses_backoff = BackOff(free=ADDRESS_FREE)
+        self._failures = failures
 
     async def login(self, *, user: str, password: str, code: str, peer: str, client: str) -> Tokens:
         """Open a session for a person with the right password, and the right code if they have a second factor.
@@ -89,23 +88,23 @@ class Logins:
         self, *, user: str, password: str, code: str, peer: str, client: str
     ) -> tuple[Session, Account]:
         name, address = user.strip().lower()[:_NAME_MAX], host_of(peer)
-        self._not_waiting(name, address, peer)
+        await self._not_waiting(name, address, peer)
         account = await self._desk.store.account(name)
         hashed = "" if account is None or len(password) > _PASSWORD_MAX else account.password_hash
         good, better = await self._verified(name, password, hashed, peer)
         if account is None or not good or not account.enabled or account.kind is not AccountKind.PERSON:
-            raise self._login_failed(
+            raise await self._login_failed(
                 name, address, peer, "wrong name or password", is_known=account is not None
             )
         step = 0
         if account.totp:
             if not code:
                 # The plainest sign of a stolen password: written down and counted, though its owner has to be told.
-                self._login_failed(name, address, peer, "password right, code missing", is_known=True)
+                await self._login_failed(name, address, peer, "password right, code missing", is_known=True)
                 raise UnauthenticatedError("code: this account has a second factor, give its code")
             step = self.step_of(self._desk.ring.unseal(account.totp), code)
             if not step:
-                raise self._login_failed(name, address, peer, "wrong code", is_known=True)
+                raise await self._login_failed(name, address, peer, "wrong code", is_known=True)
         now = self._desk.clock.now().utc
         session = Session(
             session_id=str(uuid.uuid4()),
@@ -120,9 +119,8 @@ class Logins:
         try:
             account, dropped = await self._desk.store.begin(session, live_max=LIVE_MAX, decide=still)
         except RefusedError as error:
-            raise self._login_failed(name, address, peer, str(error), is_known=True) from error
-        self._accounts_backoff.succeeded(name)
-        self._addresses_backoff.succeeded(address)
+            raise await self._login_failed(name, address, peer, str(error), is_known=True) from error
+        await self._failures.succeeded(name, address)
         for each in dropped:
             self._desk.sessions_changed(name)
             self._ended(each, name, peer, "too many sessions")
@@ -207,10 +205,10 @@ class Logins:
             TooManyError: as `login`.
 
         """
-        self._not_waiting(account.user_id, host_of(peer), peer)
+        await self._not_waiting(account.user_id, host_of(peer), peer)
         good, _ = await self._verified(account.user_id, password, account.password_hash, peer)
         if not good:
-            self._login_failed(account.user_id, host_of(peer), peer, "wrong password", is_known=True)
+            await self._login_failed(account.user_id, host_of(peer), peer, "wrong password", is_known=True)
             raise ForbiddenError("password: not the one of this account")
 
     def step_of(self, secret: str, code: str) -> int:
@@ -262,26 +260,25 @@ class Logins:
             after={"user": user_id, "reason": reason},
         )
 
-    def _not_waiting(self, name: str, address: str, peer: str) -> None:
-        now = self._desk.clock.now()
-        wait_s = max(self._accounts_backoff.wait_s(name, now), self._addresses_backoff.wait_s(address, now))
+    async def _not_waiting(self, name: str, address: str, peer: str) -> None:
+        await self._failures.recall()
+        wait_s = self._failures.wait_s(name, address)
         if wait_s > 0.0:
             why = "too many failures"
             self._desk.log.refused("LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM)
             raise TooManyError(f"too many failed logins: try again in {wait_s:.0f} s", wait_s)
 
-    def _login_failed(
+    async def _login_failed(
         self, name: str, address: str, peer: str, why: str, *, is_known: bool
     ) -> UnauthenticatedError:
-        now = self._desk.clock.now()
-        waits_s = self._accounts_backoff.failed(name, now), self._addresses_backoff.failed(address, now)
+        locked_s = await self._failures.failed(name, address)
         self._desk.log.refused(
             "LOGIN", why, actor=name, peer=peer, severity=Severity.MEDIUM, is_known=is_known
         )
-        if waits_s[0] > 0.0:
+        if locked_s > 0.0:
             self._desk.log.refused(
                 "ACCOUNT_LOCKED",
-                f"for {waits_s[0]:.0f} s",
+                f"for {locked_s:.0f} s",
                 actor=name,
                 peer=peer,
                 severity=Severity.HIGH,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from litestar import Request, get, post
 from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, PathParameter
 
 from actors.vocabulary import UnknownSubjectError
@@ -68,6 +69,11 @@ class Code(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     code: Annotated[str, msgspec.Meta(max_length=20)]
 
 
+def _own_post(path: str, summary: str) -> HTTPRouteHandler:
+    """Return the route of something that one does to one's own account."""
+    return post(path, status_code=200, summary=summary, opt=needs(Operation.OWN_ACCOUNT))
+
+
 class OwnView(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, and what they may. `account` None: the run's own credential, which is no account."""
 
@@ -102,7 +108,7 @@ async def refresh(request: Request[Any, Any, State], state: State, data: JSONBod
     return await service_of(state).access.logins.refresh(data.refresh_token, peer=peer_of(request))
 
 
-@post("/auth/logout", status_code=200, summary="End this session", opt=needs(Operation.OWN_ACCOUNT))
+@_own_post("/auth/logout", "End this session")
 async def logout(request: Request[Any, Any, State], state: State) -> dict[str, bool]:
     """End the session that asks: its tokens are worth nothing from now on."""
     principal = principal_of(request)
@@ -125,12 +131,7 @@ async def own(request: Request[Any, Any, State], state: State) -> OwnView:
     )
 
 
-@post(
-    "/account/password",
-    status_code=200,
-    summary="Change one's own password",
-    opt=needs(Operation.OWN_ACCOUNT),
-)
+@_own_post("/account/password", "Change one's own password")
 async def password(
     request: Request[Any, Any, State], state: State, data: JSONBody[ChangePassword]
 ) -> dict[str, bool]:
@@ -142,12 +143,7 @@ async def password(
     return {"changed": True}
 
 
-@post(
-    "/account/second-factor",
-    status_code=200,
-    summary="Begin a second factor",
-    opt=needs(Operation.OWN_ACCOUNT),
-)
+@_own_post("/account/second-factor", "Begin a second factor")
 async def begin_factor(
     request: Request[Any, Any, State], state: State, data: JSONBody[Confirm]
 ) -> FactorView:
@@ -159,12 +155,7 @@ async def begin_factor(
     return FactorView(secret=secret, uri=uri)
 
 
-@post(
-    "/account/second-factor/confirm",
-    status_code=200,
-    summary="Give the first code",
-    opt=needs(Operation.OWN_ACCOUNT),
-)
+@_own_post("/account/second-factor/confirm", "Give the first code")
 async def confirm_factor(
     request: Request[Any, Any, State], state: State, data: JSONBody[Code]
 ) -> dict[str, bool]:
@@ -174,12 +165,7 @@ async def confirm_factor(
     return {"set": True}
 
 
-@post(
-    "/account/second-factor/remove",
-    status_code=200,
-    summary="Remove one's own second factor",
-    opt=needs(Operation.OWN_ACCOUNT),
-)
+@_own_post("/account/second-factor/remove", "Remove one's own second factor")
 async def remove_factor(
     request: Request[Any, Any, State], state: State, data: JSONBody[Confirm]
 ) -> dict[str, bool]:
@@ -197,12 +183,7 @@ async def own_sessions(request: Request[Any, Any, State], state: State) -> list[
     return [session_view(each, own=principal.session_id) for each in found]
 
 
-@post(
-    "/account/sessions/{session_id:str}/end",
-    status_code=200,
-    summary="End one of one's own sessions",
-    opt=needs(Operation.OWN_ACCOUNT),
-)
+@_own_post("/account/sessions/{session_id:str}/end", "End one of one's own sessions")
 async def end_own_session(
     request: Request[Any, Any, State], state: State, session_id: SessionId
 ) -> dict[str, bool]:

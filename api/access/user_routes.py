@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.params import JSONBody, PathParameter
 
@@ -25,6 +25,7 @@ from api.access.views import (
     session_view,
 )
 from api.handling import peer_of, service_of, strictly
+from api.paging import LIMIT_MAX, Cursor, Limit, paged
 
 UserId = Annotated[str, PathParameter(description="the user's name", max_length=60)]
 SessionId = Annotated[str, PathParameter(description="session_id", max_length=60)]
@@ -60,9 +61,12 @@ def permissions() -> dict[str, list[str]]:
 
 
 @get("/users", summary="Every account", opt=needs(Operation.MANAGE_USERS))
-async def users(state: State) -> list[AccountView]:
+async def users(
+    request: Request[Any, Any, State], state: State, cursor: Cursor = "", limit: Limit = LIMIT_MAX
+) -> Response[list[AccountView]]:
     """List accounts."""
-    return [account_view(each) for each in await _accounts(state).listed()]
+    rows = [account_view(each) for each in await _accounts(state).listed()]
+    return paged(request, rows, lambda row: row.user, cursor=cursor, limit=limit)
 
 
 @post("/users", status_code=201, summary="Add an account", opt=needs(Operation.MANAGE_USERS))
@@ -126,17 +130,27 @@ async def reset(request: Request[Any, Any, State], state: State, user_id: UserId
 
 
 @get("/sessions", summary="Everybody's sessions", opt=needs(Operation.MANAGE_USERS))
-async def sessions(request: Request[Any, Any, State], state: State) -> list[SessionView]:
+async def sessions(
+    request: Request[Any, Any, State], state: State, cursor: Cursor = "", limit: Limit = LIMIT_MAX
+) -> Response[list[SessionView]]:
     """List the sessions that live."""
     own = principal_of(request).session_id
-    return [session_view(each, own=own) for each in await _accounts(state).sessions(None)]
+    rows = [session_view(each, own=own) for each in await _accounts(state).sessions(None)]
+    return paged(request, rows, lambda row: row.session_id, cursor=cursor, limit=limit)
 
 
 @get("/users/{user_id:str}/sessions", summary="A user's sessions", opt=needs(Operation.MANAGE_USERS))
-async def sessions_of(request: Request[Any, Any, State], state: State, user_id: UserId) -> list[SessionView]:
+async def sessions_of(
+    request: Request[Any, Any, State],
+    state: State,
+    user_id: UserId,
+    cursor: Cursor = "",
+    limit: Limit = LIMIT_MAX,
+) -> Response[list[SessionView]]:
     """List a user's sessions that live."""
     own, account = principal_of(request).session_id, await _accounts(state).one(user_id)
-    return [session_view(each, own=own) for each in await _accounts(state).sessions(account.user_id)]
+    rows = [session_view(each, own=own) for each in await _accounts(state).sessions(account.user_id)]
+    return paged(request, rows, lambda row: row.session_id, cursor=cursor, limit=limit)
 
 
 @post(
@@ -170,9 +184,16 @@ async def end_session(
 
 
 @get("/users/{user_id:str}/keys", summary="Keys of a service account", opt=needs(Operation.MANAGE_USERS))
-async def keys(state: State, user_id: UserId) -> list[KeyView]:
+async def keys(
+    request: Request[Any, Any, State],
+    state: State,
+    user_id: UserId,
+    cursor: Cursor = "",
+    limit: Limit = LIMIT_MAX,
+) -> Response[list[KeyView]]:
     """List keys, revoked ones too; no secret is kept."""
-    return [key_view(each) for each in await _accounts(state).keys(user_id)]
+    rows = [key_view(each) for each in await _accounts(state).keys(user_id)]
+    return paged(request, rows, lambda row: row.key_id, cursor=cursor, limit=limit)
 
 
 @post(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,8 @@ _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 _BAD_REQUEST: Final = 400
 _SERVER_ERROR: Final = 500
 _NOT_ALLOWED: Final = frozenset({401, 403})
+_PAGES_MAX: Final = 1_000
+_NEXT: Final = re.compile(r'<(/[^>]+)>; rel="next"')
 _TOKEN: Final = "CALEJO_TOKEN"  # noqa: S105  (the variable's name)
 
 
@@ -58,12 +61,38 @@ def call(
 ) -> Any:
     """Send one request and return the decoded answer. `certificate`: the file whose certificate an https server has.
 
+    A list that comes by pages is walked to its end.
+
     Raises:
         ConnectionError: nobody answered in time, or `base` is no URL.
         ExitError: (4) refused or not known, (2) not understood, (1) the server failed; the line is the detail.
         NotAllowedError: (4) it is not known who asks, or they may not.
 
     """
+    answer, following = _page(
+        base, method, path, body=body, timeout_s=timeout_s, headers=headers, certificate=certificate
+    )
+    for _ in range(_PAGES_MAX):
+        if not following:
+            return answer
+        page, following = _page(
+            base, "GET", following, body=None, timeout_s=timeout_s, headers=headers, certificate=certificate
+        )
+        answer = [*answer, *page]
+    raise ExitError(FAILED, f"{base}{path}: the list has more than {_PAGES_MAX} pages")
+
+
+def _page(
+    base: str,
+    method: str,
+    path: str,
+    *,
+    body: Any,
+    timeout_s: float,
+    headers: Mapping[str, str] | None,
+    certificate: str,
+) -> tuple[Any, str]:
+    """Return one answer, and the path of the page behind it, '' : there is none."""
     connection = _connection(base, timeout_s, certificate)
     try:
         sent = {"Accept": "application/json", "Content-Type": "application/json", **(headers or {})}
@@ -85,7 +114,10 @@ def call(
             FAILED, f"{base}{path}: answered {response.status} with something that is not JSON"
         ) from error
     if response.status < _BAD_REQUEST:
-        return answer
+        link = _NEXT.match(response.headers.get("Link", ""))
+        # A page whose caller wants that page only says so by `limit`.
+        is_part = method == "GET" and isinstance(answer, list) and "limit=" not in path
+        return answer, link[1] if link is not None and is_part else ""
     detail = answer.get("detail", "") if isinstance(answer, dict) else str(answer)
     if response.status in _NOT_ALLOWED:
         raise NotAllowedError(REFUSED, f"{detail or response.reason} ({response.status})")
@@ -102,7 +134,22 @@ def ask(data_dir: Path, method: str, path: str, *, body: Any = None, timeout_s: 
         ExitError: as `running` and `call`; (1) when the run is there but its API does not answer.
 
     """
-    run = running(data_dir)
+    try:
+        return ask_run(running(data_dir), data_dir, method, path, body=body, timeout_s=timeout_s)
+    except ConnectionError as error:
+        raise ExitError(FAILED, f"{error}; the API may be restarting: try again") from error
+
+
+def ask_run(
+    run: RunFile, data_dir: Path, method: str, path: str, *, body: Any = None, timeout_s: float = 5.0
+) -> Any:
+    """Call the REST API of a run, as whoever this command is.
+
+    Raises:
+        ConnectionError: it does not answer.
+        ExitError: as `call`.
+
+    """
     headers = credentials(data_dir)
     if isinstance(body, dict) and "by" in body and headers.get("Authorization", "").startswith("Bearer"):
         # Who is logged in is who does it.
@@ -116,8 +163,6 @@ def ask(data_dir: Path, method: str, path: str, *, body: Any = None, timeout_s: 
         if headers:
             raise
         raise NotAllowedError(REFUSED, f"{error.line} Who may not read {data_dir}: --user NAME") from error
-    except ConnectionError as error:
-        raise ExitError(FAILED, f"{error}; the API may be restarting: try again") from error
 
 
 def credentials(data_dir: Path) -> dict[str, str]:

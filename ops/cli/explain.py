@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from ops.cli import views
-from ops.cli.client import call, credentials
+from ops.cli.client import ask_run
 from ops.cli.exits import DONE, FAILED, REFUSED, USAGE, ExitError
 from ops.cli.output import show
 from ops.cli.settings_of import data_dir_of, settings_of
@@ -111,14 +111,7 @@ def _ask(
     if run is not None:
         path = f"/api/v1/decisions/{quote(arguments.pump, safe='')}?{urlencode(parameters)}"
         try:
-            answer: dict[str, Any] = call(
-                run.rest,
-                "GET",
-                path,
-                timeout_s=_TIMEOUT_S,
-                headers=credentials(data_dir),
-                certificate=run.rest_certificate,
-            )
+            answer: dict[str, Any] = ask_run(run, data_dir, "GET", path, timeout_s=_TIMEOUT_S)
         except ConnectionError as error:
             print(f"calejo: {error}; reading the database", file=sys.stderr)
         else:

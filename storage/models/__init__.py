@@ -24,6 +24,7 @@ from storage.models.history import (
     wire_records,
 )
 from storage.models.limits import pump_limit_proposals, pump_safety_limits_history
+from storage.models.requests import login_failures, request_keys
 from storage.models.users import service_keys, user_sessions, users
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "decisions",
     "emergency_stop_events",
     "failsafe_events",
+    "login_failures",
     "metadata",
     "optimiser_status",
     "plan_refusals",
@@ -44,6 +46,7 @@ __all__ = [
     "pump_safety_limits_history",
     "pump_stations",
     "pumps",
+    "request_keys",
     "safety_limit_violations",
     "service_keys",
     "sites",

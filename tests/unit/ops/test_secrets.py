@@ -79,6 +79,10 @@ def test_what_goes_beyond_loopback_goes_with_tls_or_a_proxy(given: dict[str, str
         ({"ACCESS__IDLE_S": "599"}, "access.idle_s"),
         ({"ACCESS__SESSION_S": "1000"}, "access.idle_s"),
         ({"PORTS__HOST": "0.0.0.0"}, "ports.host"),
+        ({"API__CORS_ORIGINS": "*"}, "api.cors_origins"),
+        ({"API__CORS_ORIGINS": "https://a.example, https://b.example/path"}, "api.cors_origins"),
+        ({"API__USER_REQUESTS_PER_S": "0.5"}, "api.user_requests_per_s"),
+        ({"API__ADDRESS_REQUESTS_PER_S": "-1"}, "api.address_requests_per_s"),
     ],
 )
 def test_what_would_be_open_is_refused(given: dict[str, str], key: str) -> None:

@@ -11,11 +11,11 @@ import json
 import re
 import socket
 import stat
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jwt
 import msgspec
@@ -27,7 +27,9 @@ from actors.vocabulary.access import PERMISSIONS, Operation, UserRole
 from actors.vocabulary.records import AuditRecord
 from api.access.guarding import OPERATION, PUBLIC
 from api.access.tokens import ALGORITHM, Use, issued
+from api.answering import Answering
 from api.app import ROUTES, rest_application
+from api.keys import Keys
 from tests.unit.api.people import logged_in
 from tests.unit.api.served import Answer, Served, served, until
 
@@ -58,6 +60,11 @@ def audited(api: Served, event: str, actor: str | None = None) -> AuditRecord:
 
     until(found)
     return found()[-1]
+
+
+def refused_unread(api: Served) -> int:
+    """Return how often a request was refused before anybody was asked: counted, and audited, a flood as one."""
+    return api.desk.log.counts.get(("REQUEST_REFUSED", "refused"), 0)
 
 
 def claims_of(token: str) -> dict[str, Any]:
@@ -240,29 +247,68 @@ def test_a_right_that_is_taken_away_is_gone_with_the_next_request(api: Served) -
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example"])
 def test_a_page_elsewhere_cannot_post_even_with_a_token(api: Served, origin: str) -> None:
     """SEC-1: cross-site post."""
-    headers = {"Origin": origin}
+    headers, counted = {"Origin": origin}, refused_unread(api)
     assert api.post(STOPS, STOP, headers=headers).problem(403)
     form = {"Origin": origin, "Content-Type": "application/x-www-form-urlencoded"}
     assert api.call("POST", STOPS, raw=b"scope=SYSTEM", headers=form).status == 403
     assert api.call("POST", STOPS, raw=b"scope=SYSTEM", headers={"Content-Type": "text/plain"}).status == 415
+    # A page cannot even end a session or revoke a key with an empty post: its origin comes with it.
+    assert api.call("POST", "/api/v1/auth/logout", raw=b"", headers={"Origin": origin}).status == 403
+    assert audited(api, "REQUEST_REFUSED").outcome.startswith(("refused: Origin", "refused: Content-Type"))
+    assert refused_unread(api) >= counted + 4
     assert api.latches.held.active() == ()
+
+
+SQL = ["' OR '1'='1", "x'; DROP TABLE audit_log; --", "1 UNION SELECT password_hash FROM users", "%", "\\"]
+
+
+@pytest.mark.parametrize("text", SQL)
+@pytest.mark.parametrize(
+    "path",
+    ["/violations?pump_id=", "/failsafes?scope_id=", "/plans?pump_id=", "/plan-refusals?cursor=", "/pumps?station_id=",
+     "/limit-proposals?state=", "/pumps/", "/users/", "/emergency-stops/", "/limits/p1/diff?before=",
+     "/decisions/p1?at=", "/audit?limit="],
+)  # fmt: skip
+def test_sql_in_a_filter_is_a_value_that_nothing_has(api: Served, path: str, text: str) -> None:
+    """SEC-1: SQL in filters: refused by its form, or a name that nobody has; never more than was asked for.
+
+    What reaches a database is a bound value there (tests/unit/storage, on both engines; tests/unit/api/test_audit.py).
+    """
+    answer = api.get(f"/api/v1{path}{quote(text, safe='')}")
+    assert answer.status in {400, 404}, (answer.status, answer.raw[:200])
+    assert answer.problem(answer.status)
+
+
+def test_a_header_cannot_be_written_into_an_answer(api: Served) -> None:
+    """SEC-1: header injection the other way: what a client sends never begins a line of the answer's head."""
+    answer = api.get("/api/v1/pumps?limit=1&station_id=s1&x=%0d%0aX-Injected:%20yes")
+    assert answer.status == 200
+    assert "x-injected" not in answer.headers
+    assert "\n" not in answer.headers["link"]
+    assert "%0D%0A" in answer.headers["link"]
+    key = {"Idempotency-Key": "a"}
+    assert "x-injected" not in api.post("/api/v1/discovery%0d%0aX-Injected:1", {}, headers=key).headers
 
 
 def test_an_oversize_body_is_413_for_everybody(api: Served) -> None:
     """SEC-1, API-1: before anybody is asked who they are."""
+    counted = refused_unread(api)
     body = b'{"user": "' + b"a" * 70_000 + b'", "password": "x"}'
     assert api.call("POST", "/api/v1/auth/login", raw=body, token="").problem(413)
+    assert refused_unread(api) == counted + 1
 
 
 def test_a_slow_body_is_ended(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """SEC-1: who announces a body and sends none holds a connection for the deadline and no longer."""
     monkeypatch.setattr("api.guard._DEADLINE_S", 0.5)
+    counted = refused_unread(api)
     with socket.create_connection(("127.0.0.1", api.rest), timeout=20) as client:
         client.sendall(
             b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Content-Length: 40\r\n\r\n{"
         )
-        assert b" 503 " in client.recv(4_096)
+        assert b" 408 " in client.recv(4_096)
+    until(lambda: refused_unread(api) == counted + 1)
 
 
 def test_an_expired_token_stops_and_never_clears(api: Served) -> None:
@@ -315,7 +361,9 @@ def test_what_was_seen_a_moment_ago_holds_while_the_database_is_away(api: Served
     admin = turned.json()["access_token"]
     api.users.away = True
     try:
-        time.sleep(1.1)  # longer than an answer is fresh
+        asked = api.users.asked
+        # Fresh answers are given without asking; once one is not, the store is asked, and is away.
+        until(lambda: api.get("/api/v1/pumps", token=token).status == 200 and api.users.asked > asked)
         assert api.post("/api/v1/users/vera/role", {"role": "READ_ONLY"}, token=admin).problem(503)
         assert api.get("/api/v1/pumps", token=token).status == 200, "nobody knows of a change"
         assert api.get("/api/v1/pumps", token=admin).status == 200, "its refresh is known, not forgotten"
@@ -481,8 +529,16 @@ def test_only_engineers_clear_a_system_stop(api: Served) -> None:
 
 def routes(api: Served) -> list[tuple[str, str, Any]]:
     """Return (method, path, operation) of every route that REST really has."""
-    guarded = rest_application(api.actor._service, version="0", log=api.ports.log, api=api.settings.api)
-    application = guarded._inner
+    guarded = rest_application(
+        api.actor._service,
+        Keys(None, clock=api.ports.clock, log=api.ports.log),
+        version="0",
+        log=api.ports.log,
+        api=api.settings.api,
+    )
+    answering = guarded._inner
+    assert isinstance(answering, Answering)
+    application = answering.inner
     assert isinstance(application, Litestar)
     return [
         (method, route.path, handler.opt.get(OPERATION))

@@ -1,0 +1,86 @@
+"""What REST remembers of requests, in memory; it outlives the API that is started on it, as a database does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from actors.vocabulary import DeviceError, RefusedError
+from actors.vocabulary.past import PastTable
+from actors.vocabulary.requests import KEYS_PER_USER_MAX, WINDOW, Command, Failing, LoginFailures
+
+
+class Requests:
+    """The port in memory, each change whole. `away`: the database is."""
+
+    def __init__(self) -> None:
+        self.commands: dict[tuple[str, str], Command] = {}
+        self.failing: dict[tuple[Failing, str], LoginFailures] = {}
+        self.away = False
+
+    async def claim(self, command: Command) -> Command | None:
+        self._there()
+        held = self.commands.get((command.user_id, command.key))
+        if held is not None and held.asked_at > command.asked_at - WINDOW:
+            return held
+        self.commands.pop((command.user_id, command.key), None)
+        if sum(user == command.user_id for user, _ in self.commands) >= KEYS_PER_USER_MAX:
+            raise RefusedError(f"Idempotency-Key: {command.user_id} holds {KEYS_PER_USER_MAX} keys")
+        self.commands[command.user_id, command.key] = command
+        return None
+
+    async def answered(self, command: Command) -> None:
+        self._there()
+        self.commands[command.user_id, command.key] = command
+
+    async def release(self, user_id: str, key: str) -> None:
+        self._there()
+        self.commands.pop((user_id, key), None)
+
+    async def failures(self, *, since: datetime) -> tuple[LoginFailures, ...]:
+        self._there()
+        found = [each for each in self.failing.values() if each.last_at >= since]
+        return tuple(sorted(found, key=lambda each: each.last_at))
+
+    async def failed(self, failures: tuple[LoginFailures, ...]) -> None:
+        self._there()
+        for each in failures:
+            self.failing[each.kind, each.name] = each
+
+    async def forgive(self, kind: Failing, name: str) -> None:
+        self._there()
+        self.failing.pop((kind, name), None)
+
+    async def prune(self, *, commands_before: datetime, failures_before: datetime) -> int:
+        self._there()
+        old = [key for key, each in self.commands.items() if each.asked_at < commands_before]
+        past = [key for key, each in self.failing.items() if each.last_at < failures_before]
+        for key in old:
+            del self.commands[key]
+        for name in past:
+            del self.failing[name]
+        return len(old) + len(past)
+
+    def _there(self) -> None:
+        if self.away:
+            raise DeviceError("postgresql://db: connection refused")
+
+
+class Past:
+    """Rows of the past in memory, as the database gives them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[PastTable, list[dict[str, Any]]] = {table: [] for table in PastTable}
+
+    async def page(
+        self, table: PastTable, *, subject: str | None, before: int | None, count_max: int
+    ) -> tuple[Mapping[str, Any], ...]:
+        key = next(iter(self.rows[table][0])) if self.rows[table] else ""
+        named = "scope_id" if table is PastTable.FAILSAFES else "pump_id"
+        found = [
+            row
+            for row in self.rows[table]
+            if (subject is None or row[named] == subject) and (before is None or row[key] < before)
+        ]
+        return tuple(sorted(found, key=lambda row: -row[key])[:count_max])

@@ -1,0 +1,18 @@
+"""Commands by key and failed logins on a real PostgreSQL, by the limited roles."""
+
+import pytest
+
+from tests.services import Postgres
+from tests.unit.storage.requests_contract import DatabaseRequestsContract
+from tests.wire.postgresql.test_postgresql import PostgresPlace
+
+pytestmark = [pytest.mark.services, pytest.mark.wire]
+
+
+@pytest.fixture
+def place(postgres: Postgres) -> PostgresPlace:
+    return PostgresPlace(postgres)
+
+
+class TestOnPostgresql(DatabaseRequestsContract):
+    """The whole contract."""
