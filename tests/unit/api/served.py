@@ -634,7 +634,7 @@ class _Built:
     """Litestar's applications, built once for all tests: its tables of routes take longer than most tests.
 
     What makes one a test's own is exchanged: the state with its service, the handlers of errors with their log, and
-    the hook that knows its keys.
+    what looks at a request before its handler. One that differs in more, as by its origins, is built for its test.
     """
 
     def __init__(self) -> None:
@@ -646,35 +646,33 @@ class _Built:
         taken: list[tuple[object, tuple[Litestar, dict[str, Any]]]] = []
 
         def take(**options: Any) -> Litestar:
-            hook, cors = options.get("before_request"), options.get("cors_config")
-            # REST has the hook, health has none; who may ask from elsewhere is built in.
-            kind = (hook is None, None if cors is None else tuple(cors.allow_origins))
+            if options.get("cors_config") is not None:
+                return Litestar(**options)
+            kind = (frozenset(options), options.get("after_response"))
             if spare := self._spare.setdefault(kind, []):
-                built = spare.pop()
-                application, held = built
+                application, own = spare.pop()
                 application.state = options["state"]
                 application.exception_handlers.clear()
                 application.exception_handlers.update(options["exception_handlers"])
-                held["hook"] = hook
             else:
-                held = {"hook": hook}
+                own = {}
 
                 async def before(request: Any) -> Any:
-                    return await held["hook"](request)
+                    return await own["before_request"](request)
 
-                if hook is not None:
-                    options["before_request"] = before
-                built = (Litestar(**options), held)
-            taken.append((kind, built))
-            return built[0]
+                forwarding = {"before_request": before} if "before_request" in options else {}
+                application = Litestar(**options | forwarding)
+            own["before_request"] = options.get("before_request")
+            taken.append((kind, (application, own)))
+            return application
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("api.app.Litestar", take)
             try:
                 yield
             finally:
-                for kind, built in taken:
-                    self._spare[kind].append(built)
+                for kind, application in taken:
+                    self._spare[kind].append(application)
 
 
 _BUILT = _Built()
