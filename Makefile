@@ -32,6 +32,7 @@ run: $(VENV)/runtime.stamp ## install what is missing, then run the demo in the 
 	@exec $(BIN)/calejo run --demo $(ARGS)
 
 test: lint ## lint, then every test but the long searches, by WORKERS=2 processes
+	@$(COMPILE)
 	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 pytest: $(VENV)/dev.stamp ## tests one after the other; ARGS='tests/unit -k kernel'

@@ -45,7 +45,7 @@ from api.stops import Stops
 from api.stream.feed import Feed
 from api.stream.watching import Watching
 from api.tls import Tls
-from storage.certificates import FOLDER, rest_files
+from storage.certificates import FOLDER, configured, rest_files
 from storage.topology_file import TopologyFile
 
 _RECORDS_MAX: Final = 2_000
@@ -93,7 +93,7 @@ class ApiActor:
         self._certificates = CertificateWatch(
             Path(start.settings.data_dir) / FOLDER,
             self._conditions,
-            also=(start.settings.api.certificate, start.settings.opcua.certificate),
+            also=configured(start.settings),
         )
         self._sources = Sources(
             ports.directory,

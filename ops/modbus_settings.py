@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
+import os
 import socket
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -110,7 +111,9 @@ def _try_port(host: str, port: int, *, what: str) -> None:
     try:
         socket.create_server((address, port), family=family).close()
     except OSError as error:
-        raise DeviceError(f"{what}: {host}:{port} cannot be bound ({error.strerror})") from error
+        # Not the library's own text: it says the address twice.
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise DeviceError(f"{what}: port {port} on {host} cannot be bound ({why})") from error
 
 
 def _is_address(host: str) -> bool:

@@ -392,7 +392,8 @@ class _Run:
     def _ready_line(self, waited_s: float) -> str:
         urls = urls_of(self._settings)
         return (
-            f"ready after {waited_s:.1f} s: REST {urls.rest}/api/v1  health {urls.health}/health/ready"
+            f"ready after {waited_s:.1f} s: dashboard {urls.rest}/  REST {urls.rest}/api/v1"
+            f"  health {urls.health}/health/ready"
             f"  OPC UA {urls.opcua}  Modbus {urls.modbus}"
         )
 

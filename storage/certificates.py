@@ -77,6 +77,12 @@ def modbus_files(settings: Settings) -> tuple[Path, Path, Path]:
     return files.certificate, files.private_key, authority
 
 
+def configured(settings: Settings) -> tuple[str, ...]:
+    """Return the certificates that the settings name instead of the folder's, authorities of clients too; '' none."""
+    modbus = settings.modbus
+    return (settings.api.certificate, settings.opcua.certificate, modbus.certificate, modbus.client_ca)
+
+
 def shown(
     folder: Path, *, now: datetime, also: Sequence[Path] = ()
 ) -> tuple[list[CertificateView], dict[str, str]]:

@@ -12,6 +12,7 @@ Pinned means: the file's very certificate and no other, whoever signed it. Takin
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -213,7 +214,7 @@ class PkiFolder:
 
         """
         path = Path(which)
-        if path.is_file():
+        if os.path.isfile(which):  # noqa: PTH113  (False also for what cannot be a path)
             return path.stem, _der(_one(path))
         matching = {der: path for path, der in self._everything() if _is(which, path, der)}
         if len(matching) != 1:

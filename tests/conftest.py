@@ -2,6 +2,8 @@
 
 import os
 import signal
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -41,7 +43,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Let the tests beside the trees give way to them: what a killed process needs to come back is judged there."""
     beside = not item.nodeid.startswith(_TREES)
     if beside and "PYTEST_XDIST_WORKER" in os.environ and os.nice(0) == 0:
-        os.nice(_NICE_BESIDE_TREES)
+        _give_way()
+
+
+def _give_way() -> None:
+    """Lower this worker's priority, and that of all it starts.
+
+    Linux groups processes by session (sched_autogroup) and shares the processors among the groups: niceness decides
+    within a group only, and every program started in a session of its own would compete with ours as an equal.
+    """
+    os.nice(_NICE_BESIDE_TREES)
+    with suppress(OSError):  # no such kernel, or not allowed: niceness alone has to do
+        os.setsid()
+        Path("/proc/self/autogroup").write_text(str(_NICE_BESIDE_TREES))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -240,11 +240,17 @@ class Postgres:
         """URL of a database of this cluster."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
 
-    def fresh_database(self) -> str:
-        """Make an empty database and return its URL, as the superuser. Roles belong to the whole cluster."""
+    def fresh_database(self, *, like: str = "") -> str:
+        """Make a database, empty or a copy of another that nobody uses, and return its URL, as the superuser.
+
+        Roles belong to the whole cluster.
+        """
         name = f"calejo_{uuid.uuid4().hex}"
+        make = sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name))
+        if like:
+            make += sql.SQL(" TEMPLATE {}").format(sql.Identifier(like))
         with psycopg.connect(self.superuser_url, autocommit=True) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.execute(make)
         return self.url(name)
 
     def start(self) -> None:

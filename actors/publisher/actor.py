@@ -95,6 +95,7 @@ class PublisherActor:
         self._incarnation = start.incarnation
         self._site = start.site
         self._server = server
+        self._linked = server if isinstance(server, Linked) else None
         self._epoch_store = epochs
         self._map_points = map_points
         self._outbox = Outbox(ports)
@@ -181,8 +182,8 @@ class PublisherActor:
         if isinstance(self._server, Secured):
             for warning in self._server.warnings:
                 self._ports.log.warning("endpoint_open_to_all", protocol=self._protocol, what=warning)
-        if isinstance(self._server, Linked):
-            await self._server.ended()
+        if self._linked is not None:
+            await self._linked.ended()
 
     async def handle(self, message: PublisherInbox) -> object:
         """Take one message."""
@@ -491,8 +492,8 @@ class PublisherActor:
         self._board = feedback.restricted(self._board, self._site)
         self._publish(now)
         self._desk.make_durable()
-        if isinstance(self._server, Linked):
-            self._link_watch.look(self._server.link, now=now)
+        if self._linked is not None:
+            self._link_watch.look(self._linked.link, now=now)
         self._traffic.tell_alarms()
         if isinstance(self._server, Secured):
             self._server.show_health(service_level(self._gates, whole=self._desk.whole, now=now))
@@ -518,7 +519,7 @@ class PublisherActor:
             sent_at=now,
             scada_moved_at={key: beat.moved_at for key, beat in beats.items() if beat is not None},
             proposal_to_wire=summary(self._latencies, now=now, within_s=latency_window_s),
-            link=self._server.link if isinstance(self._server, Linked) else None,
+            link=None if self._linked is None else self._linked.link,
             clients_refused=self._refused_clients.total,
             security={
                 f"{event}:{outcome}": count for (event, outcome), count in self._server.security.items()

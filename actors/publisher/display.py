@@ -29,6 +29,7 @@ class Display:
         self._failsafe: dict[str, bool] = {}
         self._lease_ends_ns: dict[str, tuple[int, ...]] = {}
         self._shown: dict[str, Shown] = {}
+        self._paths: dict[tuple[str | None, str | None, str], str] = {}
         self.lease_end_ns: int | None = None
 
     def update(
@@ -151,6 +152,9 @@ class Display:
 
     def _path(self, station_id: str | None, pump_id: str | None, point: str) -> str:
         """Return `/site[/station[/pump]]/point`, as `protocols.points` names it (the law knows no protocol)."""
-        return "/" + "/".join(
-            part for part in (self._site.site_id, station_id, pump_id, point) if part is not None
-        )
+        path = self._paths.get((station_id, pump_id, point))
+        if path is None:
+            parts = (self._site.site_id, station_id, pump_id, point)
+            path = "/" + "/".join(part for part in parts if part is not None)
+            self._paths[station_id, pump_id, point] = path
+        return path

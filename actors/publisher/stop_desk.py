@@ -25,6 +25,8 @@ class StopDesk:
 
     def __init__(self, store: LatchStore, conditions: ConditionBook, subject: str) -> None:
         self._store = store
+        # Asked ten times a second, and whether a class has such methods takes long to find out.
+        self._joined = store if isinstance(store, JoinedLatchStore) else None
         self.conditions = conditions
         self._subject = subject
         self._fingerprint: object = None
@@ -47,7 +49,7 @@ class StopDesk:
         self._became_whole(not new)
 
     def _is_new(self) -> bool:
-        return isinstance(self._store, JoinedLatchStore) and self._store.is_new()
+        return self._joined is not None and self._joined.is_new()
 
     def _became_whole(self, whole: bool) -> None:
         """Note it for good: whoever joined the folder has marked it."""
@@ -60,8 +62,8 @@ class StopDesk:
         if self._marked or self._undurable:
             return
         try:
-            if isinstance(self._store, JoinedLatchStore):
-                self._store.mark_joined()
+            if self._joined is not None:
+                self._joined.mark_joined()
             self._marked = True
         except DeviceError as error:
             self.conditions.hold("latch_not_durable", self._subject, Severity.CRITICAL, str(error))

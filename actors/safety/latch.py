@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from types import MappingProxyType
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,9 @@ from actors.vocabulary.stops import EMERGENCY_STOP as EMERGENCY_STOP  # noqa: PL
 from actors.vocabulary.stops import OUT_OF_SERVICE as OUT_OF_SERVICE  # noqa: PLC0414
 from actors.vocabulary.stops import is_cleared as is_cleared  # noqa: PLC0414
 from actors.vocabulary.stops import joined
+
+# More pumps than any process has gates for.
+_KEPT_MAX: Final = 4_096
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,15 @@ class LatchSet:
             index.setdefault(_scope_key(record.scope, record.scope_id), []).append(record)
         return {key: tuple(found) for key, found in index.items()}
 
+    # Gates ask for each pump ten times a second, and a set never changes: what was asked is kept.
+    @cached_property
+    def _covering(self) -> dict[tuple[str, str, str, str | None], tuple[StopEventRecord, ...]]:
+        return {}
+
+    @cached_property
+    def _releases(self) -> dict[tuple[str, str, str], int]:
+        return {}
+
     def active(self, kind: str | None = None) -> tuple[StopEventRecord, ...]:
         """Return what is not cleared, of one kind or of all, ordered by id."""
         return tuple(
@@ -76,11 +89,17 @@ class LatchSet:
         self, site_id: str, station_id: str, pump_id: str, kind: str | None = None
     ) -> tuple[StopEventRecord, ...]:
         """Return what is not cleared and covers the pump, of one kind or of all."""
-        return tuple(
-            record
-            for record in self._of_pump(site_id, station_id, pump_id)
-            if not is_cleared(record) and kind in {None, record.kind}
-        )
+        asked = (site_id, station_id, pump_id, kind)
+        found = self._covering.get(asked)
+        if found is None:
+            if len(self._covering) >= _KEPT_MAX:
+                self._covering.clear()
+            found = self._covering[asked] = tuple(
+                record
+                for record in self._of_pump(site_id, station_id, pump_id)
+                if not is_cleared(record) and kind in {None, record.kind}
+            )
+        return found
 
     def inhibited(self, site_id: str, station_id: str, pump_id: str) -> bool:
         """Return the pump's `run_inhibit`: any stop or out-of-service mark covers it (EST-6)."""
@@ -94,6 +113,14 @@ class LatchSet:
         made up: after a loss of all that is known here it is 0 until somebody clears a stop, and that clear's number
         is above everything given before, because the counter begins anew at the UTC second (`LatchStore.next_stamp`).
         """
+        asked = (site_id, station_id, pump_id)
+        if asked not in self._releases:
+            if len(self._releases) >= _KEPT_MAX:
+                self._releases.clear()
+            self._releases[asked] = self._release_id(*asked)
+        return self._releases[asked]
+
+    def _release_id(self, site_id: str, station_id: str, pump_id: str) -> int:
         concerned = self._of_pump(site_id, station_id, pump_id)
         active_stamps = [record.set_stamp for record in concerned if not is_cleared(record)]
         releases = [
@@ -106,11 +133,8 @@ class LatchSet:
 
     def stops_of_scope(self, scope: Scope, scope_id: str) -> tuple[StopEventRecord, ...]:
         """Return the active emergency stops of just this scope: its coil written again is these (EST-5)."""
-        return tuple(
-            record
-            for record in self._by_scope.get(_scope_key(scope, scope_id), ())
-            if not is_cleared(record) and record.kind == EMERGENCY_STOP
-        )
+        found = self._by_scope.get(_scope_key(scope, scope_id), ()) if self.by_id else ()
+        return tuple(record for record in found if not is_cleared(record) and record.kind == EMERGENCY_STOP)
 
     def _of_pump(self, site_id: str, station_id: str, pump_id: str) -> tuple[StopEventRecord, ...]:
         """Return everything, cleared or not, whose scope covers the pump."""

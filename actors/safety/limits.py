@@ -114,9 +114,23 @@ def is_finite_number(value: object) -> bool:
 def problems(limits: SafetyLimits) -> tuple[str, ...]:
     """Name every relation that these limits break; empty: they may be applied (DAT-1, DAT-5).
 
-    Speeds in Hz, rate in Hz/s, levels in m, power in kW, flow in m3/h, times in s.
+    Speeds in Hz, rate in Hz/s, levels in m, power in kW, flow in m3/h, times in s. Asked by every gate for every pump
+    ten times a second, so the answer is kept: for these frozen limits themselves, not for what equals them (a bound of
+    True equals 1, and is no number).
     """
-    return tuple(_problems(limits))
+    known = _judged.get(id(limits))
+    if known is not None and known[0] is limits:
+        return known[1]
+    found = tuple(_problems(limits))
+    if len(_judged) >= _JUDGED_MAX:
+        _judged.clear()
+    _judged[id(limits)] = (limits, found)
+    return found
+
+
+# By id, which is theirs as long as they are held here.
+_judged: Final[dict[int, tuple[SafetyLimits, tuple[str, ...]]]] = {}
+_JUDGED_MAX: Final = 1_024
 
 
 _FLOATS: Final = (

@@ -34,10 +34,16 @@ _Answer = TypeVar("_Answer")
 
 
 class Hashing:
-    """One thread of low priority, so that a flood of logins takes no processor from control."""
+    """One thread of low priority, so that a flood of logins takes no processor from control.
 
-    def __init__(self, *, waiting_max: int = WAITING_MAX) -> None:
+    `memory_kib` and `passes` are what a hash costs; whoever asks for less is a test of something else.
+    """
+
+    def __init__(
+        self, *, waiting_max: int = WAITING_MAX, memory_kib: int = MEMORY_KIB, passes: int = PASSES
+    ) -> None:
         self._waiting_max = waiting_max
+        self._cost = (memory_kib, passes)
         self._waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="passwords", initializer=_be_nice)
 
@@ -50,7 +56,7 @@ class Hashing:
             TooManyError: too many wait already.
 
         """
-        return await self._run(lambda: _verified(password, known))
+        return await self._run(lambda: _verified(password, known, self._cost))
 
     async def hashed(self, password: str) -> str:
         """Return a new hash.
@@ -59,7 +65,7 @@ class Hashing:
             TooManyError: too many wait already.
 
         """
-        return await self._run(lambda: str(_context().hash(password)))
+        return await self._run(lambda: str(_context(*self._cost).hash(password)))
 
     async def judged(self, password: str, words: Sequence[str]) -> str:
         """Return why a password is among the first guesses, '' if it is not.
@@ -93,9 +99,9 @@ class Hashing:
         self._waiting -= 1
 
 
-def hash_now(password: str) -> str:
+def hash_now(password: str, *, memory_kib: int = MEMORY_KIB, passes: int = PASSES) -> str:
     """Return a new hash, here and now: for commands, which have no loop to keep free."""
-    return str(_context().hash(password))
+    return str(_context(memory_kib, passes).hash(password))
 
 
 def judge(password: str, words: Sequence[str]) -> str:
@@ -116,28 +122,28 @@ def generated() -> str:
 
 
 @cache
-def _context() -> CryptContext:
+def _context(memory_kib: int, passes: int) -> CryptContext:
     from passlib.context import CryptContext  # noqa: PLC0415  (only who compares passwords pays for it)
 
     return CryptContext(
         schemes=["argon2", "bcrypt"],
         deprecated="auto",
         argon2__type="ID",
-        argon2__memory_cost=MEMORY_KIB,
-        argon2__time_cost=PASSES,
+        argon2__memory_cost=memory_kib,
+        argon2__time_cost=passes,
         argon2__parallelism=1,
     )
 
 
 @cache
-def _nobodys() -> str:
-    return str(_context().hash(secrets.token_hex(16)))
+def _nobodys(memory_kib: int, passes: int) -> str:
+    return str(_context(memory_kib, passes).hash(secrets.token_hex(16)))
 
 
-def _verified(password: str, known: str) -> tuple[bool, str]:
-    context = _context()
+def _verified(password: str, known: str, cost: tuple[int, int]) -> tuple[bool, str]:
+    context = _context(*cost)
     if not known or context.identify(known) is None:
-        context.verify(password, _nobodys())
+        context.verify(password, _nobodys(*cost))
         return False, ""
     try:
         good, better = context.verify_and_update(password, known)

@@ -133,13 +133,13 @@ def show(arguments: argparse.Namespace) -> int:
         ExitError: (1) one cannot be read (after those that can), one has expired, or there are none.
 
     """
-    from storage.certificates import judged, shown
+    from storage.certificates import configured, judged, shown
 
     folder = _folder(arguments)
     with _Told():
         settings = settings_of(arguments)
-        configured = (settings.api.certificate, settings.opcua.certificate)
-        views, broken = shown(folder, now=_now(), also=[Path(each) for each in configured if each])
+        elsewhere = [Path(each) for each in configured(settings) if each]
+        views, broken = shown(folder, now=_now(), also=elsewhere)
     rows = []
     for each in views:
         verdict = judged(each)

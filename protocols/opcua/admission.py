@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ipaddress
 from collections import deque
 from typing import Any, Final
 
@@ -82,8 +83,17 @@ class Admission:
         except Rejected as error:
             self._turn_away(error, peer)
             raise ServiceError(error.code) from error
-        address = peer.rpartition(":")[0]
-        if not self._handshakes.take(address, asyncio.get_running_loop().time()):
+        self.spend(peer)
+
+    def spend(self, peer: str) -> None:
+        """Return if this client may have our private key work once more.
+
+        Raises:
+            ServiceError: its address, or all together, have had too much of it.
+
+        """
+        if not self._handshakes.take(source_of(peer), asyncio.get_running_loop().time()):
+            self.doorkeeper.tell("RATE_LIMITED", actor="", peer=peer, refused="too many handshakes")
             raise ServiceError(ua.StatusCodes.BadTcpServerTooBusy)
 
     async def identify(
@@ -101,6 +111,8 @@ class Admission:
         ):
             token = ua.AnonymousIdentityToken()  # OPC 10000-4, 5.6.3: null means anonymous
         is_secure = policy.Mode != ua.MessageSecurityMode.None_
+        if is_secure:
+            self.spend(peer)
         if isinstance(token, ua.AnonymousIdentityToken) and self.rules.anonymous_roles:
             return anonymous(self.rules.anonymous_roles)
         if is_secure and self.rules.has_users and isinstance(token, ua.UserNameIdentityToken):
@@ -165,6 +177,19 @@ class Admission:
         self.doorkeeper.tell("CERTIFICATE_REJECTED", actor="", peer=peer, refused=error.why)
         if error.certificate:
             self.rejected.append((error.certificate, error.why))
+
+
+def source_of(peer: str) -> str:
+    """Return whom a client's share is counted for: its address, of IPv6 the network that one customer has (a /64)."""
+    address = peer.rpartition(":")[0].strip("[]").partition("%")[0]
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    mapped = found.ipv4_mapped
+    return str(mapped) if mapped is not None else ":".join(found.exploded.split(":")[:4])
 
 
 def user_certificate_of(params: ua.ActivateSessionParameters) -> bytes:

@@ -28,10 +28,11 @@ SESSION_TIMEOUT_S_MAX: Final = 60.0
 CHANNEL_LIFETIME_MS_MIN: Final = 10_000
 CHANNEL_LIFETIME_MS_MAX: Final = 3_600_000
 
-# Opening or renewing a channel costs a private key's work, some 10 ms: from one address so many at once, then so many
-# a second, and for all addresses together so many times that.
-HANDSHAKES_BURST: Final = 64
-HANDSHAKES_PER_S: Final = 8.0
+# Opening or renewing a channel, making a session and proving who one is cost a private key's work each, 3 to 10 ms.
+# From one address so many at once (64 clients that come back), then so many a second; from all together so many times
+# that.
+HANDSHAKES_BURST: Final = 192
+HANDSHAKES_PER_S: Final = 24.0
 HANDSHAKES_SHARE: Final = 2
 # The encrypted part of such a request: a real one has two or three blocks of the key's length.
 OPEN_BYTES_MAX: Final = 4_096

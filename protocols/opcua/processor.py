@@ -279,6 +279,7 @@ class Processor(UaProcessor):
         params: ua.CreateSessionParameters = request.params
         if self._connection.is_secure:
             check_client(params, policy)
+            self.iserver.admission.spend(self.peer)
         session = await self.iserver.admit(self.peer)
         self.session, session.channel = session, self
         session.bind(policy)

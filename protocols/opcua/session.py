@@ -20,7 +20,7 @@ from asyncua.server.user_managers import UserManager
 from actors.vocabulary.access import Operation
 from actors.vocabulary.callers import Caller
 from protocols.opcua import limits
-from protocols.opcua.admission import Admission, user_certificate_of
+from protocols.opcua.admission import Admission, source_of, user_certificate_of
 from protocols.opcua.identity import current_caller
 from protocols.opcua.ids import random, status
 from protocols.opcua.subscriptions import BoundedSubscriptions, cancel
@@ -273,8 +273,8 @@ class Sessions(InternalServer):
             ServiceError: all places, or all that one address may have, are taken by connected clients.
 
         """
-        rules, address = self.admission.rules, _address(peer)
-        same = [session for session in self.sessions if _address(str(session.name)) == address]
+        rules, source = self.admission.rules, source_of(peer)
+        same = [session for session in self.sessions if source_of(str(session.name)) == source]
         if len(same) >= rules.sessions_per_address_max:
             await self._make_room_among(same)
         if len(self._external_sessions) >= rules.sessions_max:
@@ -312,8 +312,3 @@ def _stamped(
     if wanted == ua.TimestampsToReturn.Server:
         return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=now)
     return dataclasses.replace(value, SourceTimestamp=None, ServerTimestamp=None)
-
-
-def _address(peer: str) -> str:
-    """Return the address of `address:port`."""
-    return peer.rpartition(":")[0]

@@ -13,6 +13,7 @@ from asyncua.ua.ua_binary import header_from_binary
 
 from protocols.endpoint import ClientNews
 from protocols.opcua import limits
+from protocols.opcua.admission import source_of
 from protocols.opcua.decoding import FrameError, take_frame, tcp_message
 from protocols.opcua.ids import status
 from protocols.opcua.processor import Fault, Processor
@@ -123,8 +124,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def address(self) -> str:
-        """Where the client is."""
-        return self.peer.rpartition(":")[0]
+        """Where the client is, as its share is counted."""
+        return source_of(self.peer)
 
     def carries(self, channel: object) -> bool:
         """Say whether this is the connection of that channel."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from asyncua import ua
 
 from actors.vocabulary import DeviceError
+from actors.vocabulary.callers import Caller
 from actors.vocabulary.pki import OwnCertificate, Pki, Trust
 from protocols.opcua import limits
 from protocols.opcua.admission import Admission
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from protocols.opcua.transport import Listener
 
 _Answer = TypeVar("_Answer")
+_Shown: TypeAlias = tuple[Caller, bytes, bytes]
 SHOW_PERIOD_S: Final = 0.5
 _SHOWN_MAX: Final = 8
+# A flood of strangers is not worth more of a disk.
+_KEPT_PER_LOOK: Final = 2
 _US: Final = "OPC UA"
 
 
@@ -85,7 +89,7 @@ class Upkeep:
                 admission.doorkeeper.tell(
                     "TRUST_CHANGED", actor="calejo", peer="", subject=_difference(before, trust)
                 )
-            while admission.rejected:
+            for _ in range(min(_KEPT_PER_LOOK, len(admission.rejected))):
                 await _beside(partial(pki.keep_rejected, *admission.rejected.popleft()))
         except DeviceError as error:
             if str(error) != self._problem:
@@ -100,15 +104,21 @@ class Upkeep:
 
     async def look_at_sessions(self, listener: Listener) -> None:
         """End the sessions of whoever may not stay."""
-        sessions = [each for each in listener.server.sessions if each.caller is not None]
-        for session in sessions:
-            assert session.caller is not None, "only the activated were taken"
-            if await self._admission.may_stay(session.caller, session.application, session.user_certificate):
-                continue
-            self._admission.doorkeeper.tell(
-                "SESSION_ENDED", actor=session.caller.name, peer=str(session.name), subject=_US
-            )
-            await _end(session, listener)
+        shown: dict[_Shown, list[Session]] = {}
+        for session in listener.server.sessions:
+            if session.caller is not None:
+                key = session.caller, session.application, session.user_certificate
+                shown.setdefault(key, []).append(session)
+        # All at once: a database that is slow with each must not let the last one stay for a minute.
+        stay = await asyncio.gather(*(self._admission.may_stay(*each) for each in shown))
+        for (key, sessions), may in zip(shown.items(), stay, strict=True):
+            for session in () if may else sessions:
+                if session.caller != key[0]:
+                    continue  # somebody else has it by now
+                self._admission.doorkeeper.tell(
+                    "SESSION_ENDED", actor=key[0].name, peer=str(session.name), subject=_US
+                )
+                await _end(session, listener)
 
     def _tell_of_certificate(self, refused: str) -> None:
         self._admission.doorkeeper.tell(

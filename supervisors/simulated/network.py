@@ -56,8 +56,10 @@ class SimNetwork:
     def arrives(self, source: Address, target: Address, at_s: float) -> None:
         """Note when a tell will arrive: before one that was sent earlier on the same way, it has overtaken it."""
         before_s = self._arrives_s.get((source, target), at_s)
-        self.struck["overtakes"] += at_s < before_s
-        self._arrives_s[source, target] = max(before_s, at_s)
+        if at_s < before_s:
+            self.struck["overtakes"] += 1
+        else:
+            self._arrives_s[source, target] = at_s
 
     def copies(self) -> int:
         """Return how many copies of a tell arrive: 0, 1 or 2."""
@@ -71,6 +73,8 @@ class SimNetwork:
 
     def cut(self, source: Address, target: Address) -> bool:
         """Whether a partition lies between the two."""
+        if not self._partitions:
+            return False
         between = any(partition.cuts(source, target) for partition in self._partitions)
         self.struck["cut"] += between
         return between

@@ -45,6 +45,8 @@ class SimRuntime(Runtime):
         self._names: dict[Address, SimProcess] = {}
         self._all: list[SimProcess] = []
         self._utc_step_ns = 0
+        self._now_at_s = -1.0
+        self._now = Instant("sim-boot", _BOOT_NS_START, _UTC_NS_START)
         self._hash = hashlib.sha256()
         self.tail: deque[str] = deque(maxlen=_TRACE_TAIL)
         self.errors: list[tuple[Address, str, dict[str, object]]] = []
@@ -58,10 +60,12 @@ class SimRuntime(Runtime):
 
     def now(self) -> Instant:
         """Return the virtual moment."""
-        elapsed_ns = round(self._loop.time() * _NS_PER_S)
-        return Instant(
-            "sim-boot", _BOOT_NS_START + elapsed_ns, _UTC_NS_START + elapsed_ns + self._utc_step_ns
-        )
+        elapsed_s = self._loop.time()
+        if elapsed_s != self._now_at_s:  # many ask at one moment
+            elapsed_ns = round(elapsed_s * _NS_PER_S)
+            utc_ns = _UTC_NS_START + elapsed_ns + self._utc_step_ns
+            self._now_at_s, self._now = elapsed_s, Instant("sim-boot", _BOOT_NS_START + elapsed_ns, utc_ns)
+        return self._now
 
     @property
     def elapsed_s(self) -> float:
@@ -71,11 +75,13 @@ class SimRuntime(Runtime):
     def step_utc(self, seconds: float) -> None:
         """Step the wall clock; the boot clock does not notice."""
         self._utc_step_ns += round(seconds * _NS_PER_S)
+        self._now_at_s = -1.0
         self.record("step_utc", self._outside, str(seconds), {})
 
     def record(self, kind: str, address: Address, what: str, fields: dict[str, object]) -> None:
         """Add one event to the trace that `trace_hash` proves."""
-        line = f"{self._loop.time():.9f} {kind} {address} {what} {sorted(fields.items())!r}"
+        told = repr(sorted(fields.items())) if fields else "[]"
+        line = f"{self._loop.time():.9f} {kind} {address} {what} {told}"
         self._hash.update(line.encode())
         self.tail.append(line)
 
@@ -137,12 +143,20 @@ class SimRuntime(Runtime):
         self.record("ask", origin, f"{address} {name}", {})
         reply: asyncio.Future[Answer] = self._loop.create_future()
         self._loop.neutral(self.network.delay_s(), self._serve, origin, target, serve, reply)
+        late: list[Answer] = []
+
+        def give_up() -> None:
+            # Also over an answer that has come, but not to its asker yet: whoever hung learns of both at once.
+            late.append(Answer(error=unanswered(address, f"no answer to {name} within {deadline_s} s")))
+            if not reply.done():
+                reply.set_result(late[0])
+
+        patience = self._loop.call_later(deadline_s, give_up)
         try:
-            async with asyncio.timeout(deadline_s):
-                answer = await reply
-        except TimeoutError:
-            raise unanswered(address, f"no answer to {name} within {deadline_s} s") from None
-        return answer.unwrap()
+            answer = await reply
+        finally:
+            patience.cancel()
+        return (late[0] if late else answer).unwrap()
 
     def _serve(
         self,

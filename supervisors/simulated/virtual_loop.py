@@ -2,17 +2,27 @@
 
 Callbacks that belong to a cell (by their context) run only while the cell does. A frozen or dead cell's callbacks are
 parked, whatever they wait for: nothing of it runs on, not even a `finally`, as with SIGSTOP and SIGKILL.
+
+A story is some hundred thousand callbacks, so this loop has timers and a round of its own: asyncio's compares timers in
+Python and asks a selector in every round.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import selectors
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Final
 
 _CELL: contextvars.ContextVar[Cell | None] = contextvars.ContextVar("cell", default=None)
+
+# As in asyncio: timers this close together come due together, and so many cancelled ones are worth a sweep.
+_RESOLUTION_S: Final = 1e-9
+_SWEPT_ABOVE: Final = 100
+_SWEPT_SHARE: Final = 0.5
 
 
 class NothingWillHappenError(RuntimeError):
@@ -28,79 +38,83 @@ class Cell:
         self.context.run(_CELL.set, self)
         self.tasks: set[asyncio.Task[Any]] = set()
         self.frozen = False
-        self._parked: list[_Due] = []
-
-    def run(self, due: _Due) -> None:
-        """Run a callback, or park it while the cell is frozen."""
-        if self.frozen:
-            self._parked.append(due)
-        else:
-            due.run()
+        self.parked: list[_Timer] = []
 
     def thaw(self, loop: VirtualLoop) -> None:
         """Let the cell run on: everything parked comes due now, in its order."""
         self.frozen = False
-        parked, self._parked = self._parked, []
-        for due in parked:
-            loop.call_soon(due.run, context=due.context)
+        parked, self.parked = self.parked, []
+        loop.come_due(parked)
 
 
-class _Due:
-    """A callback of a cell and the handle that its owner may cancel: also while it is parked, also once it is due."""
+class _Timer(float):
+    """A callback at a time (virtual s), of a cell or of none; compared as the number that it is.
 
-    __slots__ = ("args", "callback", "context", "handle")
+    Its owner may cancel it also while it is parked, also once it is due.
+    """
 
-    def __init__(
-        self, callback: Callable[..., object], args: tuple[Any, ...], context: contextvars.Context
-    ) -> None:
-        self.callback = callback
-        self.args = args
-        self.context = context
-        self.handle: asyncio.Handle | None = None
+    __slots__ = ("args", "callback", "cell", "context", "dropped", "loop", "waits")
 
-    def run(self) -> None:
-        handle, self.handle = self.handle, None
-        if handle is None or not handle.cancelled():
-            self.callback(*self.args)
+    callback: Callable[..., object]
+    args: tuple[Any, ...]
+    context: contextvars.Context
+    cell: Cell | None
+    loop: VirtualLoop
+    waits: bool
+    dropped: bool
 
+    def when(self) -> float:
+        """Return the time at which it is due."""
+        return float(self)
 
-class _Jump(selectors.SelectSelector):
-    """Waits for nothing: the time that select would have slept is skipped."""
+    def cancelled(self) -> bool:
+        """Return whether it was cancelled."""
+        return self.dropped
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.now_s = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise NothingWillHappenError("every task waits and no timer is set")
-        self.now_s += max(0.0, timeout)
-        return []
+    def cancel(self) -> None:
+        """Take it back."""
+        if not self.dropped:
+            self.dropped = True
+            self.args = ()
+            self.loop.timer_cancelled(scheduled=self.waits)
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Virtual time in seconds from 0; no threads, no sockets, no real waiting."""
 
+    _ready: deque[asyncio.Handle]
+    _stopping: bool
+
     def __init__(self) -> None:
-        self._jump = _Jump()
-        super().__init__(self._jump)
+        self._now_s = 0.0
+        self._timers: list[_Timer] = []
+        self._due: deque[_Timer] = deque()
+        self._timers_cancelled = 0
+        super().__init__(selectors.SelectSelector())
         self.set_task_factory(_task_in_its_cell)  # type: ignore[arg-type]  # options differ by Python version
 
     def time(self) -> float:
         """Return the virtual time in s."""
-        return self._jump.now_s
+        return self._now_s
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
-    ) -> asyncio.Handle:
+    ) -> _Timer:
         """Schedule `callback`, inside the cell that its context belongs to."""
-        in_context = contextvars.copy_context() if context is None else context
-        cell = in_context.get(_CELL)
-        if cell is None:
-            return super().call_soon(callback, *args, context=in_context)
-        due = _Due(callback, args, in_context)
-        due.handle = super().call_soon(cell.run, due, context=in_context)
-        return due.handle
+        timer = self._timer(self._now_s, callback, args, context)
+        timer.waits = False
+        self._due.append(timer)
+        return timer
+
+    def call_later(  # type: ignore[override]
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> _Timer:
+        """Schedule `callback` after `delay` virtual seconds."""
+        return self.call_at(self._now_s + delay, callback, *args, context=context)
 
     def call_at(  # type: ignore[override]
         self,
@@ -108,16 +122,33 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         callback: Callable[..., object],
         *args: Any,
         context: contextvars.Context | None = None,
-    ) -> asyncio.TimerHandle:
+    ) -> _Timer:
         """Schedule `callback` at the virtual time `when`, inside the cell that its context belongs to."""
-        in_context = contextvars.copy_context() if context is None else context
-        cell = in_context.get(_CELL)
-        if cell is None:
-            return super().call_at(when, callback, *args, context=in_context)
-        due = _Due(callback, args, in_context)
-        handle = super().call_at(when, cell.run, due, context=in_context)
-        due.handle = handle
-        return handle
+        timer = self._timer(when, callback, args, context)
+        timer.waits = True
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def _timer(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        context: contextvars.Context | None,
+    ) -> _Timer:
+        timer = _Timer(when)
+        timer.callback, timer.args, timer.loop, timer.dropped = callback, args, self, False
+        timer.context = in_context = contextvars.copy_context() if context is None else context
+        timer.cell = in_context.get(_CELL)
+        return timer
+
+    def timer_cancelled(self, *, scheduled: bool) -> None:
+        """Count a timer that was taken back before it came due: when they are many, they are swept out."""
+        self._timers_cancelled += scheduled
+
+    def come_due(self, parked: list[_Timer]) -> None:
+        """Let these run next, in their order."""
+        self._due.extend(parked)
 
     def run_in_executor(self, *_: Any) -> Any:  # type: ignore[override]
         """Refuse: a thread would bring real time in."""
@@ -125,7 +156,54 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def neutral(self, delay_s: float, callback: Callable[..., object], *args: Any) -> None:
         """Call back after `delay_s` outside every cell: the network and the kernel live on when processes die."""
-        self.call_later(delay_s, callback, *args, context=contextvars.Context())
+        self.call_at(self._now_s + delay_s, callback, *args, context=contextvars.Context())
+
+    def _run_once(self) -> None:
+        """Do one round as asyncio's loop does it, with a jump where that one waits."""
+        self._forget_cancelled()
+        timers, due = self._timers, self._due
+        while self._ready:  # what asyncio itself scheduled past `call_soon`, from another thread
+            self._ready.popleft()._run()  # noqa: SLF001  as its own loop would
+        if not due and not self._stopping:
+            if not timers:
+                raise NothingWillHappenError("every task waits and no timer is set")
+            self._now_s += max(0.0, timers[0] - self._now_s)
+        end_s = self._now_s + _RESOLUTION_S
+        while timers and timers[0] < end_s:
+            timer = heapq.heappop(timers)
+            timer.waits = False
+            due.append(timer)
+        for _ in range(len(due)):
+            timer = due.popleft()
+            if timer.dropped:
+                continue
+            if timer.cell is not None and timer.cell.frozen:
+                timer.cell.parked.append(timer)
+                continue
+            try:
+                timer.context.run(timer.callback, *timer.args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001  as asyncio does: told, and the loop goes on
+                told = {"message": f"Exception in callback {timer.callback!r}", "exception": error}
+                self.call_exception_handler(told)
+
+    def _forget_cancelled(self) -> None:
+        timers = self._timers
+        if (
+            self._timers_cancelled > _SWEPT_ABOVE * _SWEPT_SHARE
+            and len(timers) > _SWEPT_ABOVE
+            and (self._timers_cancelled / len(timers) > _SWEPT_SHARE)
+        ):
+            for timer in timers:
+                timer.waits = not timer.dropped
+            self._timers = [timer for timer in timers if timer.waits]
+            heapq.heapify(self._timers)
+            self._timers_cancelled = 0
+            return
+        while timers and timers[0].dropped:
+            self._timers_cancelled -= 1
+            heapq.heappop(timers).waits = False
 
 
 def _task_in_its_cell(

@@ -183,6 +183,23 @@ def test_a_session_that_ends_is_said_and_still_offers_the_stop(opened: Opener, w
     expect(page.get_by_role("button", name="Emergency stop")).to_be_visible()
 
 
+def test_whoever_logs_in_again_in_another_window_goes_on_in_the_first(
+    opened: Opener, watched: Watched
+) -> None:
+    """SEC-1, HMI-2: the old page's proof is of an old cookie: it takes the new one, and its stop is no refusal."""
+    page = opened("/pumps/p1", user="olga", role=UserRole.OPERATOR)
+    watched.api.post("/api/v1/users/olga/sessions/end", {})
+    expect(page.locator("#link")).to_contain_text("LOGGED OUT", timeout=SOON_MS)
+    page.context.add_cookies([watched.cookie("olga", UserRole.OPERATOR)])
+    page.get_by_role("button", name="Emergency stop").click()
+    page.wait_for_timeout(300)
+    page.get_by_role("button", name="Stop pump Harbour 1 now").click()
+    expect(page.locator("#stop-state")).to_contain_text("every endpoint has it", timeout=SOON_MS)
+    page.get_by_role("button", name="Close").click()
+    page.evaluate("window.dispatchEvent(new Event('focus'))")
+    expect(page.locator("#link")).to_be_hidden(timeout=SOON_MS)
+
+
 def test_the_tree_shows_a_death_and_a_return(opened: Opener, plant: Plant) -> None:
     """SUP-7, HMI-2: state and restarts live; what was seen happening is kept with how long it took."""
     page = opened("/tree")

@@ -20,6 +20,7 @@ RECOVERY_HOLD_S = 5.0
 PLANS_LAST_S = 3600.0
 # Above the level at which a local controller starts its first pump, below the second's.
 FULL_M = 1.9
+ASKED_EVERY_S = 0.2
 
 
 @pytest.fixture(scope="package")
@@ -75,6 +76,13 @@ def all_enabled(program: Program) -> bool:
     )
 
 
+def until_enabled(
+    *programs: Program, within_s: float = 60, what: str = "every pump under remote control"
+) -> None:
+    """Wait until every pump is enabled; asked seldom, for the answer takes the whole tree's time."""
+    until(lambda: all(map(all_enabled, programs)), within_s=within_s, what=what, every_s=ASKED_EVERY_S)
+
+
 def places(program: Program, sql: Sql | None = None) -> tuple[Place, ...]:
     """Where every pump's block lies (from `calejo tags`), with its approved limits (from the database)."""
     rows = (sql or sql_of(program)).run(
@@ -111,7 +119,7 @@ def under_way(log: WireLog) -> None:
 @pytest.fixture
 def wire(demo: Program) -> Iterator[WireLog]:
     """The wire, sampled at 50 Hz while the test runs."""
-    until(lambda: all_enabled(demo), within_s=60, what="every pump under remote control")
+    until_enabled(demo)
     with sampled(demo) as log:
         under_way(log)
         yield log

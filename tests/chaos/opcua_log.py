@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import bisect
 import threading
 import time
 from collections.abc import Sequence
@@ -54,7 +55,9 @@ class OpcUaLog:
         self._thread.join(timeout=10)
 
     def of(self, pump_id: str, *, since_s: float = 0.0, to_s: float = float("inf")) -> list[Seen]:
-        return [seen for seen in list(self._seen[pump_id]) if since_s <= seen.t_s <= to_s]
+        seen = self._seen[pump_id]
+        begin = bisect.bisect_left(seen, since_s, key=lambda each: each.t_s)
+        return seen[begin : bisect.bisect_right(seen, to_s, lo=begin, key=lambda each: each.t_s)]
 
     def latest(self, pump_id: str) -> Seen | None:
         seen = self._seen[pump_id]

@@ -21,7 +21,7 @@ import pytest
 from psycopg import sql as composed
 
 from actors.vocabulary import Quality, Reason
-from tests.chaos.conftest import all_enabled, places, sampled, under_way
+from tests.chaos.conftest import places, sampled, under_way, until_enabled
 from tests.chaos.figures import keep
 from tests.chaos.opcua_log import OpcUaLog
 from tests.chaos.sql import Sql
@@ -204,7 +204,7 @@ def outage(tmp_path_factory: pytest.TempPathFactory, own_cluster: Postgres) -> I
     with plant_at(program.data_dir, program.modbus) as truth:
         try:
             program.start().wait_ready()
-            until(lambda: all_enabled(program), within_s=60, what="every pump under remote control")
+            until_enabled(program)
             with sampled(program, utility.sql) as wire:
                 under_way(wire)
                 outage = Outage(utility, wire, truth)

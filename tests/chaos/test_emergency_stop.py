@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.conftest import all_enabled
+from tests.chaos.conftest import until_enabled
 from tests.chaos.figures import keep
 from tests.chaos.opcua_log import OpcUaLog
 from tests.chaos.sql import sql_of
@@ -259,5 +259,5 @@ def test_while_the_api_hangs(demo: Program, wire: WireLog, opcua: OpcUaLog) -> N
         what="a new API",
     )
     clear(demo, "pump", pump_id)
-    until(lambda: all_enabled(demo), within_s=30, what="control again")
+    until_enabled(demo, within_s=30, what="control again")
     judge(wire)

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.chaos.conftest import PLANS_LAST_S, all_enabled, sampled, under_way
+from tests.chaos.conftest import PLANS_LAST_S, sampled, under_way, until_enabled
 from tests.chaos.figures import keep
 from tests.chaos.sql import sql_of
 from tests.chaos.test_emergency_stop import ramps_from_zero, running_pump, unhindered
@@ -96,14 +96,14 @@ class Story:
         self.after = wire_while
         self.returned_s = time.monotonic()
         self.second.wait_ready()
-        until(lambda: all_enabled(self.second), within_s=60, what="every pump under remote control again")
+        until_enabled(self.second, what="every pump under remote control again")
         under_way(wire_while)
         self.control_s = time.monotonic() - self.returned_s
 
 
 @pytest.fixture(scope="module")
 def story(demo: Program, second: Program) -> Iterator[Story]:
-    until(lambda: all_enabled(second) and all_enabled(demo), within_s=60, what="both runs under way")
+    until_enabled(second, demo, what="both runs under way")
     with sampled(demo) as beside:
         under_way(beside)
         story = Story(demo, second, beside)

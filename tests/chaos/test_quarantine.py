@@ -13,7 +13,7 @@ import pytest
 from actors.vocabulary import Reason
 from supervisors.restart import backoff_s
 from supervisors.spec import Backoff, Intensity
-from tests.chaos.conftest import all_enabled, sampled, under_way
+from tests.chaos.conftest import sampled, under_way, until_enabled
 from tests.chaos.figures import keep
 from tests.chaos.sql import sql_of
 from tests.chaos.test_kills import BACK_WITHIN_S, judge, pids
@@ -34,7 +34,7 @@ def test_kills_of_one_child_lead_to_back_off_then_quarantine_and_failsafe(second
     Method: the plan actor of a station whose first pump has a default setpoint is killed whenever it is back, once
     more than its intensity allows. Then an operator retries it.
     """
-    until(lambda: all_enabled(second), within_s=60, what="every pump under remote control")
+    until_enabled(second)
     sql = sql_of(second)
     ((pump_id, station_id, default_hz),) = sql.run(
         "SELECT pump_id, station_id, default_setpoint_hz FROM pumps WHERE default_setpoint_hz > 0"

@@ -1020,7 +1020,7 @@ def upkeep_that_is_due_begins(round_: Round, pumps: dict[str, One]) -> str:
         return ""
     most = places(round_)
     for pump_id, one in pumps.items():
-        level_m, was = one.level_m(), before.pumps[pump_id]
+        level_m, was = one.level_m(), before.pumps.get(pump_id, PumpState())
         if pump_id in round_.after.duties.values() or not _is_free(one) or one.good("running") != 0.0:
             continue
         if level_m is None or (most is not None and _wanting(round_, pumps, pump_id) >= most):

@@ -32,6 +32,8 @@ _BLOCK: Final = (
     "release_id",
     "reason",
 )
+# The same as the demo's `Block` names them.
+_FIELDS: Final = tuple("setpoint_hz" if point == "setpoint" else point for point in _BLOCK)
 
 
 class Image(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,6 +133,15 @@ class WireServer(FakeEndpointServer):
         port.gates += 1
         self.gate = port.gates
         self._shown: dict[str, Image] = {}
+        self._places = {
+            (station.station_id, pump.pump_id): _Place(port.site.site_id, station.station_id, pump.pump_id)
+            for station in port.site.stations
+            for pump in station.pumps
+        }
+        self._shown_by: dict[str, list[tuple[str, str]]] = {}
+        for key, place in self._places.items():
+            for path in (*place.block, *place.stops):
+                self._shown_by.setdefault(path, []).append(key)
 
     async def open(self, *, guard: WriteGuard, refresh: Refresh, news: ClientNews) -> None:
         """Take the port, unless somebody has it."""
@@ -159,32 +170,42 @@ class WireServer(FakeEndpointServer):
 
     def block(self, station_id: str, pump_id: str) -> Block:
         """Return the block as it stands."""
-        base = path_of(self._port.site.site_id, station_id, pump_id, "")
-        values: dict[str, Any] = {name: self.values[base + name].value for name in _BLOCK}
-        return Block(setpoint_hz=values.pop("setpoint"), **values)
+        values: dict[str, Any] = {
+            field: self.values[path].value
+            for field, path in zip(_FIELDS, self._places[station_id, pump_id].block, strict=True)
+        }
+        return Block(**values)
 
     def _show(self, changed: Mapping[str, PointValue]) -> None:
-        """Hand every image that differs from the one before to the witness."""
-        site, names = self._port.site, frozenset(path.rsplit("/", 1)[1] for path in changed)
-        if names.isdisjoint(_BLOCK) and "emergency_stop" not in names:
-            return
-        for station in site.stations:
-            for pump in station.pumps:
-                image = Image(
-                    at_s=self._port.now_s(),
-                    protocol=self._port.protocol,
-                    gate=self.gate,
-                    station_id=station.station_id,
-                    pump_id=pump.pump_id,
-                    block=self.block(station.station_id, pump.pump_id),
-                    stopped=self._stopped(site.site_id, station.station_id, pump.pump_id),
-                )
-                before = self._shown.get(pump.pump_id)
-                if before is None or (before.block, before.stopped) != (image.block, image.stopped):
-                    self._shown[pump.pump_id] = image
-                    self._port.witness(image)
+        """Hand every image that differs from the one before to the witness, in the order of the site."""
+        touched = {key for path in changed for key in self._shown_by.get(path, ())}
+        for key in self._places if touched else ():
+            if key not in touched:
+                continue
+            station_id, pump_id = key
+            block, stopped = self.block(station_id, pump_id), self._stopped(key)
+            before = self._shown.get(pump_id)
+            if before is not None and (before.block, before.stopped) == (block, stopped):
+                continue
+            self._shown[pump_id] = image = Image(
+                at_s=self._port.now_s(),
+                protocol=self._port.protocol,
+                gate=self.gate,
+                station_id=station_id,
+                pump_id=pump_id,
+                block=block,
+                stopped=stopped,
+            )
+            self._port.witness(image)
 
-    def _stopped(self, site_id: str, station_id: str, pump_id: str) -> bool:
+    def _stopped(self, key: tuple[str, str]) -> bool:
+        return any(bool(self.values[path].value) for path in self._places[key].stops)
+
+
+class _Place:
+    """The paths of one pump's block, and of the stops that cover it."""
+
+    def __init__(self, site_id: str, station_id: str, pump_id: str) -> None:
+        self.block = tuple(path_of(site_id, station_id, pump_id, point) for point in _BLOCK)
         scopes = ((None, None), (station_id, None), (station_id, pump_id))
-        paths = [path_of(site_id, station, pump, "emergency_stop") for station, pump in scopes]
-        return any(bool(self.values[path].value) for path in paths)
+        self.stops = tuple(path_of(site_id, station, pump, "emergency_stop") for station, pump in scopes)

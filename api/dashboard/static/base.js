@@ -18,6 +18,33 @@ export class Refused extends Error {
 
 /** Send a command; return its answer. `withinMs`: how long it may take. Throws Refused. */
 export async function command(path, body, withinMs = ANSWER_WITHIN_MS) {
+  try {
+    return await sent(path, body, withinMs);
+  } catch (error) {
+    // The proof is of the session's cookie: somebody may have logged in again in another window.
+    if (!(error instanceof Refused) || error.status !== 403 || !(await renewed())) throw error;
+    return sent(path, body, withinMs);
+  }
+}
+
+/** Take the present proof; return whether it is another one. */
+async function renewed() {
+  const strip = document.getElementById("strip");
+  if (!strip) return false;
+  try {
+    const answer = await fetch("/strip", { headers: { "HX-Request": "true" }, signal: AbortSignal.timeout(2000) });
+    if (!answer.ok) return false;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const proof = page.getElementById("strip")?.dataset.proof ?? "";
+    if (!proof || proof === strip.dataset.proof) return false;
+    strip.dataset.proof = proof;
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function sent(path, body, withinMs) {
   const headers = { "Content-Type": "application/json", Accept: "application/json" };
   const strip = document.getElementById("strip");
   if (strip?.dataset.proof) headers["Calejo-Proof"] = strip.dataset.proof;

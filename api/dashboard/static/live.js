@@ -7,13 +7,11 @@ const LOOK_EVERY_MS = 1000;
 const SLOW_EVERY_MS = 5000;
 const LOOK_AT_MOST_EVERY_MS = 250;
 const LOST_AFTER_MS = 3500;
-const STREAM = "/api/v1/stream";
+// What changes each second is looked at each second anyway: the stream tells of the rest.
+const STREAM = "/api/v1/stream?topics=stops,alarms,modes,failsafes";
 const STREAM_AGAIN_MS = 1000;
 const STREAM_AGAIN_MS_MAX = 30_000;
-const TOPICS = [
-  "hello", "snapshot", "gap", "setpoints", "feedback", "modes", "stations", "stops", "failsafes", "alarms", "tree",
-  "unavailable", "heartbeat",
-];
+const TOPICS = ["snapshot", "gap", "stops", "alarms", "modes", "failsafes", "unavailable"];
 
 const live = document.getElementById("live");
 const slow = document.getElementById("slow");
@@ -103,6 +101,7 @@ function answered(event) {
 let source = null;
 let again = 0;
 let pause = STREAM_AGAIN_MS;
+let leads = false;
 const others = "BroadcastChannel" in window ? new BroadcastChannel("calejo-news") : null;
 
 function news() {
@@ -110,6 +109,7 @@ function news() {
 }
 
 function openStream() {
+  leads = true;
   if (ended) return;
   source = new EventSource(STREAM);
   source.addEventListener("open", () => {
@@ -117,7 +117,6 @@ function openStream() {
   });
   for (const topic of TOPICS) {
     source.addEventListener(topic, () => {
-      if (topic === "heartbeat") return;
       news();
       others?.postMessage(topic);
     });
@@ -142,6 +141,20 @@ function stopStream() {
   source = null;
 }
 
+/** Somebody comes back to a window whose session was over: perhaps they have logged in again in another one. */
+async function goOn() {
+  if (!ended) return;
+  try {
+    const answer = await fetch("/strip", { headers: { "HX-Request": "true" }, signal: AbortSignal.timeout(4000) });
+    if (!answer.ok) return;
+  } catch {
+    return;
+  }
+  ended = "";
+  if (leads) openStream();
+  look(true);
+}
+
 /** Begin. A browser has six connections to a server: of many windows one keeps the stream, and tells the others. */
 export function start() {
   if (!watches) return;
@@ -158,6 +171,7 @@ export function start() {
   document.addEventListener("visibilitychange", () => {
     if (!document.hidden) look();
   });
+  window.addEventListener("focus", goOn);
   window.addEventListener("online", () => look());
   // What somebody has opened stays open, whatever the server draws.
   window.Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element, how) =>

@@ -14,7 +14,6 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.browser.conftest import browser as browser  # noqa: PLC0414  (a fixture of the folder above)
 from tests.program import Program, until
 
 pytestmark = [
@@ -85,7 +84,7 @@ def test_views_show_the_real_plant(context: BrowserContext, demo: Program) -> No
     expect(page.locator("#trend-why")).to_be_empty()
     page.goto("/audit")
     expect(page.locator(".verified")).to_contain_text("hold, against", timeout=SOON_MS)
-    expect(page.locator("#live")).to_contain_text("PASSWORD_CHANGED")
+    expect(page.locator("#main")).to_contain_text("PASSWORD_CHANGED")
     for path in ("/alarms", "/limits", f"/limits/{pumps[0]['pump_id']}", "/users", "/stops"):
         page.goto(path)
         expect(page.locator("h1")).to_be_visible()

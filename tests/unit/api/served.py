@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+import pytest
+from litestar import Litestar
 
 from actors.messages import (
     Alarms,
@@ -628,6 +630,45 @@ class Served:
         return [each for each in self.tree.records if isinstance(each, kind)]
 
 
+class _Built:
+    """Litestar's applications, built once for all tests: its tables of routes take longer than most tests.
+
+    What makes one a test's own is exchanged: the state with its service, and the handlers of errors with their log.
+    """
+
+    def __init__(self) -> None:
+        self._spare: dict[object, list[Litestar]] = {}
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Have `api.app` take its applications from here; at the end they are free for the next."""
+        taken: list[tuple[object, Litestar]] = []
+
+        def take(**options: Any) -> Litestar:
+            shown = options["openapi_config"]
+            kind = None if shown is None else shown.version
+            if spare := self._spare.setdefault(kind, []):
+                application = spare.pop()
+                application.state = options["state"]
+                application.exception_handlers.clear()
+                application.exception_handlers.update(options["exception_handlers"])
+            else:
+                application = Litestar(**options)
+            taken.append((kind, application))
+            return application
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("api.app.Litestar", take)
+            try:
+                yield
+            finally:
+                for kind, application in taken:
+                    self._spare[kind].append(application)
+
+
+_BUILT = _Built()
+
+
 @contextmanager
 def served(
     tmp_path: Path,
@@ -642,11 +683,12 @@ def served(
     api = Served(tree or Tree(), latches or Latches(), memory or Memory(), tmp_path, decisions, **given)
     api._thread.start()
     try:
-        api.on_loop(api.actor.start())
-        try:
-            yield api
-        finally:
-            api.on_loop(api.actor.stop())
+        with _BUILT.lent():
+            api.on_loop(api.actor.start())
+            try:
+                yield api
+            finally:
+                api.on_loop(api.actor.stop())
         assert api.ports.failed == []
         for port in (api.rest, api.health):
             socket.create_server(("127.0.0.1", port)).close()

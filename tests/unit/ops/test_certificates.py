@@ -14,13 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from actors.vocabulary import InvalidValueError, RefusedError, Severity
+from actors.vocabulary import InvalidValueError, RefusedError, Settings, Severity
 from actors.vocabulary.access import UserRole
+from actors.vocabulary.settings import ModbusSettings
 from ops.certificates import APPLICATION_URI, MODBUS_ROLE, client, init, renew
 from ops.cli.access_parser import ROLES, SERVERS
 from ops.cli.main import main
 from protocols.opcua import certificates as opcua_certificates
-from storage.certificates import FOLDER, Server, judged, read, shown, view
+from storage.certificates import FOLDER, Server, configured, judged, read, shown, view
 
 NOW = datetime.fromtimestamp(time.clock_gettime(time.CLOCK_REALTIME), UTC).replace(microsecond=0)
 
@@ -135,6 +136,22 @@ def test_the_first_to_expire_stands_on_top_and_what_is_broken_is_named(tmp_path:
     assert (views[0].name, views[-1].name) == ("opcua", "ca")
     assert list(broken) == ["odd"]
     assert {each.key_file_mode for each in views} == {"0600"}
+
+
+def test_what_stands_elsewhere_is_watched_too(made: Path) -> None:
+    """SEC-4: a certificate that the settings name expires like one of the folder: it is looked at."""
+    modbus = ModbusSettings(
+        tls=True, certificate="/etc/a.pem", private_key="/etc/k.pem", client_ca="/etc/ca.pem"
+    )
+    named = [each for each in configured(Settings(data_dir="d", modbus=modbus)) if each]
+    assert named == ["/etc/a.pem", "/etc/ca.pem"]
+    elsewhere = made / "moved"
+    elsewhere.mkdir()
+    (made / "modbus.pem").rename(elsewhere / "plant.pem")
+    views, broken = shown(made, now=NOW, also=[elsewhere / "plant.pem"])
+    assert "plant" in {each.name for each in views}
+    assert broken == {}
+    (elsewhere / "plant.pem").rename(made / "modbus.pem")
 
 
 def test_the_command_makes_shows_and_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

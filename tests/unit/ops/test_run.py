@@ -38,7 +38,7 @@ def test_the_ready_line_can_be_copied_with_ipv6_too(tmp_path: Path) -> None:
     """Issue 2, API-1: every URL of the ready line is one."""
     line = a_run(tmp_path)._ready_line(1.5)
     assert line == (
-        "ready after 1.5 s: REST http://[::1]:8090/api/v1  health http://[::1]:8091/health/ready"
+        "ready after 1.5 s: dashboard http://[::1]:8090/  REST http://[::1]:8090/api/v1  health http://[::1]:8091/health/ready"
         "  OPC UA opc.tcp://[::1]:4850  Modbus [::1]:5050"
     )
 

@@ -12,6 +12,7 @@ from storage import schema
 from storage.engine import Access
 from storage.readers import DatabasePlanReader
 from storage.urls import sqlite_url
+from tests.migrated import sqlite_at
 from tests.unit.storage.contract import NOON, Place, RepositoryContract, audit_record, moment
 
 
@@ -22,8 +23,7 @@ class SqlitePlace(Place):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.admin_url = self.reader_url = self.writer_url = sqlite_url(path)
-        schema.upgrade(self.admin_url)
+        self.admin_url = self.reader_url = self.writer_url = sqlite_at(path)
 
     def empty_url(self) -> str:
         """Another file."""

@@ -39,6 +39,7 @@ from protocols.opcua.doorkeeper import Doorkeeper
 from protocols.opcua.ids import own
 from protocols.points import PointValue, opcua_points
 from tests.unit.protocols.plants import north
+from tests.wire.opcua.standard_nodes import built_once
 
 DEADLINE_S = 15.0
 PUMP = "/north/s1/p1"
@@ -152,9 +153,10 @@ async def served(
     rules = rules or msgspec.structs.replace(OPEN, anonymous_roles=roles)
     endpoint = OpcUaEndpoint("127.0.0.1", port, rules=rules, pki=pki, doorkeeper=doorkeeper)
     publisher = Publisher(endpoint)
-    await endpoint.configure(opcua_points(north() if site is None else site))
-    endpoint.operate(call=publisher.call, past=publisher.look_back)
-    await endpoint.open(guard=publisher.guard, refresh=publisher.refresh, news=publisher.tell)
+    with built_once():
+        await endpoint.configure(opcua_points(north() if site is None else site))
+        endpoint.operate(call=publisher.call, past=publisher.look_back)
+        await endpoint.open(guard=publisher.guard, refresh=publisher.refresh, news=publisher.tell)
     try:
         yield publisher
     finally:

@@ -18,6 +18,7 @@ from storage.engine import Access, Database
 from storage.history import History
 from storage.readers import DatabasePlanReader, DatabaseTopologyReader
 from storage.writer import DatabaseWriter
+from tests.migrated import postgres_in
 from tests.services import Postgres
 from tests.unit.storage.contract import (
     EVERY_KIND,
@@ -40,14 +41,16 @@ class PostgresPlace(Place):
 
     def __init__(self, cluster: Postgres) -> None:
         self.cluster = cluster
-        self.admin_url = cluster.fresh_database()
+        self.admin_url = postgres_in(cluster)
         self.name = self.admin_url.rsplit("/", 1)[1]
-        schema.upgrade(self.admin_url)
-        for role in ("reader", "writer"):
-            login = sql.Identifier(f"{self.name}_{role}")
-            self.execute(
-                sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(login, sql.Identifier(f"control_{role}"))
+        self.execute(
+            sql.SQL("; ").join(
+                sql.SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(
+                    sql.Identifier(f"{self.name}_{role}"), sql.Identifier(f"control_{role}")
+                )
+                for role in ("reader", "writer")
             )
+        )
         self.reader_url = cluster.url(self.name, user=f"{self.name}_reader")
         self.writer_url = cluster.url(self.name, user=f"{self.name}_writer")
 

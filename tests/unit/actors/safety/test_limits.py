@@ -43,6 +43,18 @@ def test_sound_limits_have_no_problem() -> None:
     assert problems(limits()) == ()
 
 
+def test_an_answer_is_kept_for_the_limits_themselves_and_not_for_their_equals() -> None:
+    """SAF-2.11: a bound of True equals 1 and is refused all the same, however many others are asked about between."""
+    one = limits(max_starts_per_hour=1)
+    true = msgspec.structs.replace(one, max_starts_per_hour=True)
+    assert one == true
+    for _ in range(2):
+        assert problems(one) == ()
+        assert "max_starts_per_hour" in problems(true)[0]
+        for version in range(1_100):
+            assert problems(msgspec.structs.replace(one, version=version)) == ()
+
+
 @pytest.mark.parametrize(
     ("field", "value", "named"),
     [

@@ -1,4 +1,8 @@
-"""Goal: logging in, refreshing, locking out, second factors and keys, with real hashes over real HTTP."""
+"""Goal: logging in, refreshing, locking out, second factors and keys, with real hashes over real HTTP.
+
+Where the cost of a hash is what a test is about, or the way from a password to its hash and back, it is the real one;
+the others take argon2id's least.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ import pytest
 from actors.vocabulary import DeviceError, Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.records import AuditRecord
-from api.access.hashing import GUESSES_LOG10_MIN, generated, hash_now, judge
+from api.access.hashing import GUESSES_LOG10_MIN, Hashing, generated, hash_now, judge
 from api.access.logins import TOTP_STEP_S
 from storage.keyring import KeyFile
 from tests.unit.api.people import logged_in, person
@@ -26,17 +30,30 @@ from tests.unit.api.served import Answer, Served, served, until
 
 GOOD = "a lamp over the weir 1974"
 OTHER = "eleven herons, one eel"
-HASH = hash_now(GOOD)
+LEAST_KIB, LEAST_PASSES = 8, 1
+HASH = hash_now(GOOD, memory_kib=LEAST_KIB, passes=LEAST_PASSES)
 
 
 @pytest.fixture
 def api(tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path) as running:
+        hashing(running, Hashing(memory_kib=LEAST_KIB, passes=LEAST_PASSES))
         running.token("anna")
         running.users.by_id["olga"] = person(
             "olga", UserRole.OPERATOR, running.desk.clock.now().utc, password_hash=HASH
         )
         yield running
+
+
+def hashing(api: Served, other: Hashing) -> None:
+    api.desk.hashing.close()
+    api.desk.hashing = other
+
+
+def at_full_cost(api: Served) -> None:
+    """Hash as it is done in operation, olga's password too."""
+    hashing(api, Hashing())
+    api.users.by_id["olga"] = msgspec.structs.replace(api.users.by_id["olga"], password_hash=hash_now(GOOD))
 
 
 def login(api: Served, user: str = "olga", password: str = GOOD, **more: str) -> Answer:
@@ -56,6 +73,7 @@ def events(api: Served, event: str) -> list[AuditRecord]:
 
 def test_from_login_to_logout(api: Served) -> None:
     """SEC-1: tokens for a password; they are somebody's; refreshed they go on, logged out they end."""
+    at_full_cost(api)
     tokens = entered(api, user=" OLGA ")
     assert (tokens["user"], tokens["role"], tokens["token_type"]) == ("olga", "OPERATOR", "Bearer")
     assert tokens["expires_in_s"] == 600.0
@@ -246,6 +264,7 @@ def test_too_many_failures_wait_whatever_comes_then(api: Served) -> None:
 
 def test_a_flood_of_logins_is_limited_and_a_stop_goes_through_it(api: Served) -> None:
     """SEC-1, EST-4: of many logins at once some are 429 at once; a stop meanwhile is answered in its time."""
+    at_full_cost(api)
     statuses: list[int] = []
 
     def flood() -> None:
@@ -267,10 +286,11 @@ def test_a_flood_of_logins_is_limited_and_a_stop_goes_through_it(api: Served) ->
 
 def test_a_bcrypt_hash_is_taken_over(api: Served) -> None:
     """SEC-1: bcrypt hashes are accepted, and replaced by argon2id at the login."""
+    at_full_cost(api)
     old = bcrypt.hashpw(GOOD.encode(), bcrypt.gensalt(4)).decode()
     api.users.by_id["olga"] = msgspec.structs.replace(api.users.by_id["olga"], password_hash=old)
     entered(api)
-    assert api.users.by_id["olga"].password_hash.startswith("$argon2id$")
+    assert api.users.by_id["olga"].password_hash.startswith("$argon2id$v=19$m=47104,t=2,p=1$")
     entered(api)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 
 from actors.vocabulary import Reason, Rule, Severity
 from actors.vocabulary.access import UserRole
+from actors.vocabulary.audit_trail import AuditPage, AuditQuery, AuditWindow
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.cookies import Cookies
 from api.dashboard import files, rendering, texts
@@ -320,3 +322,47 @@ def test_files_of_others_are_as_released() -> None:
     assert found == listed
     for name in found:
         assert (vendor / f"{name.split('-')[0]}-LICENSE.txt").is_file()
+
+
+def test_the_installed_package_holds_every_file() -> None:
+    """HMI-1: a template or script that no pattern of pyproject.toml names would be missing after an installation."""
+    package = rendering.FOLDER.parent
+    project = tomllib.loads((package.parents[1] / "pyproject.toml").read_text())
+    patterns = project["tool"]["setuptools"]["package-data"]["api.dashboard"]
+    packed = {path for pattern in patterns for path in package.glob(pattern)}
+    there = {path for path in package.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert there
+    assert there - packed == set()
+
+
+class Trail:
+    """A trail of 25,000 records; `holds` False: somebody has changed record 24,000."""
+
+    def __init__(self, *, holds: bool) -> None:
+        self.holds = holds
+        self.verified: list[tuple[int, int]] = []
+
+    async def search(self, query: AuditQuery) -> AuditPage:
+        del query
+        return AuditPage(records=(), next_before=None)
+
+    async def verify(self, *, after: int, count_max: int) -> AuditWindow:
+        self.verified.append((after, count_max))
+        whole = self.holds or count_max == 1
+        return AuditWindow(
+            holds=whole, first=after + 1, count=after + count_max, head="0" * 64, total=25_000,
+            broken_at=None if whole else 24_000, reason="" if whole else "its hash is not that of its content",
+            complaints=(), checkpoints_met=3, next_after=None,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_the_trails_state_is_shown_and_found_out_once(tmp_path: Path, *, holds: bool) -> None:
+    """AUD-1, HMI-2: the newest records are verified, for all who look; a broken trail is said where it breaks."""
+    trail = Trail(holds=holds)
+    with Watched(Plant(), tmp_path, audit=trail) as watched:
+        pages = [look(watched, "/audit").raw.decode() for _ in range(3)]
+    assert trail.verified == [(0, 1), (15_000, 10_000)]
+    for page in pages:
+        assert ("Records 15001 to 25000 of 25000 hold" in page) is holds
+        assert ("BROKEN at record 24000" in page) is not holds

@@ -16,6 +16,7 @@ from actors.vocabulary.settings import AuditSettings, DatabaseSettings
 from ops.audit_trail import append, notary_of, opened
 from ops.database import upgrade
 from storage.audit_reader import AuditBook
+from tests.migrated import sqlite_at
 from tests.unit.storage.contract import NOON, audit_record
 
 ROOT = Path(__file__).parents[4]
@@ -38,7 +39,10 @@ class Trail:
             audit=AuditSettings(checkpoint_dir=str(self.elsewhere), checkpoint_records=10),
         )
         self.url = url
-        upgrade(self.settings)
+        if url:
+            upgrade(self.settings)
+        else:
+            sqlite_at(self.database)
         self._number = 0
 
     @property

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from protocols.opcua import quota
+from protocols.opcua.admission import source_of
 from protocols.opcua.quota import Quota
 
 
@@ -39,3 +42,19 @@ def test_many_addresses_are_not_remembered_for_ever() -> None:
     for number in range(quota.ADDRESSES_MAX + 500):
         one.take(str(number), 1.0)
     assert len(one) == quota.ADDRESSES_MAX
+
+
+@pytest.mark.parametrize(
+    ("peer", "source"),
+    [
+        ("192.0.2.7:4711", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6:4711", "2001:0db8:0001:0002"),
+        ("2001:db8:1:2::9:4711", "2001:0db8:0001:0002"),
+        ("::ffff:192.0.2.7:4711", "192.0.2.7"),
+        ("fe80::1%eth0:4711", "fe80:0000:0000:0000"),
+        ("unknown", ""),
+    ],
+)
+def test_whose_share_it_is(peer: str, source: str) -> None:
+    """OPC-5: one customer of IPv6 has more addresses than anybody can count, and is one all the same."""
+    assert source_of(peer) == source
