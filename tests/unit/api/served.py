@@ -645,8 +645,8 @@ class _Built:
         taken: list[tuple[object, Litestar]] = []
 
         def take(**options: Any) -> Litestar:
-            shown = options["openapi_config"]
-            kind = None if shown is None else shown.version
+            # REST or health, and REST for pages elsewhere.
+            kind = "before_request" in options, options.get("cors_config") is not None
             if spare := self._spare.setdefault(kind, []):
                 application = spare.pop()
                 application.state = options["state"]
