@@ -31,6 +31,7 @@ _TREES = ("tests/chaos/", "tests/ray/", "tests/wire/run/", "tests/wire/demo/", "
 _NICE_BESIDE_TREES = 10
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for several workers (`--dist loadgroup`): trees together, everything else by file.
 
