@@ -371,3 +371,12 @@ def test_a_level_that_is_not_there_is_none() -> None:
         assert good_level_m({}, one, protective_age_s=5.0) is None
         for value in (NOT_YET, BAD_NOW, msgspec.structs.replace(told, age_s=None)):
             assert good_level_m({LEVEL: value}, one, protective_age_s=5.0) is None
+
+
+def test_a_claim_without_a_loss_has_no_reason_and_none_is_no_claim() -> None:
+    """CTL-7: what was never lost recovers from nothing, and what was never claimed is not ours."""
+    assert advance(HandBack(claimed=True), None, now=START, hold_s=60.0) == HandBack(claimed=True)
+    assert advance(HandBack(), None, now=START, hold_s=60.0) == HandBack(claimed=True)
+    assert holds_claim(HandBack(claimed=True))
+    assert not holds_claim(HandBack())
+    assert not holds_claim(HandBack(claimed=True, since=START))

@@ -428,6 +428,22 @@ def test_what_a_high_level_drove_is_not_held() -> None:
         )
 
 
+def test_a_hold_says_its_value_and_what_is_left_of_it() -> None:
+    """SAF-4, WDG-3: the trail tells the value that is held, and for how much longer."""
+    bench = play(
+        station(holding(120.0, of=HIGH)),
+        """
+        t_s  plan_hz  level_m  failsafe               | setpoint_hz
+          0       35      1.0  -                      |       35.00
+          9       35      3.1  -                      |       45.00
+         10        -      3.1  FAILSAFE_PLAN_EXPIRED  |       50.00
+         60        -      2.4  FAILSAFE_PLAN_EXPIRED  |       40.00
+        """,
+    )
+    [step] = [one for one in bench.decisions["a"].trail if one.rule is Rule.FAILSAFE]
+    assert (step.after_hz, step.why) == (35.0, "holds 35 Hz for 70 s more")
+
+
 def test_the_way_back_from_a_high_level_is_not_held() -> None:
     """WDG-3: stale in the middle of the way down: where the plan goes is held, not where rule 4 left the pump."""
     play(
