@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import Epoch, Setpoint
-from actors.publisher.gate import ClockOffset, PumpGate, Refusal, StationGate, lease_left_s, offer
+from actors.publisher.gate import ClockOffset, PumpGate, Refusal, StationGate, advance, lease_left_s, offer
 from actors.publisher.image import PumpImage, image
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, LatchSet, cleared
 from actors.vocabulary import (
@@ -319,6 +320,17 @@ def test_three_lapses_in_more_than_ten_minutes_do_not_wait() -> None:
         for _ in range(400):
             bench.after(1.0).tick()
     assert waits == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("between_ns", "counted"), [(600 * 10**9, 2), (600 * 10**9 + 1, 1)])
+def test_two_lapses_are_ten_minutes_apart_to_the_nanosecond(between_ns: int, counted: int) -> None:
+    """SAF-9: within ten minutes: ten minutes still are, a nanosecond more is not."""
+    first_ns = T0.boot_ns - between_ns
+    last = setpoint(sequence=1, origin=T0.plus(-10.0))
+    before = PumpGate(last=last, lease_end_ns=T0.boot_ns, lapse_times_ns=(first_ns,), lapses_total=1)
+    after = advance(before, now=T0)
+    assert after.lapse_times_ns == (first_ns, T0.boot_ns)[-counted:]
+    assert (after.lapsed, after.lapses_total) == (True, 2)
 
 
 # --------------------------------------------------------------------------- fencing
@@ -777,11 +789,17 @@ def test_the_tolerated_future_ends_at_its_nanosecond(ahead_s: float, refused: Re
         (0, -1, Refusal.MALFORMED),
         (0, 2**32 - 1, None),
         (0, 2**32, Refusal.MALFORMED),
+        (0.5, 7, Refusal.MALFORMED),
+        (True, 7, Refusal.MALFORMED),
+        ("1", 7, Refusal.MALFORMED),
+        (0, 1.5, Refusal.MALFORMED),
+        (0, True, Refusal.MALFORMED),
+        (0, None, Refusal.MALFORMED),
     ],
 )
 def test_numbers_that_do_not_fit_the_wire_are_refused(
-    sequence: int, counter: int, refused: Refusal | None
+    sequence: Any, counter: Any, refused: Refusal | None
 ) -> None:
-    """SAF-11: sequence and epoch are whole numbers of the wire."""
+    """SAF-11: sequence and epoch are whole numbers of the wire, whatever a struct was made of."""
     bench = Bench()
     assert bench.offer(setpoint(sequence=sequence, origin=T0, counter=counter)) is refused
