@@ -12,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import Epoch, Setpoint
-from actors.publisher.gate import ClockOffset, PumpGate, Refusal, StationGate, advance, lease_left_s, offer
+from actors.publisher.gate import (
+    ClockOffset,
+    PumpGate,
+    Refusal,
+    StationGate,
+    advance,
+    alive,
+    lease_left_s,
+    offer,
+)
 from actors.publisher.image import PumpImage, image
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, LatchSet, cleared
 from actors.vocabulary import (
@@ -160,6 +169,15 @@ def test_the_lease_runs_from_the_origin_not_from_the_arrival() -> None:
     assert not lapsed.remote_enabled
     assert (lapsed.setpoint_hz, lapsed.quality, lapsed.reason) == (25.0, Quality.BAD, Reason.LEASE_EXPIRED)
     assert lapsed.failsafe
+
+
+def test_a_lease_that_is_over_is_dead_before_anybody_has_noted_it() -> None:
+    """SAF-9: alive to the last nanosecond of the lease, dead from its end on."""
+    pump = PumpGate(last=setpoint(sequence=1, origin=T0.plus(-10.0)), lease_end_ns=T0.boot_ns + 1)
+    assert alive(pump, now=T0)
+    assert not alive(msgspec.structs.replace(pump, lapsed=True), now=T0)
+    for end_ns in (T0.boot_ns, T0.boot_ns - 1):
+        assert not alive(msgspec.structs.replace(pump, lease_end_ns=end_ns), now=T0)
 
 
 def test_a_setpoint_on_its_last_second_is_stale() -> None:
