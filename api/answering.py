@@ -28,6 +28,8 @@ _GZIP_BYTES_MIN: Final = 1_024
 # More than this is pressed together beside the loop: a stop must not wait for somebody's export.
 _BESIDE_BYTES_MIN: Final = 65_536
 _GZIP_LEVEL: Final = 1
+_SAME_FOR_ALL: Final = "/api/v1/schema"
+_KEPT_MAX: Final = 8
 _REST: Final = "/api/v1/"
 _JSON: Final = "application/json"
 # What names people, or what they did: no browser keeps it.
@@ -50,6 +52,7 @@ class Answering:
             self._methods.setdefault(route.path_format, set()).update(getattr(route, "methods", ()))
         self._keys = keys
         self._endless = endless
+        self._kept: dict[str, bytes] = {}
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -108,12 +111,22 @@ class Answering:
                 await _out(send, HTTPStatus.NOT_MODIFIED, kept, b"")
                 return
         if len(body) >= _GZIP_BYTES_MIN and _takes_gzip(asked) and not _value(headers, b"content-encoding"):
-            body = await _pressed(body)
+            body = await self._pressed(scope["path"], tag, body)
             headers.append((b"content-encoding", b"gzip"))
             tag = tag and tag[:-1] + f'{GZIP}"'
         if tag:
             headers.append((b"etag", tag.encode()))
         await _out(send, status, headers, body)
+
+    async def _pressed(self, path: str, tag: str, body: bytes) -> bytes:
+        """Return a body pressed; what everybody may ask for is pressed once, or asking would cost us more than them."""
+        if not path.startswith(_SAME_FOR_ALL):
+            return await _pressed(body)
+        if tag not in self._kept:
+            while len(self._kept) >= _KEPT_MAX:
+                del self._kept[next(iter(self._kept))]
+            self._kept[tag] = await _pressed(body)
+        return self._kept[tag]
 
 
 async def _out(send: Send, status: int, headers: Headers, body: bytes) -> None:

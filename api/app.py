@@ -52,6 +52,7 @@ _DEADLINES_S: Final = {
     "/api/v1/audit/export/records": 20.0,
 }
 _SHOWN_MAX: Final = 60
+_KEYS: Final = "keys"
 _READS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 SECRET_KEYS: Final = frozenset({"password", "current", "new", "code", "refresh_token", "body"})
 """Values that no error repeats; `body` is the whole of it."""
@@ -83,10 +84,10 @@ def rest_application(service: Service, keys: Keys, *, version: str, log: Log, ap
         ],
         # The document is made when somebody asks for it, by `api.openapi`.
         openapi_config=None,
-        before_request=keys.before,
+        before_request=_before,
         after_response=_look_at_once,
         cors_config=_cors(origins) if origins else None,
-        **_common(service, log, {DOCUMENT: made, DASHBOARD: Dashboard(service)}),
+        **_common(service, log, {DOCUMENT: made, DASHBOARD: Dashboard(service), _KEYS: keys}),
     )
     return Guard(
         Answering(application, keys, endless=frozenset({STREAM})),
@@ -139,6 +140,13 @@ def _common(service: Service, log: Log, shared: dict[str, Any]) -> dict[str, Any
         "debug": False,
         "logging_config": None,
     }
+
+
+async def _before(request: AnyRequest) -> Response[Any] | None:
+    """Answer a command that was given before under its key."""
+    keys = request.app.state[_KEYS]
+    assert isinstance(keys, Keys)
+    return await keys.before(request)
 
 
 async def _look_at_once(request: AnyRequest) -> None:

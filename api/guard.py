@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -110,7 +111,8 @@ class Guard:
         try:
             self._senders.admit(scope)
         except GuardedError:
-            await _body(receive)
+            with suppress(GuardedError):  # what is wrong with the rest of it is told to nobody
+                await _body(receive)
             raise
         return await _body(receive)
 

@@ -43,9 +43,10 @@ CONTROLS: Final = (
     Control(
         "CR 1.1",
         "Human user identification",
-        "REST and command line: names with passwords, an optional second factor; not on OPC UA and Modbus",
-        ("api/access/desk.py", "api/access/logins.py"),
-        _ACCESS_TESTS,
+        "REST, dashboard and command line: names with passwords, an optional second factor; OPC UA: the same names, or"
+        " certificates; Modbus knows networks and certificates, not persons",
+        ("api/access/desk.py", "api/access/logins.py", "api/access/wire_users.py"),
+        (*_ACCESS_TESTS, "tests/wire/opcua/test_security.py"),
     ),
     Control(
         "CR 1.3",

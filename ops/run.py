@@ -102,8 +102,6 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
         from api.tls import Tls
 
         Tls(*rest_files(settings))  # refuses now, in one line, what could not be served
-    for line in opcua_access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251
-        tell.say(line)
     if local:  # on a cluster joined our own tree may live on, and have them
         _check_ports(settings)
     there = True
@@ -116,6 +114,8 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
             tell.say("demo stations, limits and plans written to the database")
     else:
         there = _require_database(settings, tell)
+    for line in opcua_access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251
+        tell.say(line)
     _prepare_access(settings, tell, there=there)
 
 

@@ -9,7 +9,8 @@ A stop goes to the wire first, to the other actors second and to the disk third;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias, assert_never
 from uuid import NAMESPACE_URL, uuid5
 
@@ -360,13 +361,25 @@ class PublisherActor:
                 elif why is None:
                     self._take_write(self._points[write.path], write, now)
             if wanted:
-                answers = await self._operators.carry_out(tuple(wanted.values()))
-                for index, answer in zip(wanted, answers, strict=True):
+                for index, answer in (await self._ask_pumps(wanted)).items():
                     verdicts[index] = answer
         for write, why in zip(writes, verdicts, strict=True):
             if why is not None:
                 self._count_refusal(write, why, now)
         return verdicts
+
+    async def _ask_pumps(self, wanted: Mapping[int, Wanted]) -> dict[int, WriteRefusal | None]:
+        """Put requests before their pumps, all at once: one that does not answer costs the others' items nothing."""
+        by_pump: dict[tuple[str, str], dict[int, Wanted]] = {}
+        for index, each in wanted.items():
+            by_pump.setdefault((each.station_id, each.pump_id), {})[index] = each
+        groups = list(by_pump.values())
+        told = await asyncio.gather(*(self._operators.carry_out(tuple(group.values())) for group in groups))
+        return {
+            index: answer
+            for group, answers in zip(groups, told, strict=True)
+            for index, answer in zip(group, answers, strict=True)
+        }
 
     def _wanted(self, write: ClientWrite) -> Wanted | None:
         """Return an operator's request; None: the write is none."""

@@ -13,6 +13,7 @@ _SITES: Final = "/sites/"
 _SCOPES: Final = frozenset({"pump", "station", "site"})
 # Subjects of the platform, which every site stands on: shown at each site's own object.
 _PLATFORM: Final = frozenset({"storage", "discovery", "system", "alarm", "api", "database"})
+_TEXT_MAX: Final = 1_000
 _SEEN: Final = frozenset({AlarmState.ACKNOWLEDGED.value, AlarmState.NORMAL.value})
 
 
@@ -68,6 +69,11 @@ def _places(site: SiteConfig) -> dict[str, str]:
     return places
 
 
+def _wire_text(text: str) -> str:
+    """Return a text that any wire can carry: what quotes a broken row may hold no characters, or very many."""
+    return text[:_TEXT_MAX].encode("utf-8", "replace").decode("utf-8")
+
+
 def _shown(alarm: AlarmView, source: str) -> ShownAlarm:
     return ShownAlarm(
         alarm_id=alarm.alarm_id,
@@ -75,7 +81,7 @@ def _shown(alarm: AlarmView, source: str) -> ShownAlarm:
         subject=alarm.subject,
         source=source,
         severity=alarm.severity,
-        text=alarm.text,
+        text=_wire_text(alarm.text),
         active=alarm.returned_at is None,
         acknowledged=alarm.state in _SEEN,
         occurrences=alarm.occurrences,

@@ -251,7 +251,7 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     ),
 }
 
-RESERVED: Final = frozenset({"CERTIFICATE_REJECTED"})
+RESERVED: Final[frozenset[str]] = frozenset()
 """Names that are kept free for what no part of Calejo writes yet."""
 
 FAILED_LOGINS: Final = ("LOGIN", "ACCOUNT_LOCKED", "ACCESS_REFUSED", "TOKEN_REFRESH")

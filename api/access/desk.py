@@ -331,9 +331,10 @@ class AccessDesk:
         """
         found = await self._sessions.get(principal.session_id, deadline_s=_LOOKUP_DEADLINE_S)
         now = self.clock.now().utc
-        if found is None or now - found[0].seen_at < timedelta(seconds=SEEN_S):
-            return
         idle_s = self.settings.idle_s
+        # A short idle time is kept up with, too.
+        if found is None or now - found[0].seen_at < timedelta(seconds=min(SEEN_S, idle_s / 4)):
+            return
         turned = await self.store.turn(
             principal.session_id, lambda session, account: seen(session, account, now=now, idle_s=idle_s)
         )

@@ -64,8 +64,11 @@ class Sockets:
         if scope["path"] != PATH:
             raise UnknownSubjectError(f"{scope['path'][:_VALUE_MAX]}: no WebSocket here, expected {PATH}")
         connection: ASGIConnection[Any, Any, Any, Any] = ASGIConnection(scope)
-        desk = self._service.access.desk
-        principal = await identified(desk, connection, Operation.READ_POINTS, peer=peer_of(connection))
+        access, peer = self._service.access, peer_of(connection)
+        address = "" if connection.client is None else connection.client.host
+        access.rates.check_address(address, Operation.READ_POINTS, peer=peer)
+        principal = await identified(access.desk, connection, Operation.READ_POINTS, peer=peer)
+        access.rates.check_user(principal, Operation.READ_POINTS, peer=peer)
         asked = connection.query_params
         for name in asked:
             if name not in {*_FILTERS, _LAST_EVENT_ID}:

@@ -120,31 +120,47 @@ class ModbusEndpoint:
         self._desk.image.take(alarm_bits(alarms, self._alarm_paths))
 
     async def open(self, *, guard: WriteGuard, refresh: Refresh, news: ClientNews) -> None:
-        """Bind the port, or both, and serve.
+        """Bind the port, or both, and serve; without usable certificates the plain one, if it is served at all.
 
         Raises:
-            DeviceError: a port is taken, the address may not be bound, or certificates cannot be used.
+            DeviceError: a port is taken, the address may not be bound, or certificates cannot be used and there is
+                no way in without them.
 
         """
         assert not self._listeners, "already open"
         host = bindable(self._host, self._access)
         self._desk.guard, self._desk.refresh, self._news.listener = guard, refresh, news
-        tls = None if self._access.tls is None else await asyncio.to_thread(ModbusTls, self._access.tls)
         self._door.is_open = True
+        files, tls, why = self._access.tls, None, ""
         try:
             if self._access.plain:
                 self._bound = await self._listen(host, self._port, None)
-            if tls is not None:
-                self._bound_tls = await self._listen(host, self._access.tls_port, tls)
+            if files is not None:
+                tls, why = await self._open_tls(files, host)
         except DeviceError:
             await self.close()
             raise
         loop = asyncio.get_running_loop()
         self._following.append(loop.create_task(self._sweep(), name="modbus sweep"))
-        if tls is not None:
-            self._following.append(
-                loop.create_task(self._follow_certificates(tls), name="modbus certificates")
-            )
+        if files is not None:
+            following = self._follow_certificates(files, host, tls, why)
+            self._following.append(loop.create_task(following, name="modbus certificates"))
+
+    async def _open_tls(self, files: TlsFiles, host: str) -> tuple[ModbusTls | None, str]:
+        """Serve TLS; without usable certificates return why not: controllers must not lose their plain wire for it.
+
+        Raises:
+            DeviceError: the port is taken, or there is no other way in.
+
+        """
+        try:
+            tls = await asyncio.to_thread(ModbusTls, files)
+        except DeviceError as error:
+            if not self._access.plain:
+                raise
+            return None, str(error)
+        self._bound_tls = await self._listen(host, self._access.tls_port, tls)
+        return tls, ""
 
     async def _listen(self, host: str, port: int, tls: ModbusTls | None) -> str:
         context = None if tls is None else lambda: tls.context
@@ -201,13 +217,25 @@ class ModbusEndpoint:
             await asyncio.sleep(min(_SWEEP_S, self.limits.idle_s / 4))
             self._door.sweep(now_s=loop.time())
 
-    async def _follow_certificates(self, tls: ModbusTls) -> None:
-        """Take up what was replaced on disk, in a thread: a disk that hangs holds up nobody's answer."""
-        told = ""
+    async def _follow_certificates(
+        self, files: TlsFiles, host: str, tls: ModbusTls | None, told: str
+    ) -> None:
+        """Take up what was replaced on disk, in a thread: a disk that hangs holds up nobody's answer.
+
+        `tls` None: they could not be used yet, which is what `told` says.
+        """
+        if told:
+            self._news.tell(news.CERTIFICATE_UNUSABLE, "", told)
         while True:
             await asyncio.sleep(CERTIFICATES_LOOK_S)
             try:
-                change = await asyncio.to_thread(tls.look)
+                if tls is None:
+                    tls, fault = await self._open_tls(files, host)
+                    if tls is None:
+                        raise DeviceError(fault)
+                    change = Change.CERTIFICATE
+                else:
+                    change = await asyncio.to_thread(tls.look)
             except DeviceError as error:
                 if str(error) != told:
                     told = str(error)

@@ -18,7 +18,7 @@ from protocols.opcua.condition_nodes import ACKNOWLEDGE
 from protocols.opcua.conditions import Conditions
 from protocols.opcua.identity import current_caller
 from protocols.opcua.ids import standard, status
-from protocols.opcua.methods import BY_NODE, ArgumentError, Method, Place
+from protocols.opcua.methods import BY_NODE, ArgumentError, Method, Place, readable
 from protocols.opcua.values import refusal_status
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Calls:
         if comment.Value is not None:
             if comment.VariantType is not ua.VariantType.LocalizedText or isinstance(comment.Value, list):
                 return _wrong(ArgumentError(1, ua.StatusCodes.BadTypeMismatch), len(arguments))
-            said = (comment.Value.Text or "").strip()
+            said = readable(comment.Value.Text)
         if len(said) > TEXT_MAX:
             return _wrong(ArgumentError(1, ua.StatusCodes.BadOutOfRange), len(arguments))
         if not current_caller().may(Operation.READ_PLANT):

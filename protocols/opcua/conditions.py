@@ -38,6 +38,7 @@ SERVER: Final = standard(ua.ObjectIds.Server)
 # 1 to 1,000 (OPC 10000-5, 6.4.2); a third of the scale each, as its table of ranges suggests.
 SEVERITIES: Final = {Severity.LOW: 200, Severity.MEDIUM: 450, Severity.HIGH: 700, Severity.CRITICAL: 900}
 _EVENT_ID_BYTES: Final = 16
+_NAME_MAX: Final = 200
 # States of one life that a client may still acknowledge by: what it saw may not be the newest.
 _EVENT_IDS_KEPT: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -95,7 +96,7 @@ class Conditions:
                 return
             condition = Condition(
                 alarm=alarm,
-                node=own(f"conditions/{alarm.condition}/{alarm.subject}"),
+                node=node_of(alarm.condition, alarm.subject),
                 event_ids=(event_id(alarm),),
                 since=wire_time(),
                 last_severity=alarm.severity,
@@ -212,6 +213,16 @@ class Conditions:
             "InputNode": ua.Variant(ua.NodeId(), ua.VariantType.NodeId),
             "SuppressedOrShelved": _flag(False),
         }
+
+
+def node_of(condition: str, subject: str) -> ua.NodeId:
+    """Return the node id of a condition: its name, or for a name that is no short text the beginning and a digest."""
+    name = f"conditions/{condition}/{subject}"
+    shown = name.encode("utf-8", "replace").decode("utf-8")
+    if shown != name or len(name) > _NAME_MAX:
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+        shown = f"{shown[:_NAME_MAX]}~{digest[:_EVENT_ID_BYTES]}"
+    return own(shown)
 
 
 def event_id(alarm: ShownAlarm) -> bytes:

@@ -15,7 +15,7 @@ import msgspec
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 
-from actors.vocabulary import DeviceError, InvalidValueError
+from actors.vocabulary import CalejoError, InvalidValueError
 from actors.vocabulary.access import Operation
 from actors.vocabulary.client_calls import PastPage, PastQuestion, PastValue
 from protocols.endpoint import PastReader
@@ -116,7 +116,7 @@ class History:
             return _result(refused.code)
         except InvalidValueError:
             return _result(ua.StatusCodes.BadContinuationPointInvalid)
-        except DeviceError:
+        except CalejoError:
             return _result(ua.StatusCodes.BadNoCommunication)
         result = ua.HistoryReadResult()
         result.HistoryData = ua.HistoryData([_stamped(value, stamps) for value in values])

@@ -41,6 +41,14 @@ _KINDS: Final = {
 }
 
 
+def readable(text: str | None) -> str:
+    """Return a client's text without what is no character: asyncua lets through bytes that no file of ours could hold.
+
+    Replaced, not refused: a stop must not fail for its reason.
+    """
+    return (text or "").encode("utf-8", "replace").decode("utf-8").strip()
+
+
 class ArgumentError(Exception):
     """One argument is not as declared: carries its place (from 0) and status code."""
 
@@ -99,7 +107,7 @@ class Argument(msgspec.Struct, frozen=True):
                 raise ArgumentError(place, ua.StatusCodes.BadTypeMismatch)
             if len(values) > STOP_IDS_MAX or any(len(each or "") > TEXT_MAX for each in values):
                 raise ArgumentError(place, ua.StatusCodes.BadOutOfRange)
-            return tuple(each or "" for each in values)
+            return tuple(readable(each) for each in values)
         if given.VariantType is ua.VariantType.LocalizedText and self.type == "String":
             value = None if value is None else value.Text
         elif given.VariantType is not _KINDS[self.type] or isinstance(value, list):
@@ -107,7 +115,7 @@ class Argument(msgspec.Struct, frozen=True):
         if self.type == "String":
             if len(value or "") > TEXT_MAX:
                 raise ArgumentError(place, ua.StatusCodes.BadOutOfRange)
-            return (value or "").strip()
+            return readable(value)
         if value is None:
             raise ArgumentError(place, ua.StatusCodes.BadTypeMismatch)
         if not math.isfinite(value):

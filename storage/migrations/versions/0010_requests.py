@@ -8,7 +8,7 @@ from typing import Final
 from alembic import op
 
 revision: Final = "0010"
-down_revision: Final = "0011"
+down_revision: Final = "0009"
 branch_labels: Final = None
 depends_on: Final = None
 

@@ -633,28 +633,37 @@ class Served:
 class _Built:
     """Litestar's applications, built once for all tests: its tables of routes take longer than most tests.
 
-    What makes one a test's own is exchanged: the state with its service, and the handlers of errors with their log.
+    What makes one a test's own is exchanged: the state with its service, the handlers of errors with their log, and
+    what looks at a request before its handler. One that differs in more, as by its origins, is built for its test.
     """
 
     def __init__(self) -> None:
-        self._spare: dict[object, list[Litestar]] = {}
+        self._spare: dict[object, list[tuple[Litestar, dict[str, Any]]]] = {}
 
     @contextmanager
     def lent(self) -> Iterator[None]:
         """Have `api.app` take its applications from here; at the end they are free for the next."""
-        taken: list[tuple[object, Litestar]] = []
+        taken: list[tuple[object, tuple[Litestar, dict[str, Any]]]] = []
 
         def take(**options: Any) -> Litestar:
-            shown = options["openapi_config"]
-            kind = None if shown is None else shown.version
+            if options.get("cors_config") is not None:
+                return Litestar(**options)
+            kind = (frozenset(options), options.get("after_response"))
             if spare := self._spare.setdefault(kind, []):
-                application = spare.pop()
+                application, own = spare.pop()
                 application.state = options["state"]
                 application.exception_handlers.clear()
                 application.exception_handlers.update(options["exception_handlers"])
             else:
-                application = Litestar(**options)
-            taken.append((kind, application))
+                own = {}
+
+                async def before(request: Any) -> Any:
+                    return await own["before_request"](request)
+
+                forwarding = {"before_request": before} if "before_request" in options else {}
+                application = Litestar(**options | forwarding)
+            own["before_request"] = options.get("before_request")
+            taken.append((kind, (application, own)))
             return application
 
         with pytest.MonkeyPatch.context() as patch:

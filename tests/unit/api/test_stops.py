@@ -431,7 +431,7 @@ def test_a_repeat_finishes_what_its_first_time_left_half_done(api: Served) -> No
     api.latches.refuses = False
     assert mode(api, mode="AUTO", command_id=command_id).json()["note"] == "carried out before"
     assert api.latches.held.active() == ()
-    (audit,) = [each for each in api.records(AuditRecord, count=3) if each.event_type == "MODE_SET"]
+    (audit,) = [each for each in api.records(AuditRecord, count=4) if each.event_type == "MODE_SET"]
     assert audit.record_id == f"{command_id}:p1:mode"
 
 

@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.vocabulary import InvalidValueError, Settings
+from actors.vocabulary.access import UserRole
+from actors.vocabulary.callers import roles_named
 from ops.settings import data_directory, environment_name, fields, load, masked, schema
 from ops.settings_document import MEANINGS, document
 
@@ -91,6 +93,12 @@ BAD: list[tuple[dict[str, str], list[str]]] = [
     ({"CALEJO_PORTS__MODBUS": "70000"}, ["ports.modbus", "70000", "65535"]),
     ({"CALEJO_PORTS__MODBUS": "8080"}, ["8080", "api.rest", "ports.modbus"]),
     ({"CALEJO_PORTS__HOST": "0.0.0.0"}, ["ports.host", "0.0.0.0", "loopback"]),
+    ({"CALEJO_OPCUA__HOST": "example.org"}, ["opcua.host", "example.org", "address"]),
+    ({"CALEJO_OPCUA__ALLOW_NONE": "true"}, ["opcua.allow_none", "opcua.anonymous_roles"]),
+    ({"CALEJO_OPCUA__ANONYMOUS_ROLES": "FIELD, ROOT"}, ["opcua.anonymous_roles", "ROOT", "READ_ONLY"]),
+    ({"CALEJO_OPCUA__CERTIFICATE": "/a.pem"}, ["opcua.private_key", "both"]),
+    ({"CALEJO_OPCUA__SESSIONS_MAX": "0"}, ["opcua.sessions_max", "1 to 50"]),
+    ({"CALEJO_OPCUA__SESSIONS_PER_ADDRESS_MAX": "51"}, ["opcua.sessions_per_address_max", "1 to 50"]),
     ({"CALEJO_API__HOST": "example.org"}, ["api.host", "loopback"]),
     ({"CALEJO_PROTS__MODBUS": "1"}, ["CALEJO_PROTS__MODBUS", "no such setting", "ports.modbus"]),
     ({"CALEJO_PORTS": "1"}, ["CALEJO_PORTS", "ports"]),
@@ -348,3 +356,12 @@ def test_the_data_directory_is_found_whatever_else_is_wrong(tmp_path: Path) -> N
         data_directory(file=broken, environment={}, option=None)
     with pytest.raises(InvalidValueError, match="data_dir"):
         data_directory(file=write(tmp_path, "e.yaml", "data_dir: 7"), environment={}, option=None)
+
+
+def test_opcua_reaches_other_machines_by_its_own_key() -> None:
+    """OPC-1, OPC-4: with certificates and users every address of the machine may be served."""
+    there = loaded(
+        None, {"CALEJO_OPCUA__HOST": "0.0.0.0", "CALEJO_OPCUA__ANONYMOUS_ROLES": " field ,read_only"}
+    )
+    assert there.opcua.host == "0.0.0.0"
+    assert roles_named(there.opcua.anonymous_roles) == {UserRole.FIELD, UserRole.READ_ONLY}

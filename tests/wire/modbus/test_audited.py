@@ -86,7 +86,8 @@ async def plant(access: ModbusAccess) -> AsyncIterator[Plant]:
         await made.decide(1, Mode.AUTO)
         for _ in range(60):
             await made.clock.advance(0.05)
-        await until(lambda: made.endpoint.bound, what="the port is open")
+        ports = 1 if access.tls is None else 2
+        await until(lambda: made.endpoint.told["listening"] == ports, what="every port is open")
         await made.decide(2, Mode.AUTO)
         yield made
     finally:

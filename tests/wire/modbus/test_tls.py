@@ -325,8 +325,35 @@ def test_files_that_cannot_serve_are_named_at_the_start(pki: Pki, tmp_path: Path
 
     async def story() -> None:
         with pytest.raises(DeviceError, match=r"none\.pem"):
-            async with served(access=ModbusAccess(tls=files)):
+            async with served(access=ModbusAccess(tls=files, plain=False)):
                 pytest.fail("served without a key")
+
+    asyncio.run(story())
+
+
+def test_without_certificates_the_plain_wire_is_served_and_tls_as_soon_as_they_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-4, SUP-8: an endpoint restarted beside a lost key costs no controller its wire; it says so till then."""
+    monkeypatch.setattr(server, "CERTIFICATES_LOOK_S", 0.05)
+    pki = Pki(tmp_path / "certs")
+    context = pki.client("plc", UserRole.FIELD)
+    (tmp_path / "certs" / "modbus-key.pem").rename(tmp_path / "lost")
+
+    async def story() -> None:
+        async with served(access=pki.access) as publisher:
+            plain = await Raw.connect(publisher)
+            assert await plain.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            await until(lambda: publisher.events("certificate_unusable"), what="it is told")
+            assert publisher.endpoint.bound_tls == ""
+            (tmp_path / "lost").rename(tmp_path / "certs" / "modbus-key.pem")
+            await until(lambda: publisher.endpoint.bound_tls, what="TLS is served")
+            await until(lambda: publisher.events("certificate_replaced"), what="the alarm may end")
+            assert len(publisher.events("certificate_unusable")) == 1
+            secured = await Raw.connect_tls(publisher, context)
+            assert await secured.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            for client in (plain, secured):
+                await client.close()
 
     asyncio.run(story())
 

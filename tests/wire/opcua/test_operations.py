@@ -14,7 +14,14 @@ from asyncua import Client, ua
 
 from actors.vocabulary import Quality, SafetyLimits, Severity, SiteConfig, WriteRefusal
 from actors.vocabulary.access import UserRole
-from actors.vocabulary.client_calls import CallAnswer, CommandMode, PastValue, ShownAlarm, ShownAlarms
+from actors.vocabulary.client_calls import (
+    CallAnswer,
+    CommandMode,
+    PastValue,
+    SetStop,
+    ShownAlarm,
+    ShownAlarms,
+)
 from protocols.opcua import limits
 from protocols.opcua.ids import own, standard
 from protocols.points import opcua_points
@@ -91,6 +98,20 @@ def test_a_wrong_argument_is_named_and_nothing_is_commanded(place: int, given: u
         assert names == [code if index == place else "Good" for index in range(4)]
         assert publisher.calls == []
         assert "1 of 1 calls" in publisher.events("refused")[0]
+
+    play(story)
+
+
+def test_a_reason_that_is_no_text_stops_all_the_same() -> None:
+    """EST-4, OPC-5: bytes that are no UTF-8 become question marks: no latch file and no database could hold them."""
+
+    async def story(publisher: Publisher, client: Client) -> None:
+        given = ua.Variant("fl\udcffod", ua.VariantType.String)
+        result = await call(client, own(PUMP), own("types/PumpType/EmergencyStop"), given)
+        assert result.StatusCode.name == "Good"
+        (made,) = publisher.calls
+        assert isinstance(made.command, SetStop)
+        assert made.command.reason == "fl?od"
 
     play(story)
 

@@ -203,6 +203,31 @@ def test_what_the_pump_says_is_what_the_client_hears(error: Exception, verdict: 
     play(story)
 
 
+def test_pumps_are_asked_at_once_and_each_item_has_its_own_answer() -> None:
+    """OPC-2: a pump that does not answer holds up no other's item, and the request takes one ask's time."""
+
+    async def story(bench: Bench) -> None:
+        await bench.open()
+        now = bench.clock.now()
+        both = tuple(
+            msgspec.structs.replace(setpoint(2, now, pump_id=pump_id), mode=Mode.MANUAL)
+            for pump_id in ("p1", "p2")
+        )
+        await bench.actor.handle(SetpointsDecided(station_id="s1", epoch=Epoch(0, 7), setpoints=both))
+        met = asyncio.Barrier(2)
+
+        async def carried_out(wanted: tuple[Wanted, ...]) -> list[WriteRefusal | None]:
+            await met.wait()
+            return [WriteRefusal.DEVICE_FAILURE if each.pump_id == "p2" else None for each in wanted]
+
+        bench.actor._operators.carry_out = carried_out  # type: ignore[assignment]
+        other = "/north/s1/p2/setpoint_request"
+        async with asyncio.timeout(5):
+            assert await bench.write({other: 30.0, SPEED: 41.0}) == [WriteRefusal.DEVICE_FAILURE, None]
+
+    play(story)
+
+
 def test_what_the_protocol_refused_is_counted_and_audited_and_not_carried_out() -> None:
     """SPB-1, AUD-2: a replayed stop sets nothing and leaves a record."""
 

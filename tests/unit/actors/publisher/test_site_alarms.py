@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from actors.messages import Alarms, AlarmView
@@ -62,4 +63,7 @@ def test_its_state_is_two_questions(state: str, *, active: bool, acknowledged: b
     shown = shown_alarms(told, north())
     (alarm,) = shown.alarms
     assert (alarm.active, alarm.acknowledged, alarm.source) == (active, acknowledged, "/north/s1/p1")
+    broken = msgspec.structs.replace(told.alarms[0], text="\udcff" * 2_000)
+    (cut,) = shown_alarms(Alarms(alarms=(broken,)), north()).alarms
+    assert cut.text == "?" * 1_000
     assert (alarm.acknowledged_by, alarm.acknowledged_utc_ns, shown.whole) == ("anna", AT.utc_ns, False)

@@ -60,11 +60,14 @@ class Parts(HTMLParser):
         self.styled: list[str] = []
         self.events: list[str] = []
         self.addresses: list[str] = []
+        self.forms: list[tuple[str | None, str | None]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         held = dict(attrs)
         if tag == "script":
             self.scripts.append(held)
+        if tag == "form":
+            self.forms.append((held.get("method"), held.get("action")))
         if tag == "style" or "style" in held:
             self.styled.append(tag)
         self.events += [f"{tag}.{name}" for name in held if name.startswith(("on", "hx-on"))]
@@ -90,6 +93,13 @@ def test_each_view_runs_and_loads_our_files_only(watched: Watched, path: str) ->
         assert all(str(script.get("src")).startswith("/static/") for script in found.scripts)
         assert [each for each in found.addresses if not each.startswith(("/", "#"))] == []
         assert ("<html" in answer.raw.decode()) is not live, "the live part is no page"
+
+
+def test_no_form_can_put_a_secret_into_an_address(watched: Watched) -> None:
+    """SEC-1: where scripts do not run, a form is posted and refused; only a search may stand in an address."""
+    found = [form for path in (*VIEWS, "/login") for form in parts_of(look(watched, path)).forms]
+    assert len(found) > 10
+    assert set(found) == {("post", None), ("get", "/audit")}
 
 
 ROLES = {

@@ -344,6 +344,16 @@ def test_a_websocket_that_is_refused_says_why(
     assert body["detail"]
 
 
+def test_opening_websockets_counts_as_asking(tmp_path: Path) -> None:
+    """API-2, SEC-5: who opens one after the other asks too often as well."""
+    with served(tmp_path, settings={"user_requests_per_s": 1.0}) as api:
+        statuses = []
+        for _ in range(5):
+            with Socket(api, "topics=weather") as one:
+                statuses.append(one.status)
+        assert statuses == [400, 400, 400, 429, 429]
+
+
 def test_health_has_no_websockets(api: Served) -> None:
     """API-3: the other port speaks HTTP only."""
     with socket.create_connection(("127.0.0.1", api.health), timeout=10) as client:

@@ -7,7 +7,7 @@ from typing import Final
 
 from alembic import op
 
-revision: Final = "0011"
+revision: Final = "0009"
 down_revision: Final = "0008"
 branch_labels: Final = None
 depends_on: Final = None
@@ -15,6 +15,6 @@ depends_on: Final = None
 
 def upgrade() -> None:
     connection = op.get_bind()
-    name = f"0011_alarms.{connection.dialect.name}.sql"
+    name = f"0009_alarms.{connection.dialect.name}.sql"
     for statement in (Path(__file__).parent / name).read_text("utf-8").split("\n--;\n"):
         connection.exec_driver_sql(statement)
