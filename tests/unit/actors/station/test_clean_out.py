@@ -309,3 +309,16 @@ def test_only_its_pump_in_this_round_gets_its_value_and_only_while_it_is_configu
     bare = msgspec.structs.replace(station_, duties=StationDuties())
     assert served(order, wishes, facts, bare) == wishes
     assert served(None, wishes, facts, station_) == wishes
+    stopped = {"a": msgspec.structs.replace(wishes["a"], stopped_by=Rule.DRY_RUN)}
+    assert served(order, stopped, facts, station_) == stopped
+
+
+def test_without_a_good_level_it_is_refused() -> None:
+    """CTL-6, SAF-2.3: a pump may be ours by its float, but nobody knows how far down the well is."""
+    bench = bench_of()
+    seen: list[RoundInput] = []
+    bench.tick({"a": USUAL}, period_s=1.0, spy=seen.append)
+    facts, _ = observe(seen[0], bench.state, now=bench.now)
+    unknown = {"a": msgspec.structs.replace(facts["a"], level_m=None)}
+    assert why_not("a", facts, seen[0].station) == ""
+    assert why_not("a", unknown, seen[0].station) == "the level is not GOOD"
