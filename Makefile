@@ -33,7 +33,7 @@ run: $(VENV)/runtime.stamp ## install what is missing, then run the demo in the 
 
 test: lint ## lint, then every test but the long searches, by WORKERS=2 processes
 	@$(COMPILE)
-	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 pytest: $(VENV)/dev.stamp ## tests one after the other; ARGS='tests/unit -k kernel'
 	@exec $(BIN)/python -m pytest $(ARGS)

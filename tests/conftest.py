@@ -31,8 +31,13 @@ _TREES = ("tests/chaos/", "tests/ray/", "tests/wire/run/", "tests/wire/demo/", "
 _NICE_BESIDE_TREES = 10
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for several workers (`--dist loadgroup`): trees together, everything else by file."""
+    """Group the tests for several workers (`--dist loadgroup`): trees together, everything else by file.
+
+    The trees come first: so the worker that has them has nothing else before, for which it would have given way.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith(_TREES))
     for item in items:
         file = item.nodeid.partition("::")[0]
         name = "trees" if file.startswith(_TREES) else file
