@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.safety.conditions import observe
 from actors.safety.memory import memory_of, restored
 from actors.safety.priorities import priorities
-from actors.safety.strategies import OnOff, on_off, switched, unusable
-from actors.safety.types import CleanOutOrder
+from actors.safety.strategies import OnOff, advance, on_off, switched, unusable
+from actors.safety.types import CleanOutOrder, RoundInput, StrategyMemory
 from actors.vocabulary import (
     Assist,
     CleanOut,
@@ -620,3 +621,18 @@ def test_the_table_tells_what_a_strategy_works_with() -> None:
     assert row.pumps["a"]["failsafe_run_hz"] == 30.0
     [row] = [one for one in priorities(station(by_level(of=limits()))).rows if one.rule is Rule.FAILSAFE]
     assert row.pumps["a"]["failsafe_levels"] == "no start and stop level"
+
+
+@pytest.mark.parametrize("output_hz", [0.0, 35.0])
+@pytest.mark.parametrize("on", [True, False, None])
+def test_between_the_levels_what_it_was_counts_and_not_what_others_made_of_it(
+    on: bool | None, output_hz: float
+) -> None:
+    """WDG-3: a pump that rule 6 or 9 kept from its start is still on, one that its run keeps going is off."""
+    bench = Bench(station(by_level()), start_hz={"a": 35.0})
+    seen: list[RoundInput] = []
+    for _ in range(3):
+        bench.tick({"a": {**EXPIRED, "level_m": 1.5}}, period_s=1.0, spy=seen.append)
+    fact = observe(seen[-1], bench.state, now=bench.now)[0]["a"]
+    fact = msgspec.structs.replace(fact, state=msgspec.structs.replace(fact.state, output_hz=output_hz))
+    assert advance(StrategyMemory(on=on), fact, now=bench.now).on is (output_hz > 0.0 if on is None else on)
