@@ -52,6 +52,9 @@ SETTINGS = {
     "CALEJO_CONTROL__FAILSAFE_RECOVERY_HOLD_S": HOLD_S,
     "CALEJO_DATABASE__CONNECT_TIMEOUT_S": 1,
     "CALEJO_DATABASE__STATEMENT_TIMEOUT_S": 2,
+    # The log of OPC UA looks without a certificate, as it does at a demo.
+    "CALEJO_OPCUA__ALLOW_NONE": "true",
+    "CALEJO_OPCUA__ANONYMOUS_ROLES": "READ_ONLY",
 }
 
 pytestmark = [pytest.mark.chaos, pytest.mark.services, pytest.mark.timeout(240 + PLANS_LAST_S)]

@@ -19,6 +19,7 @@ from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, Role, Settings
 from actors.vocabulary.ids import STORAGE, endpoint_address, site_address
 from actors.vocabulary.settings import SETPOINT_LEASE_S, PortSettings
+from ops import opcua_access
 from ops.demo.catalogue import demo_site
 from ops.ports import free_ports
 from storage.schema import upgrade
@@ -117,6 +118,7 @@ def site(ray_session: RaySession, tmp_path: Path) -> Iterator[Site]:
         [sys.executable, "-m", "ops.demo", "seed", "--data-dir", str(data_dir), "--database", url],
         cwd=ROOT, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
+    list(opcua_access.prepare(settings, now=utc_now()))  # as `calejo run` does: no endpoint without a certificate
     sql = Sql(str(data_dir / "calejo.db"))
     sql.insert_moving_plans(lasts_s=3600.0)
     site = Site(beside(ray_session, settings, make="tests.chaos.fencing_tree:make"), settings, sql)

@@ -338,7 +338,7 @@ def _judge_second_node(said: dict[str, Any]) -> None:
     assert said["reloaded"] == 0
     assert said["code"] == 0, "asked to end"
     assert said["after"] == 3, "not running"
-    assert said["left"] == ["logs"]
+    assert said["left"] == ["certs", "logs"]
 
 
 @pytest.mark.parametrize("end", ["SIGINT", pytest.param("SIGHUP", marks=pytest.mark.prove)])
