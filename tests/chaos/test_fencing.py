@@ -118,7 +118,8 @@ def site(ray_session: RaySession, tmp_path: Path) -> Iterator[Site]:
         [sys.executable, "-m", "ops.demo", "seed", "--data-dir", str(data_dir), "--database", url],
         cwd=ROOT, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
-    list(opcua_access.prepare(settings, now=utc_now()))  # as `calejo run` does: no endpoint without a certificate
+    # As `calejo run` does: no endpoint serves without a certificate.
+    list(opcua_access.prepare(settings, now=utc_now()))
     sql = Sql(str(data_dir / "calejo.db"))
     sql.insert_moving_plans(lasts_s=3600.0)
     site = Site(beside(ray_session, settings, make="tests.chaos.fencing_tree:make"), settings, sql)
