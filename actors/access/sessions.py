@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum, unique
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
 
@@ -57,7 +57,8 @@ def state_of(session: Session, account: Account, *, now: datetime, idle_s: float
 
 def refreshed(session: Session, account: Account, *, generation: int, now: datetime, idle_s: float) -> Turn:
     """Turn a session by the refresh token of `generation`."""
-    match state_of(session, account, now=now, idle_s=idle_s):
+    state = state_of(session, account, now=now, idle_s=idle_s)
+    match state:
         case SessionState.DISABLED:
             return Turn(session=session, refusal="the account is disabled")
         case SessionState.ENDED:
@@ -66,6 +67,8 @@ def refreshed(session: Session, account: Account, *, generation: int, now: datet
             return Turn(session=session, refusal="the session has expired")
         case SessionState.LIVE:
             pass
+        case _:
+            assert_never(state)
     if generation != session.generation:
         return Turn(session=ended(session, by=session.user_id, reason=REUSED, at=now), refusal=REUSED)
     return Turn(session=msgspec.structs.replace(session, generation=generation + 1, seen_at=now))

@@ -109,7 +109,6 @@ class PublisherActor:
             self._outbox,
             start.site,
             show=self._show_stops,
-            new_stop=self._new_stop,
             protocols=self._protocols,
         )
         self._operators = OperatorDesk(

@@ -28,10 +28,7 @@ DATABASE_ALARM_S: Final = 5.0
 
 
 class StopTraffic:
-    """Brings stops to the wire by `show`, and on to whoever does not know them yet. `site` is the one as configured.
-
-    `new_stop` makes the record of a stop that a client of this endpoint (its address) sets.
-    """
+    """Brings stops to the wire by `show`, and on to whoever does not know them yet. `site` is the one as configured."""
 
     def __init__(
         self,
@@ -41,14 +38,12 @@ class StopTraffic:
         site: SiteConfig,
         *,
         show: Callable[[], None],
-        new_stop: Callable[[Scope, str, str], StopEventRecord],
         protocols: tuple[str, ...] = PORT_PROTOCOLS,
     ) -> None:
         self._ports = ports
         self._desk = desk
         self._outbox = outbox
         self._show = show
-        self._new_stop = new_stop
         self._protocols = protocols
         # Who wrote 1 last while a stop of the scope held, when (UTC), and the stop that would be theirs.
         self._repeated: dict[tuple[Scope, str], tuple[str, datetime, Callable[[], StopEventRecord]]] = {}
@@ -61,25 +56,20 @@ class StopTraffic:
         scope_id: str,
         *,
         peer: str,
-        make: Callable[[], StopEventRecord] | None = None,
+        make: Callable[[], StopEventRecord],
     ) -> None:
         """A client wrote 1 to a scope's stop (EST-1); while a stop of it is uncleared it is that one (EST-5).
 
         That stop may have been cleared a moment ago, and the clear be on its way to us: then it is a new stop, which
         must not be lost with the old one. The folder knows before it is confirmed; a clear that comes from elsewhere
-        is held against the time of the press (`apply`). `make`: the record, if it says more than who and what.
+        is held against the time of the press (`apply`). `make`: the record of it, should it be one.
         """
-
-        def bare() -> StopEventRecord:
-            return self._new_stop(scope, scope_id, peer)
-
-        made = bare if make is None else make
         if self._desk.latches.stops_of_scope(scope, scope_id):
-            self._repeated[scope, scope_id] = (peer, self._ports.clock.now().utc, made)
+            self._repeated[scope, scope_id] = (peer, self._ports.clock.now().utc, make)
             self.look()
             return
         self._repeated.pop((scope, scope_id), None)
-        self.apply((made(),), announce=True, record=True, source=peer)
+        self.apply((make(),), announce=True, record=True, source=peer)
 
     def look(self) -> None:
         """Take what another process wrote into the folder: it may have reached nobody else, so bear witness.

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from actors.access.accounts import set_enabled, set_password, set_role
+from actors.access.accounts import set_enabled, set_password, set_role, without_factor
 from actors.access.backoff import ACCOUNT_FREE, FORGET_AFTER_S, WAIT_S_MAX, BackOff
 from actors.access.passwords import LENGTH_MAX, LENGTH_MIN, check_form, words_around
-from actors.access.sessions import REUSED, SessionState, ended, refreshed, state_of
+from actors.access.sessions import REUSED, SessionState, ended, refreshed, seen, state_of
 from actors.vocabulary import Instant, InvalidValueError, RefusedError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.users import Account, AccountKind, Principal, Session, checked_user_id
@@ -186,3 +186,44 @@ def test_a_key_narrows_its_role_and_never_widens_it() -> None:
         operations=frozenset({Operation.SET_STOP, Operation.MANAGE_USERS}),
     )
     assert [each for each in Operation if key.may(each)] == [Operation.SET_STOP]
+
+
+def test_a_person_gets_a_new_password_and_is_asked_to_change_it() -> None:
+    """SEC-1: who else knows it is remembered; nothing else of the account moves."""
+    before = owner()
+    after = set_password(before, password_hash="$x", at=NOON, must_change=True)
+    assert (after.password_hash, after.password_at, after.must_change) == ("$x", NOON, True)
+    same = {"password_hash": "", "password_at": None, "must_change": False}
+    assert msgspec.structs.replace(after, **same) == msgspec.structs.replace(before, **same)
+
+
+def test_a_factor_that_is_taken_away_leaves_its_last_step() -> None:
+    """SEC-1: an old code must not count with the next secret."""
+    before = msgspec.structs.replace(owner(), totp="secret", totp_wanted="next")
+    after = without_factor(before)
+    assert (after.totp, after.totp_wanted) == ("", "")
+    assert msgspec.structs.replace(after, totp="secret", totp_wanted="next") == before
+
+
+def test_failures_of_before_a_restart_are_taken_over_once_and_within_the_bound() -> None:
+    """SEC-1: what is known already counts more, and a full book takes no more."""
+    book = BackOff(free=1, entries_max=2)
+    assert book.count("a", START) == 0
+    book.failed("a", START)
+    book.remember("a", 9, START)
+    assert book.count("a", START) == 1
+    book.remember("b", 9, START)
+    book.remember("c", 9, START)
+    assert [book.count(name, START) for name in "abc"] == [1, 9, 0]
+    assert book.wait_s("b", START) > 0.0
+
+
+def test_a_session_that_is_seen_lives_on_and_one_that_is_over_stays_so() -> None:
+    """SEC-1: seen moves forward only, and only while it lives."""
+    now = NOON + timedelta(seconds=600)
+    moved = seen(session(), owner(), now=now, idle_s=IDLE_S)
+    assert moved.seen_at == now
+    assert seen(moved, owner(), now=NOON, idle_s=IDLE_S) == moved
+    late = NOON + timedelta(seconds=IDLE_S)
+    assert seen(session(), owner(), now=late, idle_s=IDLE_S) == session()
+    assert seen(session(), owner(enabled=False), now=now, idle_s=IDLE_S) == session()

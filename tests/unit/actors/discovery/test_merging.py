@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from actors.discovery.changes import change_record
 from actors.discovery.merging import merge, news, revision
 from actors.messages import AlarmAsserted, AlarmReturned
 from actors.vocabulary import (
@@ -223,3 +224,33 @@ def test_of_two_that_had_the_unit_before_the_first_keeps_it() -> None:
     after = merge(before, [site(first, second)], [])
     assert set(pumps_of(after)) == {"p1"}
     assert "s2" in {row.key for row in after.invalid}
+
+
+def test_a_change_is_told_part_by_part_down_to_the_pumps() -> None:
+    """AUD-1, DAT-4: each part with its own values, before and after, and nothing of what stayed."""
+    now = START
+    first = change_record(None, BEFORE, now=now)
+    assert first.before is None
+    assert first.after is not None
+    assert first.after["parts_changed"] == 4
+    assert first.after["PUMP:p1"]["station_id"] == "s1"
+    moved = merge(
+        BEFORE,
+        [
+            site(
+                station(
+                    "s1",
+                    pump("p1", approved=limits(3), default_hz=35.0),
+                    pump("p2", approved=limits(1), slot=1),
+                )
+            )
+        ],
+        [],
+    )
+    record = change_record(BEFORE, moved, now=now)
+    assert record.before == {"PUMP:p1": {"default_setpoint_hz": 30.0}}
+    assert record.after == {
+        "revision": moved.revision,
+        "parts_changed": 1,
+        "PUMP:p1": {"default_setpoint_hz": 35.0},
+    }

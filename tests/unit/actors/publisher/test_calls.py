@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import msgspec
 import pytest
 
 from actors.messages import AcknowledgeAlarm, Alarms, Done, GetAlarms, SetMode, StopsChanged
@@ -169,6 +170,39 @@ def test_a_clear_names_its_stops_and_clears_all_or_none() -> None:
         assert (await bench.call(clear(stop_id))).refusal is None
         (record,) = await bench.audited("EMERGENCY_STOP_CLEARED")
         assert record.actor == "anna"
+
+    play(story)
+
+
+@pytest.mark.parametrize(
+    ("scope", "scope_id"), [(Scope.SITE, "north"), (Scope.STATION, "s1"), (Scope.PUMP, "p1")]
+)
+def test_a_site_clears_what_stands_below_it(scope: Scope, scope_id: str) -> None:
+    """EST-2: its own stop, a station's and a pump's; not those of another site."""
+
+    async def story(bench: Bench) -> None:
+        await bench.open()
+        (stop_id,) = (await bench.call(SetStop(scope=scope, scope_id=scope_id, reason="r"))).ids
+        other = msgspec.structs.replace(bench.stops()[0], record_id="other", scope_id="elsewhere")
+        await bench.actor.handle(StopsChanged(stops=(other,)))
+        at_site = clear("other", scope=Scope.SITE, scope_id="north")
+        assert (await bench.call(at_site)).refusal is WriteRefusal.UNKNOWN_POINT
+        at_site = clear(stop_id, scope=Scope.SITE, scope_id="north")
+        assert (await bench.call(at_site)).refusal is None
+        assert stop_id not in [stop.record_id for stop in bench.stops()]
+
+    play(story)
+
+
+def test_a_pump_is_marked_out_of_service_once() -> None:
+    """CTL-7, EST-5: asked again it is the mark that holds."""
+
+    async def story(bench: Bench) -> None:
+        await bench.open()
+        first = await bench.call(mode(4))
+        again = await bench.call(mode(4))
+        assert first.refusal is None
+        assert (again, len(bench.stops())) == (first, 1)
 
     play(story)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import pytest
@@ -11,7 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.messages import Epoch, Setpoint
-from actors.publisher.gate import ClockOffset, PumpGate, Refusal, StationGate, lease_left_s, offer
+from actors.publisher.gate import (
+    ClockOffset,
+    PumpGate,
+    Refusal,
+    StationGate,
+    advance,
+    alive,
+    lease_left_s,
+    offer,
+)
 from actors.publisher.image import PumpImage, image
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, LatchSet, cleared
 from actors.vocabulary import (
@@ -159,6 +169,15 @@ def test_the_lease_runs_from_the_origin_not_from_the_arrival() -> None:
     assert not lapsed.remote_enabled
     assert (lapsed.setpoint_hz, lapsed.quality, lapsed.reason) == (25.0, Quality.BAD, Reason.LEASE_EXPIRED)
     assert lapsed.failsafe
+
+
+def test_a_lease_that_is_over_is_dead_before_anybody_has_noted_it() -> None:
+    """SAF-9: alive to the last nanosecond of the lease, dead from its end on."""
+    pump = PumpGate(last=setpoint(sequence=1, origin=T0.plus(-10.0)), lease_end_ns=T0.boot_ns + 1)
+    assert alive(pump, now=T0)
+    assert not alive(msgspec.structs.replace(pump, lapsed=True), now=T0)
+    for end_ns in (T0.boot_ns, T0.boot_ns - 1):
+        assert not alive(msgspec.structs.replace(pump, lease_end_ns=end_ns), now=T0)
 
 
 def test_a_setpoint_on_its_last_second_is_stale() -> None:
@@ -319,6 +338,17 @@ def test_three_lapses_in_more_than_ten_minutes_do_not_wait() -> None:
         for _ in range(400):
             bench.after(1.0).tick()
     assert waits == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(("between_ns", "counted"), [(600 * 10**9, 2), (600 * 10**9 + 1, 1)])
+def test_two_lapses_are_ten_minutes_apart_to_the_nanosecond(between_ns: int, counted: int) -> None:
+    """SAF-9: within ten minutes: ten minutes still are, a nanosecond more is not."""
+    first_ns = T0.boot_ns - between_ns
+    last = setpoint(sequence=1, origin=T0.plus(-10.0))
+    before = PumpGate(last=last, lease_end_ns=T0.boot_ns, lapse_times_ns=(first_ns,), lapses_total=1)
+    after = advance(before, now=T0)
+    assert after.lapse_times_ns == (first_ns, T0.boot_ns)[-counted:]
+    assert (after.lapsed, after.lapses_total) == (True, 2)
 
 
 # --------------------------------------------------------------------------- fencing
@@ -777,11 +807,17 @@ def test_the_tolerated_future_ends_at_its_nanosecond(ahead_s: float, refused: Re
         (0, -1, Refusal.MALFORMED),
         (0, 2**32 - 1, None),
         (0, 2**32, Refusal.MALFORMED),
+        (0.5, 7, Refusal.MALFORMED),
+        (True, 7, Refusal.MALFORMED),
+        ("1", 7, Refusal.MALFORMED),
+        (0, 1.5, Refusal.MALFORMED),
+        (0, True, Refusal.MALFORMED),
+        (0, None, Refusal.MALFORMED),
     ],
 )
 def test_numbers_that_do_not_fit_the_wire_are_refused(
-    sequence: int, counter: int, refused: Refusal | None
+    sequence: Any, counter: Any, refused: Refusal | None
 ) -> None:
-    """SAF-11: sequence and epoch are whole numbers of the wire."""
+    """SAF-11: sequence and epoch are whole numbers of the wire, whatever a struct was made of."""
     bench = Bench()
     assert bench.offer(setpoint(sequence=sequence, origin=T0, counter=counter)) is refused

@@ -88,9 +88,11 @@ def test_nobody_sees_our_values_is_an_alarm_after_a_while() -> None:
     assert alarm == ("hosts_unserved", "no host sees our values: mqtt://127.0.0.1:1883: refused")
     (alarm,) = told(41.0, waiting)
     assert "primary host is away" in alarm[1]
+    (alarm,) = told(52.0, msgspec.structs.replace(waiting, host_online=True))
+    assert "no birth at" in alarm[1]
     served = msgspec.structs.replace(waiting, host_online=True, session=True)
-    assert told(42.0, served) == [("hosts_unserved", "returned")]
-    assert told(43.0, away) == []
+    assert told(53.0, served) == [("hosts_unserved", "returned")]
+    assert told(54.0, away) == []
 
 
 def test_values_that_are_lost_are_an_alarm_for_a_while() -> None:

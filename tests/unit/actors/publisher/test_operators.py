@@ -175,6 +175,18 @@ def test_a_mode_and_a_speed_together_begin_manual() -> None:
     play(story)
 
 
+def test_a_speed_beside_auto_is_refused_from_manual_too() -> None:
+    """CTL-7: AUTO is done, and the speed, which MANUAL alone would have taken, has nothing to act on."""
+
+    async def story(bench: Bench) -> None:
+        await bench.open()
+        assert await bench.write({MODE: 1, SPEED: 41.0}) == [None, WriteRefusal.INVALID_STATE]
+        (command,) = bench.asked()
+        assert (command.mode, command.setpoint_hz) == (Mode.AUTO, None)
+
+    play(story)
+
+
 @pytest.mark.parametrize(
     ("error", "verdict"),
     [

@@ -67,3 +67,16 @@ def test_its_state_is_two_questions(state: str, *, active: bool, acknowledged: b
     (cut,) = shown_alarms(Alarms(alarms=(broken,)), north()).alarms
     assert cut.text == "?" * 1_000
     assert (alarm.acknowledged_by, alarm.acknowledged_utc_ns, shown.whole) == ("anna", AT.utc_ns, False)
+
+
+def test_another_sites_alarms_are_left_out_and_ours_keep_their_order() -> None:
+    """OPC-3: what is nobody's here is not shown at all."""
+    ours = view("UNACKNOWLEDGED")
+    told = Alarms(
+        alarms=(
+            msgspec.structs.replace(ours, subject="s2"),
+            msgspec.structs.replace(ours, subject="site:south"),
+            ours,
+        )
+    )
+    assert [alarm.source for alarm in shown_alarms(told, north()).alarms] == ["/north/s2", "/north/s1/p1"]

@@ -74,3 +74,9 @@ def test_a_failsafe_is_counted_from_its_beginning() -> None:
     assert entered == Failsafe(reason=Reason.FAILSAFE_DATABASE, since=START)
     later = advance(entered, Reason.FAILSAFE_PLAN_EXPIRED, mode=Mode.AUTO, now=START.plus(5.0), hold_s=60.0)
     assert later == Failsafe(reason=Reason.FAILSAFE_PLAN_EXPIRED, since=START)
+
+
+def test_without_a_cause_and_without_a_failsafe_nothing_is_remembered() -> None:
+    """WDG-2: no recovery of what never was."""
+    for mode in (Mode.AUTO, Mode.MANUAL):
+        assert advance(Failsafe(), None, mode=mode, now=START, hold_s=60.0) == Failsafe()

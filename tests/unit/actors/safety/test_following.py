@@ -43,6 +43,14 @@ def test_off_for_its_time_and_not_a_second_sooner() -> None:
     assert not any(failed([(35.0, 33.0)] * 100)), "within the tolerance"
 
 
+def test_a_failure_is_counted_from_its_beginning() -> None:
+    """CTL-5: `failed_since` is when it was first named, and what it did not do then stays named."""
+    found = judged([(35.0, 30.0)] * 40)
+    assert {one.failed_since for one in found[20:]} == {START.plus(20.0)}
+    found = judged([(35.0, 30.0)] * 22 + [(20.0, 30.0)] * 30)
+    assert (found[-1].failed_since, found[-1].failed_to_run) == (START.plus(20.0), True)
+
+
 def test_what_comes_nearer_is_on_its_way() -> None:
     """CTL-5: a start, a ramp and a run-down in course are not NOT_FOLLOWING, however slow."""
     start = [(20.0, 0.0)] * 15 + [(20.0, second * 0.1) for second in range(200)]

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from actors.feedback import LEVEL, LOCAL_OVERRIDE, PLC_HEARTBEAT, RUNNING, SPEED
+from actors.messages import JudgedValue
 from actors.safety.conditions import waiting_for
-from actors.safety.hand_back import advance, holds_claim, needs_level, protects_by_level
+from actors.safety.hand_back import (
+    advance,
+    arrived_bad,
+    good_level_m,
+    holds_claim,
+    needs_level,
+    protects_by_level,
+)
 from actors.safety.types import HandBack, PumpInput, PumpState
-from actors.vocabulary import ControlType, Reason
+from actors.vocabulary import ControlType, FailsafeStrategy, Quality, Reason
 from tests.unit.actors.safety.timeline import START, Bench, limits, play, pump, station
 
 WET = limits(
@@ -305,3 +315,68 @@ def test_a_loss_that_lasts_is_counted_from_its_beginning() -> None:
     assert (good.since, good.good_since, good.reason) == (START, START.plus(7.0), Reason.RECOVERING)
     assert not holds_claim(advance(good, None, now=START.plus(66.9), hold_s=60.0))
     assert advance(good, None, now=START.plus(67.0), hold_s=60.0) == HandBack(claimed=True)
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"control_type": ControlType.LEVEL_CONTROLLED},
+        {"failsafe_strategy": FailsafeStrategy.LEVEL_ON_OFF},
+    ],
+)
+def test_a_control_or_a_failsafe_by_level_alone_needs_the_level(more: dict[str, Any]) -> None:
+    """CTL-7, WDG-3: without any limit on level, with or without limits at all; it need not be younger for it."""
+    for of in (limits(), None):
+        one = pump("a", of, **more)
+        assert needs_level(one)
+        assert not protects_by_level(one)
+    assert not needs_level(pump("a", limits()))
+
+
+GOOD_NOW = JudgedValue(value=1.0, quality=Quality.GOOD, age_s=0.0)
+BAD_NOW = JudgedValue(value=1.0, quality=Quality.BAD, age_s=31.0)
+NOT_YET = JudgedValue(value=None, quality=Quality.BAD, age_s=None)
+
+
+@pytest.mark.parametrize("point", [RUNNING, SPEED, LOCAL_OVERRIDE, PLC_HEARTBEAT])
+def test_bad_is_told_from_still_to_come(point: str) -> None:
+    """SAF-10, CTL-7: each point that a claim needs, one at a time: good and not arrived are no loss, bad is one."""
+    good = dict.fromkeys((RUNNING, SPEED, LOCAL_OVERRIDE, PLC_HEARTBEAT), GOOD_NOW)
+    assert not arrived_bad(good)
+    assert not arrived_bad({**good, point: NOT_YET})
+    assert not arrived_bad({name: value for name, value in good.items() if name != point})
+    assert arrived_bad({**good, point: BAD_NOW})
+
+
+@pytest.mark.parametrize(
+    ("inherited", "lost", "claimed"),
+    [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
+)
+def test_an_inherited_claim_is_lost_by_what_is_bad(inherited: bool, lost: bool, claimed: bool) -> None:
+    """SAF-10, CTL-7: what our predecessor had claimed and what is bad now has its hold before it; waiting has none."""
+    was = HandBack(inherited=inherited)
+    waits = advance(was, Reason.HANDED_BACK_FEEDBACK, now=START, hold_s=60.0, lost=lost)
+    assert (waits.claimed, waits.inherited, waits.since) == (claimed, inherited, START)
+    good = advance(waits, None, now=START.plus(1.0), hold_s=60.0)
+    assert holds_claim(good) is not claimed
+    ours = advance(HandBack(claimed=True), Reason.HANDED_BACK_FEEDBACK, now=START, hold_s=60.0, lost=lost)
+    assert ours.claimed, "a claim of our own is lost by whatever is wrong"
+
+
+def test_a_level_that_is_not_there_is_none() -> None:
+    """CTL-7, DAT-1: never told, not arrived, bad, or told without an age: no rule gets a level, whatever its limits."""
+    told = JudgedValue(value=1.0, quality=Quality.GOOD, age_s=4.0)
+    for one in (pump("a", limits()), pump("a", WET)):
+        assert good_level_m({LEVEL: told}, one, protective_age_s=5.0) == 1.0
+        assert good_level_m({}, one, protective_age_s=5.0) is None
+        for value in (NOT_YET, BAD_NOW, msgspec.structs.replace(told, age_s=None)):
+            assert good_level_m({LEVEL: value}, one, protective_age_s=5.0) is None
+
+
+def test_a_claim_without_a_loss_has_no_reason_and_none_is_no_claim() -> None:
+    """CTL-7: what was never lost recovers from nothing, and what was never claimed is not ours."""
+    assert advance(HandBack(claimed=True), None, now=START, hold_s=60.0) == HandBack(claimed=True)
+    assert advance(HandBack(), None, now=START, hold_s=60.0) == HandBack(claimed=True)
+    assert holds_claim(HandBack(claimed=True))
+    assert not holds_claim(HandBack())
+    assert not holds_claim(HandBack(claimed=True, since=START))

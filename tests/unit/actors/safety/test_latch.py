@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.safety import latch
 from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, LatchSet, cleared, covers, is_cleared
 from actors.vocabulary import Scope
 from actors.vocabulary.records import StopEventRecord
@@ -225,3 +226,19 @@ def test_travels_between_processes() -> None:
     """SUP-6: a latch set survives pickling."""
     latches = LatchSet.of([stop("a"), clear(stop("b"), release=150)])
     assert pickle.loads(pickle.dumps(latches)) == latches
+
+
+def test_what_was_asked_is_kept_for_so_many_pumps_and_answered_alike_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """BYD-4, EST-6: the answers that are kept are bounded, and none of them depends on what was forgotten."""
+    monkeypatch.setattr(latch, "_KEPT_MAX", 2)
+    known = LatchSet.of((stop("e1", Scope.STATION, "s1"),))
+    for _ in range(2):
+        for number in range(5):
+            pump_id = f"p{number}"
+            assert known.inhibited("north", "s1", pump_id)
+            assert not known.inhibited("north", "s2", pump_id)
+            assert known.release_id("north", "s1", pump_id) == 0
+            assert len(known._covering) <= 2
+            assert len(known._releases) <= 2

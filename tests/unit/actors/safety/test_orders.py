@@ -18,6 +18,8 @@ from actors.messages import (
     StartCleanOut,
     StopCleanOut,
 )
+from actors.safety.orders import begun
+from actors.safety.types import initial_state
 from actors.vocabulary import (
     CleanOut,
     DutyProfile,
@@ -30,7 +32,7 @@ from actors.vocabulary import (
 )
 from actors.vocabulary.records import AuditRecord, DecisionRecord
 from tests.unit.actors.safety.test_safety_actor import ENDPOINTS, FakeTimers, Rig
-from tests.unit.actors.safety.timeline import limits, pump, station
+from tests.unit.actors.safety.timeline import START, limits, pump, station
 
 DUTIES = StationDuties(clean_out=CleanOut(level_m=0.25, run_s=300.0, speed_hz=25.0, power_kw_min=3.0))
 OF = limits(rate_hz_per_s=100.0, dry_run_m=0.4, dry_run_reset_m=0.6, level_min_m=0.7)
@@ -224,3 +226,10 @@ def test_a_profile_holds_by_the_wall_clock() -> None:
     for _ in range(3):
         second(rig, wish_hz=40.0)
     assert shown(rig).setpoint_hz == 40.0
+
+
+def test_a_pump_of_a_station_that_is_not_configured_cannot_clean_out() -> None:
+    """CTL-6: without a configuration there is nothing to judge by."""
+    order = StartCleanOut(command_id="o", pump_id="a", by="ann", reason="grit")
+    with pytest.raises(RefusedError, match="pump a: its station is not configured"):
+        begun(order, None, initial_state(START), now=START)

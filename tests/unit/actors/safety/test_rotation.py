@@ -7,7 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.safety.types import KernelState, PumpState
+from actors.safety.conditions import observe
+from actors.safety.rotation import rotate
+from actors.safety.types import Facts, KernelState, PumpState, RoundInput, Work
+from actors.station.sequencing import Turns
 from actors.vocabulary import Mode, Reason, Rule
 from actors.vocabulary.durable import MotorTimers
 from tests.unit.actors.safety.timeline import START, Bench, limits, play, pump, station
@@ -217,3 +220,50 @@ def test_no_duty_moves_to_a_pump_whose_start_no_disk_takes() -> None:
         bench.tick(PLAN, period_s=1.0, durable=False)
     assert bench.state.duties == {}
     assert values(bench)["b"] == 0.0
+
+
+# --------------------------------------------------------------------------- who is not heard of
+
+
+def observed(*names: str, **told: dict[str, Any]) -> dict[str, Facts]:
+    """The facts of rested pumps that are ours."""
+    bench = of(*names)
+    rows = {name: {"plan_hz": 0.0, **told.get(name, {})} for name in names}
+    for _ in range(8):
+        bench.tick(rows, period_s=1.0)
+    seen: list[RoundInput] = []
+    bench.tick(rows, period_s=1.0, spy=seen.append)
+    return observe(seen[0], bench.state, now=bench.now)[0]
+
+
+WANTS, RESTS = Work(value_hz=35.0, reason=Reason.PLAN), Work(value_hz=0.0, reason=Reason.PLAN)
+IN_ORDER = Turns(order=("a", "b", "c"))
+
+
+@pytest.mark.parametrize("settling", [True, False])
+@pytest.mark.parametrize("heard", [{}, {"a": WANTS}, {"b": RESTS}])
+def test_a_duty_stays_with_one_that_is_not_heard_of_for_as_long_as_we_settle(
+    heard: dict[str, Work], settling: bool
+) -> None:
+    """SAF-10: the first, the other, or both of a duty may not have spoken yet after our start."""
+    facts = observed("a", "b", "c")
+    works, duties = rotate(heard, facts, {"a": "b"}, IN_ORDER, settling=settling)
+    assert duties == ({"a": "b"} if settling else {})
+    assert works.keys() == heard.keys()
+    if settling and "a" in heard:
+        assert works["a"].value_hz == 0.0
+    if settling and "b" in heard:
+        assert works["b"].value_hz == facts["b"].state.output_hz
+
+
+def test_a_hand_over_looks_only_at_duties_that_are_done_and_pumps_that_speak() -> None:
+    """CTL-6: none without a wish, none to a pump that is silent, none back to one that may not start."""
+    facts = observed("a", "b", "c")
+    long = {name: msgspec.structs.replace(fact, run_s=9000.0) for name, fact in facts.items()}
+    turns = Turns(order=("a", "b", "c"), alternates=True, hand_over_s=3600.0)
+    assert rotate({"b": RESTS}, long, {}, turns, settling=False)[1] == {}
+    assert rotate({"b": WANTS}, long, {}, turns, settling=False)[1] == {}
+    resting = {**long, "a": msgspec.structs.replace(facts["a"], start_refused="rests")}
+    assert rotate({"a": WANTS, "b": RESTS}, resting, {"a": "b"}, turns, settling=False)[1] == {"a": "b"}
+    ready = {**long, "a": facts["a"]}
+    assert rotate({"a": WANTS, "b": RESTS}, ready, {"a": "b"}, turns, settling=False)[1] == {}

@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actors.safety.conditions import observe
 from actors.safety.memory import memory_of, restored
 from actors.safety.priorities import priorities
-from actors.safety.strategies import OnOff, on_off, switched, unusable
-from actors.safety.types import CleanOutOrder
+from actors.safety.strategies import OnOff, advance, on_off, switched, unusable
+from actors.safety.types import CleanOutOrder, RoundInput, StrategyMemory
 from actors.vocabulary import (
     Assist,
     CleanOut,
@@ -428,6 +429,22 @@ def test_what_a_high_level_drove_is_not_held() -> None:
         )
 
 
+def test_a_hold_says_its_value_and_what_is_left_of_it() -> None:
+    """SAF-4, WDG-3: the trail tells the value that is held, and for how much longer."""
+    bench = play(
+        station(holding(120.0, of=HIGH)),
+        """
+        t_s  plan_hz  level_m  failsafe               | setpoint_hz
+          0       35      1.0  -                      |       35.00
+          9       35      3.1  -                      |       45.00
+         10        -      3.1  FAILSAFE_PLAN_EXPIRED  |       50.00
+         60        -      2.4  FAILSAFE_PLAN_EXPIRED  |       40.00
+        """,
+    )
+    [step] = [one for one in bench.decisions["a"].trail if one.rule is Rule.FAILSAFE]
+    assert (step.after_hz, step.why) == (35.0, "holds 35 Hz for 70 s more")
+
+
 def test_the_way_back_from_a_high_level_is_not_held() -> None:
     """WDG-3: stale in the middle of the way down: where the plan goes is held, not where rule 4 left the pump."""
     play(
@@ -604,3 +621,18 @@ def test_the_table_tells_what_a_strategy_works_with() -> None:
     assert row.pumps["a"]["failsafe_run_hz"] == 30.0
     [row] = [one for one in priorities(station(by_level(of=limits()))).rows if one.rule is Rule.FAILSAFE]
     assert row.pumps["a"]["failsafe_levels"] == "no start and stop level"
+
+
+@pytest.mark.parametrize("output_hz", [0.0, 35.0])
+@pytest.mark.parametrize("on", [True, False, None])
+def test_between_the_levels_what_it_was_counts_and_not_what_others_made_of_it(
+    on: bool | None, output_hz: float
+) -> None:
+    """WDG-3: a pump that rule 6 or 9 kept from its start is still on, one that its run keeps going is off."""
+    bench = Bench(station(by_level()), start_hz={"a": 35.0})
+    seen: list[RoundInput] = []
+    for _ in range(3):
+        bench.tick({"a": {**EXPIRED, "level_m": 1.5}}, period_s=1.0, spy=seen.append)
+    fact = observe(seen[-1], bench.state, now=bench.now)[0]["a"]
+    fact = msgspec.structs.replace(fact, state=msgspec.structs.replace(fact.state, output_hz=output_hz))
+    assert advance(StrategyMemory(on=on), fact, now=bench.now).on is (output_hz > 0.0 if on is None else on)

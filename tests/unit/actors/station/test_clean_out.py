@@ -9,8 +9,8 @@ import pytest
 
 from actors.safety.conditions import observe
 from actors.safety.memory import memory_of, restored
-from actors.safety.types import CleanOutOrder, RoundInput
-from actors.station.clean_out import why_not
+from actors.safety.types import CleanOutOrder, RoundInput, Work
+from actors.station.clean_out import served, why_not
 from actors.vocabulary import CleanOut, Mode, Reason, Rule, StationDuties
 from actors.vocabulary.durable import Epoch
 from tests.unit.actors.safety.timeline import Bench, limits, pump, station
@@ -141,6 +141,16 @@ def test_a_pump_that_takes_its_time_to_start_is_waited_for() -> None:
     run(bench, 3)
     run(bench, 3, level_m=0.3)
     assert (over(bench), bench.decisions["a"].setpoint_hz) == ("", 25.0)
+
+
+def test_a_pump_that_coasts_without_our_order_has_not_begun() -> None:
+    """CTL-6: it turns, but we give it 0 for want of a place: it has neither begun nor stopped, and is waited for."""
+    bench = bench_of(max_pumps_running=0)
+    ordered(bench)
+    run(bench, 5, running=1.0, speed_hz=22.0)
+    assert bench.state.clean_out is not None
+    assert (over(bench), bench.state.clean_out.began) == ("", False)
+    assert bench.decisions["a"].setpoint_hz == 0.0
 
 
 def test_power_at_its_bound_is_enough() -> None:
@@ -283,3 +293,32 @@ def test_without_a_valid_configuration_or_pump_it_is_refused() -> None:
     """CTL-6: off unless configured."""
     assert "station_duties" in refusal({}, duties=StationDuties())
     assert "no pump 'z'" in refusal({}, pump_id="z")
+
+
+def test_only_its_pump_in_this_round_gets_its_value_and_only_while_it_is_configured() -> None:
+    """CTL-6: a pump that is not decided now, or a configuration that went away, leaves every value as it is."""
+    bench = bench_of()
+    ordered(bench)
+    order = bench.state.clean_out
+    seen: list[RoundInput] = []
+    bench.tick({"a": USUAL}, period_s=1.0, spy=seen.append)
+    facts, _ = observe(seen[0], bench.state, now=bench.now)
+    station_, wishes = seen[0].station, {"a": Work(value_hz=0.0, reason=Reason.PLAN)}
+    assert served(order, wishes, facts, station_)["a"].value_hz == 25.0
+    assert served(order, {}, facts, station_) == {}
+    bare = msgspec.structs.replace(station_, duties=StationDuties())
+    assert served(order, wishes, facts, bare) == wishes
+    assert served(None, wishes, facts, station_) == wishes
+    stopped = {"a": msgspec.structs.replace(wishes["a"], stopped_by=Rule.DRY_RUN)}
+    assert served(order, stopped, facts, station_) == stopped
+
+
+def test_without_a_good_level_it_is_refused() -> None:
+    """CTL-6, SAF-2.3: a pump may be ours by its float, but nobody knows how far down the well is."""
+    bench = bench_of()
+    seen: list[RoundInput] = []
+    bench.tick({"a": USUAL}, period_s=1.0, spy=seen.append)
+    facts, _ = observe(seen[0], bench.state, now=bench.now)
+    unknown = {"a": msgspec.structs.replace(facts["a"], level_m=None)}
+    assert why_not("a", facts, seen[0].station) == ""
+    assert why_not("a", unknown, seen[0].station) == "the level is not GOOD"

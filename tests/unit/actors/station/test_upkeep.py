@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
 import pytest
 
+from actors.safety.conditions import observe
 from actors.safety.memory import memory_of, restored
+from actors.safety.types import RoundInput, Work
+from actors.station.sequencing import Turns
+from actors.station.tasks import Well, assign
+from actors.station.upkeep import exercised, floor_m
 from actors.station.wear import stood_s, worn
-from actors.vocabulary import Exercise, Flush, Reason, Rule, StationDuties
+from actors.vocabulary import Assist, Exercise, Flush, Reason, Rule, StationDuties
 from actors.vocabulary.durable import Epoch, Task, Wear
 from tests.unit.actors.safety.timeline import START, Bench, limits, pump, station
 
@@ -229,3 +235,65 @@ def test_upkeep_survives_a_restart_without_a_move() -> None:
     assert values(bench) == {"a": 0.0}
     assert bench.state.flushed_at is not None
     assert bench.now.seconds_since(bench.state.flushed_at) < 10.0
+
+
+# --------------------------------------------------------------------------- tasks of pumps that are not as they were
+
+
+def well_of(bench: Bench, works: dict[str, Work], **changed: dict[str, Any]) -> Well:
+    """What tasks are judged by, with these pumps heard of and these facts changed."""
+    seen: list[RoundInput] = []
+    bench.tick(dict.fromkeys(bench.measured_hz, IDLE), period_s=1.0, spy=seen.append)
+    facts, _ = observe(seen[0], bench.state, now=bench.now)
+    facts = {name: msgspec.structs.replace(fact, **changed.get(name, {})) for name, fact in facts.items()}
+    return Well(
+        station=seen[0].station,
+        works=works,
+        facts=facts,
+        performing=frozenset(),
+        reserved=frozenset(),
+        turns=Turns(order=tuple(facts)),
+        now=bench.now,
+    )
+
+
+RESTS = Work(value_hz=0.0, reason=Reason.PLAN)
+
+
+@pytest.mark.parametrize("settling", [True, False])
+def test_a_task_waits_for_a_pump_that_is_not_heard_of_for_as_long_as_we_settle(settling: bool) -> None:
+    """SAF-10, CTL-6: it neither ends nor is anybody given a value for it; afterwards it is over."""
+    bench = of("a", "b", duties=FLUSH)
+    task = Task(rule=Rule.FLUSH, since=bench.now)
+    state = msgspec.structs.replace(bench.state, tasks={"a": task})
+    works, after = assign(well_of(bench, {"b": RESTS}), state, settling=settling)
+    assert works == {"b": RESTS}
+    assert after.tasks == ({"a": task} if settling else {})
+
+
+def test_a_task_of_a_pump_that_left_is_over_at_once() -> None:
+    """CTL-6: what is not configured any more has nothing to go on with, settling or not."""
+    bench = of("b", duties=FLUSH)
+    state = msgspec.structs.replace(bench.state, tasks={"a": Task(rule=Rule.FLUSH, since=bench.now)})
+    assert assign(well_of(bench, {"b": RESTS}), state, settling=True)[1].tasks == {}
+
+
+def test_an_assist_goes_on_with_rule_4_and_gives_a_pump_without_limits_no_value() -> None:
+    """CTL-6, SAF-1: without limits there is no speed for it."""
+    assist = StationDuties(assist=Assist(pumps=1, reset_m=0.8, after_s=4.0))
+    bench = of("a", duties=assist)
+    task = Task(rule=Rule.ASSIST, since=bench.now)
+    state = msgspec.structs.replace(bench.state, tasks={"a": task})
+    high = msgspec.structs.replace(RESTS, high=True)
+    works, after = assign(well_of(bench, {"a": high}, a={"limits": None}), state, settling=False)
+    assert (works, after.tasks) == ({"a": high}, {"a": task})
+
+
+def test_an_exercise_of_a_pump_that_nobody_knows_changes_nothing_and_no_limits_are_no_water() -> None:
+    """CTL-6: a pump that left has no wear; below no limits nobody runs one for its own sake."""
+    bench = of("a", duties=EXERCISE)
+    assert exercised(bench.state, "z", now=bench.now) == bench.state
+    assert exercised(bench.state, "a", now=bench.now).pumps["a"].wear.turned_at == bench.now
+    fact = well_of(bench, {}).facts["a"]
+    assert floor_m(fact) == 0.7
+    assert floor_m(msgspec.structs.replace(fact, limits=None)) == math.inf

@@ -14,7 +14,7 @@ from actors.vocabulary import DeviceError, Role, Scope, Settings, Severity
 from actors.vocabulary.audit_trail import Look
 from actors.vocabulary.ids import ALARM, STORAGE
 from actors.vocabulary.records import AlarmRecord, FailsafeRecord
-from tests.unit.actors.storage.ports import FakePorts
+from tests.unit.actors.storage.ports import START, FakePorts
 from tests.unit.actors.storage.test_storage_actor import FakeSpool, FakeWriter
 from tests.unit.storage.contract import NOON, moment
 
@@ -185,3 +185,12 @@ def test_the_condition_is_the_supervisors_word() -> None:
     from supervisors.announcements import QUARANTINED
 
     assert deriving.QUARANTINED == QUARANTINED
+
+
+def test_a_key_that_was_made_is_in_the_trail_by_its_name() -> None:
+    """AUD-4: the same key is the same record, however often it is looked at."""
+    now = START
+    state, (record,) = guarding.looked(guarding.TrailState(), Look(key_made="k1"), now=now)
+    assert (record.event_type, record.after) == ("AUDIT_KEY_MADE", {"key_id": "k1"})
+    assert guarding.looked(state, Look(key_made="k1"), now=now)[1] == (record,)
+    assert guarding.looked(state, Look(), now=now)[1] == ()
