@@ -40,6 +40,7 @@ PING_S: Final = 20.0
 GRACE_S: Final = 1
 _START_POLL_S: Final = 0.01
 # How often uvicorn wants to be ticked; it counts ten ticks a second (the Date header is renewed at every tenth).
+_ROUNDS_TO_END: Final = 5
 _TICK_S: Final = 0.1
 _IPV6: Final = 6
 
@@ -261,7 +262,15 @@ class HttpServer(uvicorn.Server):
             await self.serve(sockets=[self._listening])
         finally:
             self._listening.close()
+            await self._cut_off()
             self.ended.set()
+
+    async def _cut_off(self) -> None:
+        """End the connections that have not ended by themselves: uvicorn leaves them to the end of the process."""
+        for _ in range(_ROUNDS_TO_END):  # one that was accepted just now is a connection in the next round
+            for connection in list(self.server_state.connections):
+                connection.transport.abort()
+            await asyncio.sleep(0)
 
     async def wait_started(self, *, deadline_s: float) -> None:
         """Return when requests are taken.

@@ -285,8 +285,9 @@ def test_nothing_is_lost_that_was_to_be_written(outage: Outage) -> None:
         inside = [at for at in moments if outage.away <= at <= outage.back]
         assert inside, f"no feedback of {place.pump_id} from the outage"
         gaps_s[place.pump_id] = max((later - earlier).total_seconds() for earlier, later in pairwise(moments))
-    # The wells' levels move each second, so each second there is a row; twice that is a row that came late.
-    assert max(gaps_s.values()) < 3.0, gaps_s
+    # A row comes each second in which a value has changed. A level of 1 mm resolution now and then reads the same in
+    # two seconds that follow each other, and a standing pump has nothing else that moves: a gap of 3 s, and no loss.
+    assert max(gaps_s.values()) < 4.0, gaps_s
     keep("DAT-3 database away (s)", "largest gap in a pump's feedback rows", max(gaps_s.values()))
 
 
