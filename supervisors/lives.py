@@ -36,7 +36,7 @@ class LivingChild(msgspec.Struct, kw_only=True):
 
     life: Life
     spec: ChildSpec
-    stats: HostStats | None = None
+    stats: HostStats
     # Since when it has answered nothing, over pings that this process was too late to judge.
     silent_since: Instant | None = None
     cancels: tuple[Callable[[], None], ...] = ()
@@ -75,14 +75,14 @@ class Lives:
                 if ordered is None:
                     return
                 spec, told = ordered
-                life = await self._runtime.start(told, deadline_s=spec.start_deadline_s)
+                life, stats = await self._runtime.start(told, deadline_s=spec.start_deadline_s)
             except CalejoError as error:
                 self._report(StartFailed(address=address, incarnation=incarnation, why=str(error)))
                 return
-            self.attach(spec, life, None)
+            self.attach(spec, life, stats)
         self._report(Started(address=address, incarnation=incarnation))
 
-    def attach(self, spec: ChildSpec, life: Life, stats: HostStats | None) -> None:
+    def attach(self, spec: ChildSpec, life: Life, stats: HostStats) -> None:
         """Watch and ping a living child from now on."""
         self._detach(life.address)
         child = LivingChild(life=life, spec=spec, stats=stats)
@@ -110,10 +110,8 @@ class Lives:
         self._report(Ended(address=child.life.address, incarnation=child.life.incarnation, why=why))
 
     async def _ping(self, child: LivingChild) -> None:
-        pause_s = 0.0  # the first at once: people want to see the pid
         while True:
-            await self._ports.clock.sleep(pause_s)
-            pause_s = child.spec.liveness_period_s
+            await self._ports.clock.sleep(child.spec.liveness_period_s)
             try:
                 child.stats = await self._sign_of_life(child) or child.stats
             except CalejoError as error:

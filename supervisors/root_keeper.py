@@ -83,7 +83,7 @@ class RootKeeper:
         if self._life is None and not await self.adopt():
             await self._runtime.kill_address(ROOT)
             order = StartOrder(start=self._start, mailbox_bound=_MAILBOX, immortal=True)
-            self._life = await self._runtime.start(order, deadline_s=deadline_s)
+            self._life, _ = await self._runtime.start(order, deadline_s=deadline_s)
         assert self._life is not None
         return self._life
 

@@ -79,8 +79,10 @@ class Runtime(Protocol):
         """Return this process's pid, node id and resident memory in MiB."""
         ...
 
-    async def start(self, order: StartOrder, *, deadline_s: float) -> Life:
-        """Start an actor and wait until its `start()` is done; a failed start leaves nothing behind.
+    async def start(self, order: StartOrder, *, deadline_s: float) -> tuple[Life, HostStats]:
+        """Start an actor, wait until its `start()` is done, return it with its first sign of life.
+
+        A failed start leaves nothing behind.
 
         Raises:
             UnavailableError: it could not be started, or not in time; the text says why.

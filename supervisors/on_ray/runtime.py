@@ -60,7 +60,7 @@ class RayRuntime(Runtime):
 
     # ------------------------------------------------------------------ begin
 
-    async def start(self, order: StartOrder, *, deadline_s: float) -> Life:
+    async def start(self, order: StartOrder, *, deadline_s: float) -> tuple[Life, HostStats]:
         """Start an actor and wait until its `start()` is done (see `Runtime.start`)."""
         address = order.start.address
         handle, stats = None, None
@@ -87,7 +87,7 @@ class RayRuntime(Runtime):
                 await self._kill(handle)
             raise unanswered(address, f"start failed: {failed}")
         assert isinstance(stats, HostStats)
-        return Life(address, order.start.incarnation, handle, self._pid_here(stats))
+        return Life(address, order.start.incarnation, handle, self._pid_here(stats)), stats
 
     def _pid_here(self, stats: HostStats) -> int | None:
         return stats.pid if stats.node_id == self._node_id else None

@@ -140,7 +140,7 @@ class SimRuntimeView(Runtime):
         """Return this process's identity."""
         return self._process.pid, "sim", 0.0
 
-    async def start(self, order: StartOrder, *, deadline_s: float) -> Life:
+    async def start(self, order: StartOrder, *, deadline_s: float) -> tuple[Life, HostStats]:
         """Start an actor."""
         return await self._simulation.start(order, deadline_s=deadline_s)
 

@@ -331,7 +331,7 @@ class SimRuntime(Runtime):
         elif why:
             self._end(process, why)
 
-    async def start(self, order: StartOrder, *, deadline_s: float) -> Life:
+    async def start(self, order: StartOrder, *, deadline_s: float) -> tuple[Life, HostStats]:
         """Start an actor after a worker's start-up time (see `Runtime.start`)."""
         address = order.start.address
         if self.is_alive(address):
@@ -355,7 +355,8 @@ class SimRuntime(Runtime):
             self._end(process, why or "killed")
             raise unanswered(address, f"start failed: {why or process.end_reason}")
         process.watchers.remove(done)
-        return Life(address, process.incarnation, process)
+        assert process.host is not None
+        return Life(address, process.incarnation, process), process.host.stats()
 
     async def adopt(self, address: Address, *, deadline_s: float) -> tuple[Life, HostStats] | None:
         """Return the living actor of that name if it answers as started."""

@@ -42,14 +42,14 @@ class SparingRuntime(Runtime):
     def me(self) -> tuple[int | None, str | None, float | None]:
         return self._real.me()
 
-    async def start(self, order: StartOrder, *, deadline_s: float) -> Life:
+    async def start(self, order: StartOrder, *, deadline_s: float) -> tuple[Life, HostStats]:
         if order.start.address != VICTIM or order.start.incarnation == 1:
             return await self._real.start(order, deadline_s=deadline_s)
         renamed = msgspec.structs.replace(
             order, start=msgspec.structs.replace(order.start, address=SUCCESSOR)
         )
-        life = await self._real.start(renamed, deadline_s=deadline_s)
-        return Life(VICTIM, life.incarnation, life.handle, life.pid)
+        life, stats = await self._real.start(renamed, deadline_s=deadline_s)
+        return Life(VICTIM, life.incarnation, life.handle, life.pid), stats
 
     async def adopt(self, address: Address, *, deadline_s: float) -> tuple[Life, HostStats] | None:
         return await self._real.adopt(address, deadline_s=deadline_s)

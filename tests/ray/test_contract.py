@@ -107,7 +107,7 @@ def _order(world: World, *, bound: int = 256, station_id: str | None = None) -> 
 
 
 async def _one(world: World, *, bound: int = 256) -> tuple[Ref, Life]:
-    life = await world.runtime.start(_order(world, bound=bound), deadline_s=30.0)
+    life, _ = await world.runtime.start(_order(world, bound=bound), deadline_s=30.0)
     return world.runtime.directory.ref(life.address), life
 
 
@@ -289,7 +289,7 @@ def test_a_kill_ends_pending_asks_at_once_and_the_successor_is_found(play: Play)
 
     async def scenario(world: World) -> None:
         order = _order(world)
-        life = await world.runtime.start(order, deadline_s=30.0)
+        life, _ = await world.runtime.start(order, deadline_s=30.0)
         ref = world.runtime.directory.ref(life.address)
         pid = (await world.runtime.ping(life, deadline_s=5.0)).pid
         assert pid is not None
@@ -301,7 +301,7 @@ def test_a_kill_ends_pending_asks_at_once_and_the_successor_is_found(play: Play)
             with pytest.raises(UnavailableError):
                 await waiting
             assert await watch
-        successor = await world.runtime.start(order, deadline_s=30.0)
+        successor, _ = await world.runtime.start(order, deadline_s=30.0)
         assert await ref.ask(Echo(text="back"), deadline_s=5.0) == "echo back"
         await _end(world, successor)
 

@@ -36,7 +36,7 @@ session = connect(settings, namespace="calejo-session", make="tests.ray.actors_f
 async def main():
     runtime = session.runtime()
     start = WorkerStart(role=Role.PUMP, address=Address("/one"), settings=settings)
-    life = await runtime.start(StartOrder(start=start), deadline_s=30.0)
+    life, _ = await runtime.start(StartOrder(start=start), deadline_s=30.0)
     return (await runtime.ping(life, deadline_s=5.0)).pid
 pid = asyncio.run(main())
 below = descendants(os.getpid())
@@ -71,7 +71,7 @@ def test_a_stopped_process_is_gone_soon_after_its_kill(
     async def story() -> float:
         runtime, clock = ray_session.runtime(), SystemClock()
         start = WorkerStart(role=Role.PUMP, address=Address("/hung"), settings=ray_settings)
-        life = await runtime.start(StartOrder(start=start), deadline_s=30.0)
+        life, _ = await runtime.start(StartOrder(start=start), deadline_s=30.0)
         pid = (await runtime.ping(life, deadline_s=5.0)).pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)

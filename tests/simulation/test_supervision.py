@@ -112,7 +112,6 @@ def test_the_tree_starts_in_order_and_stops_in_reverse() -> None:
 
     async def scenario(world: SimRuntime) -> None:
         await grown(world, site(pump(1), pump(2)))
-        await asyncio.sleep(0.1)  # virtual: the last one's first sign of life
         nodes = await tree(world)
         processes = [node for node in nodes.values() if node.kind == "process"]
         assert len(processes) == TEN_PROCESSES + 1

@@ -11,7 +11,7 @@ import pytest
 from actors.messages import RetryChild, StopTree
 from actors.vocabulary import Address, RefusedError, UnavailableError
 from actors.vocabulary.ids import ROOT, site_address
-from supervisors.runtime import Life
+from supervisors.runtime import HostStats, Life
 from supervisors.simulated.runtime import SimRuntime, simulate
 from tests.ray.tree_for_tests import pump, site
 from tests.unit.supervisors.worlds import (
@@ -68,6 +68,24 @@ def test_a_child_put_back_while_its_predecessor_starts_is_not_killed_for_it() ->
         assert (node.state, node.restarts, node.last_error) == ("running", 0, "")
 
     simulate(51, make, scenario)
+
+
+def test_who_runs_has_a_process_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SUP-7: nobody is shown running without a pid because its first ping is not answered yet."""
+
+    async def scenario(world: SimRuntime) -> None:
+        real = world.ping_from
+
+        async def slow(*arguments: Any, **options: Any) -> HostStats:
+            await asyncio.sleep(0.5)
+            return await real(*arguments, **options)
+
+        monkeypatch.setattr(world, "ping_from", slow)
+        await grown(world, PLANT)
+        nodes = (await tree(world)).values()
+        assert [node.address for node in nodes if node.kind == "process" and node.pid is None] == []
+
+    simulate(58, make, scenario)
 
 
 def test_who_left_the_tree_before_its_turn_is_not_started_at_all() -> None:

@@ -130,7 +130,7 @@ def test_who_is_created_after_nobody_waits_any_more_is_killed(store: ControlStor
         store.go_on.set()
         await until_killed(store, 1)
         assert not store.holders
-        life = await runtime.start(order(), deadline_s=5.0)
+        life, _ = await runtime.start(order(), deadline_s=5.0)
         assert store.holders[ONE] is life.handle
 
     asyncio.run(story())
@@ -176,7 +176,7 @@ def test_whoever_still_has_the_name_makes_room(store: ControlStore, monkeypatch:
     nobodys = store.holders[ONE] = Handle(ONE)
 
     async def story() -> None:
-        life = await store.runtime().start(order(), deadline_s=5.0)
+        life, _ = await store.runtime().start(order(), deadline_s=5.0)
         assert store.killed == [nobodys]
         assert store.holders[ONE] is life.handle
 
