@@ -32,10 +32,12 @@ from api.limit_routes import LIMIT_HANDLERS
 from api.openapi.document import document
 from api.openapi.page import DOCUMENT, PAGE_HANDLERS, Document
 from api.past_routes import PAST_HANDLERS
+from api.plant_routes import PLANT_HANDLERS
 from api.problems import PROBLEM, problem, refusal_of
 from api.routes import HANDLERS
 from api.senders import Senders
 from api.service import Service
+from api.stop_routes import STOP_HANDLERS
 from api.stream.routes import PATH as STREAM
 from api.stream.routes import STREAM_HANDLERS
 from api.stream.sockets import Sockets
@@ -61,6 +63,8 @@ AnyRequest = Request[Any, Any, Any]
 
 ROUTES: Final = [
     *HANDLERS,
+    *PLANT_HANDLERS,
+    *STOP_HANDLERS,
     *DUTY_HANDLERS,
     *LIMIT_HANDLERS,
     *DECISION_HANDLERS,

@@ -20,9 +20,11 @@ from api.counting import Counted
 from api.decisions import Decisions
 from api.limits import Limits
 from api.noting import Noting
+from api.questions import Questions
 from api.sources import Sources
 from api.stops import Stops
 from api.stream.watching import Watching
+from api.tag_pages import TagPages
 
 
 class Access(NamedTuple):
@@ -71,6 +73,8 @@ class Service:
         self.audit, self.tables, self.trends = readers or Readers()
         self.counted = Counted()
         self.noting = Noting(record, clock)
+        self.questions = Questions()
+        self.tags = TagPages()
         self._record = record
 
     def mode_done(self, command: SetMode, *, peer: str, now: Instant) -> None:

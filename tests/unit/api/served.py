@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -707,6 +708,22 @@ def served(
         api.loop.call_soon_threadsafe(api.loop.stop)
         api._thread.join(5)
         api.loop.close()
+
+
+def walked(api: Served, path: str) -> Iterator[Answer]:
+    """Follow every `Link` from the first page on."""
+    following: str | None = path
+    for _ in range(1_000):
+        if following is None:
+            return
+        answer = api.get(following)
+        assert answer.status == 200, answer.raw
+        yield answer
+        link = answer.headers.get("link")
+        found = re.fullmatch(r'<([^>]+)>; rel="next"', link or "")
+        assert (found is None) == (link is None)
+        following = None if found is None else found[1]
+    raise AssertionError("this list does not end")
 
 
 async def _cancel_all() -> None:
