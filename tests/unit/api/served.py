@@ -256,7 +256,8 @@ class TreeRef:
         if self.address in self._tree.deaf:
             await asyncio.sleep(deadline_s)
             raise UnavailableError(f"{self.address}: no answer within {deadline_s:g} s")
-        return self._tree.answer(self.address, message)
+        answer = self._tree.answer(self.address, message)
+        return await answer if asyncio.iscoroutine(answer) else answer
 
     def tell(self, message: Any) -> None:
         self._tree.told.append((self.address, message))
