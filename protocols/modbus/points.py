@@ -119,7 +119,7 @@ STATES: Final = (
     StateBit("is_out_of_service", 13, "mode", _is(Mode.OUT_OF_SERVICE), "1: out of service"),
     *(
         StateBit(
-            f"good_{point}", 16 + index, point, _is_good, f"1: {point} was written and is not stale"
+            f"good_{point}", 16 + index, point, _is_good, f"1: {point} is GOOD (neither stale nor impossible nor frozen)"
         )
         for index, point in enumerate(FEEDBACK_POINTS)
     ),
