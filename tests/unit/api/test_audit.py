@@ -100,11 +100,7 @@ def test_the_chain_is_verified_window_by_window(api: Served, trail: Trail) -> No
 
 def test_archived_records_are_not_said_to_hold(api: Served, trail: Trail) -> None:
     """AUD-3: REST sees no segments: asked from the first record on it says so; behind them it verifies as ever."""
-    trail.execute(
-        "INSERT INTO audit_segments VALUES (4, 1, (SELECT hash FROM audit_log WHERE sequence = 4),"
-        " 'audit-1-4.tar.gz', 'f00', 'nobody', '2026-06-01T12:00:00.000000+00:00')",
-        "DELETE FROM audit_log WHERE sequence <= 4",
-    )
+    trail.note_segment(4)
     found = api.get(f"{AUDIT}/verify").json()
     assert (found["holds"], found["archived"], found["first"], found["broken_at"]) == (False, 4, 5, None)
     assert "not seen here" in found["complaints"][0]

@@ -107,11 +107,7 @@ def test_the_database_refuses_a_segment_that_does_not_fit(trail: Trail, statemen
 def test_a_segment_that_was_only_noted_hides_nothing(trail: Trail) -> None:
     """AUD-1, AUD-3: on SQLite whoever writes the database can note a segment and delete its records: it is told."""
     assert trail.sign() == ""
-    trail.execute(
-        "INSERT INTO audit_segments VALUES (4, 1, (SELECT hash FROM audit_log WHERE sequence = 4),"
-        " 'audit-1-4.tar.gz', 'f00', 'nobody', '2026-06-01T12:00:00.000000+00:00')",
-        "DELETE FROM audit_log WHERE sequence <= 4",
-    )
+    trail.note_segment(4)
     done = trail.calejo("audit", "verify", "--segments", str(trail.folder))
     assert done.returncode == 1
     assert "NOT SEEN: segment 'audit-1-4.tar.gz'" in done.stdout
