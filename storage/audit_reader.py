@@ -155,6 +155,17 @@ class AuditBook:
         rows = await self._database.run(lambda connection: rows_of(connection, statement))
         return tuple(Segment(**row) for row in rows)
 
+    async def archived(self) -> tuple[Segment, ...]:
+        """Return the segments whose records are not here any more, oldest first; () while all of them still are.
+
+        Raises:
+            DeviceError: the database is away or slow.
+
+        """
+        segments = await self.segments()
+        gone = bool(segments) and await self._begins_behind(segments[-1].last_sequence)
+        return segments if gone else ()
+
     async def pages(
         self, *, after: int = 0, until: int | None = None, page: int = PAGE
     ) -> AsyncIterator[list[dict[str, Any]]]:
@@ -191,8 +202,8 @@ class AuditBook:
 
         """
         archived, head = after, await self.hash_at(after) if after else GENESIS
-        segments = () if after else await self.segments()
-        if segments and await self._begins_behind(segments[-1].last_sequence):
+        segments = () if after else await self.archived()
+        if segments:
             archived, head = segments[-1].last_sequence, segments[-1].last_hash
         if head is None:
             reason = f"there is no record {after} to begin behind"
@@ -277,7 +288,8 @@ class AuditBook:
     async def _begins_behind(self, sequence: int) -> bool:
         statement = select(audit_log.c.sequence).order_by(audit_log.c.sequence).limit(1)
         rows = await self._database.run(lambda connection: rows_of(connection, statement))
-        return bool(rows) and rows[0]["sequence"] > sequence
+        # A database that is empty begins behind all of them: what they say stood there is not in it.
+        return not rows or rows[0]["sequence"] > sequence
 
     async def _read(self, statement: Any) -> list[dict[str, Any]]:
         async def work(connection: AsyncConnection) -> Sequence[Any]:

@@ -1,20 +1,26 @@
 """Keys, checkpoints by hand, archived segments and reports: the commands, in processes of their own."""
 
+import asyncio
 import csv
 import io
 import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
-from actors.vocabulary.audit_trail import Checkpoint, Why
+from actors.vocabulary.audit_trail import AuditQuery, Checkpoint, Why
+from ops import audit_report
+from ops.audit_trail import opened
 from ops.cli.audit_parser import REPORTS
+from ops.cli.main import main
 from storage.audit_export import digest_of
-from storage.audit_reader import Segment
-from storage.audit_segments import walked
-from tests.unit.ops.audit.trail import Trail, judge
+from storage.audit_reader import AuditBook, Segment
+from storage.audit_segments import fits, walked
+from tests.unit.ops.audit.trail import Trail, judge, records_of
+from tests.unit.storage.contract import moment
 
 
 @pytest.fixture
@@ -113,9 +119,122 @@ def test_a_segment_that_was_only_noted_hides_nothing(trail: Trail) -> None:
     assert "NOT SEEN: segment 'audit-1-4.tar.gz'" in done.stdout
     assert "records 1 to 4 are archived, not all of them were seen" in done.stdout
     out = trail.folder / "report.html"
-    assert trail.calejo("audit", "report", "changes", "--out", str(out)).returncode == 0
-    assert "2 records hold" in out.read_text()
-    assert "records 1 to 4 are archived and not in this report" in out.read_text()
+    reported = trail.calejo("audit", "report", "changes", "--out", str(out), "--segments", str(trail.folder))
+    assert (reported.returncode, "not whole: segments not seen" in reported.stderr) == (1, True), (
+        reported.stderr
+    )
+    told = out.read_text()
+    assert "2 records hold" in told
+    assert "NOT PROVED: records 1 to 4 are archived, segments not seen: audit-1-4.tar.gz" in told
+    assert "<dt>Not whole</dt>" in told
+    exported = trail.calejo(
+        "incident", "export", str(trail.folder / "incident"), "--since", "2026-06-01", "--segments", str(trail.folder)
+    )  # fmt: skip
+    assert (exported.returncode, "NOT PROVED" in exported.stderr) == (1, True), exported.stderr
+    incident = json.loads((trail.folder / "incident" / "incident.json").read_text())
+    assert incident["trail"]["holds"] is False
+    searched = trail.calejo("audit", "search", "--segments", str(trail.folder), "--format", "json")
+    assert (searched.returncode, json.loads(searched.stdout)["unseen"]) == (0, ["audit-1-4.tar.gz"])
+    assert "not searched: segments not seen: audit-1-4.tar.gz" in searched.stderr
+
+
+def test_everything_taken_out_under_a_noted_segment_is_told(trail: Trail) -> None:
+    """AUD-1: a database that is empty behind a noted segment does not hold, also without any checkpoint."""
+    trail.note_segment(4)
+    trail.execute("DROP TRIGGER audit_log_no_delete", "DELETE FROM audit_log")
+    done = trail.calejo("audit", "verify", "--format", "json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["holds"], told["unseen"]) == (1, False, ["audit-1-4.tar.gz"])
+
+
+def test_what_lies_in_segments_is_found_and_reported(trail: Trail) -> None:
+    """AUD-3: search by pages and reports go on into the segments; without their folder they say what they lack."""
+    archived = trail.calejo("audit", "archive", "--to", str(trail.folder), "--days", "1", "--delete")
+    assert archived.returncode == 0, archived.stderr
+    trail.write(1)
+    folder = ("--segments", str(trail.folder))
+    found: list[int] = []
+    before: list[str] = []
+    for _ in range(5):
+        page = trail.calejo(
+            "audit", "search", *folder, "--type", "MODE_SET", "--limit", "3", "--format", "json", *before
+        )
+        told = json.loads(page.stdout)
+        found += [row["sequence"] for row in told["records"]]
+        if told["next_before"] is None:
+            break
+        before = ["--before", str(told["next_before"])]
+    assert found == [8, 6, 5, 4, 3, 2, 1], "record 7 tells of the archive"
+    out = trail.folder / "changes.csv"
+    whole = trail.calejo("audit", "report", "changes", "--out", str(out), *folder, "--format", "json")
+    assert (whole.returncode, json.loads(whole.stdout)["whole"]) == (0, True), whole.stderr
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert [int(row["sequence"]) for row in rows] == list(range(1, 9))
+    facts = dict(csv.reader(io.StringIO((trail.folder / "changes.facts.csv").read_text())))
+    assert "records 1 to 5 are archived, and their segments were seen" in facts["State of the trail"]
+    period = ("--since", "2026-06-01T12:00:02", "--until", "2026-06-01T12:00:05")
+    within = trail.calejo(
+        "audit", "report", "changes", "--out", str(out), *folder, *period, "--format", "json"
+    )
+    assert json.loads(within.stdout)["records"] == 3
+    lacking = trail.calejo("audit", "report", "changes", "--out", str(out), "--format", "json")
+    assert (lacking.returncode, "not whole: segments not seen" in lacking.stderr) == (1, True)
+    assert json.loads(lacking.stdout)["whole"] is False
+    facts = dict(csv.reader(io.StringIO((trail.folder / "changes.facts.csv").read_text())))
+    assert "segments not seen" in facts["Not whole"]
+    assert "NOT PROVED" in facts["State of the trail"]
+
+
+def test_a_report_that_is_cut_says_so_beside_its_rows(
+    trail: Trail, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """AUD-3: a CSV has nowhere to say what it lacks: its facts stand beside it, exit code and a line tell too."""
+    monkeypatch.setattr(audit_report, "ROWS_MAX", 4)
+    out = trail.folder / "changes.csv"
+    code = main(["audit", "report", "changes", "--out", str(out), "--data-dir", str(trail.data)])
+    assert (code, "not whole: only the newest 4 records" in capsys.readouterr().err) == (1, True)
+    assert len(list(csv.DictReader(io.StringIO(out.read_text())))) == 4
+    facts = dict(csv.reader(io.StringIO((trail.folder / "changes.facts.csv").read_text())))
+    assert (facts["Report"], facts["Records"], facts["Records of MODE_SET"]) == (
+        "Changes and operation",
+        "4",
+        "4",
+    )
+    assert facts["Not whole"].startswith("only the newest 4 records are in it")
+    assert "6 records hold" in facts["State of the trail"]
+
+
+QUERIES: tuple[tuple[dict[str, Any], bool], ...] = (
+    ({}, True),
+    ({"event_types": ("MODE_SET",)}, True),
+    ({"event_types": ("LOGIN",)}, False),
+    ({"severities": ("HIGH",)}, False),
+    ({"actor": "ANNA"}, True),
+    ({"actor": "ann"}, False),
+    ({"source_address": "127.0"}, True),
+    ({"outcome": "do"}, True),
+    ({"outcome": "one"}, False),
+    ({"text": "manual"}, True),
+    ({"text": "%"}, False),
+    ({"before": 3}, False),
+    ({"since": moment(3), "until": moment(4)}, True),
+    ({"since": moment(4)}, False),
+    ({"until": moment(3.25)}, False),
+)
+
+
+def test_a_segment_is_searched_as_the_database_is(trail: Trail) -> None:
+    """AUD-3: one record, the same answers from both to every kind of question."""
+    (row,) = [each for each in records_of(trail.export()) if each["sequence"] == 3]
+
+    async def from_database() -> list[bool]:
+        async with opened(trail.settings) as database:
+            book = AuditBook(database)
+            pages = [await book.search(AuditQuery(**query, limit=100)) for query, _ in QUERIES]
+        return [any(each["sequence"] == 3 for each in page.records) for page in pages]
+
+    assert asyncio.run(from_database()) == [expected for _, expected in QUERIES]
+    assert [fits(row, AuditQuery(**query)) for query, _ in QUERIES] == [expected for _, expected in QUERIES]
 
 
 @pytest.mark.parametrize(
