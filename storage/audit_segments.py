@@ -45,9 +45,15 @@ class Walked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def walked(
-    segments: Sequence[Segment], folders: Sequence[Path], checkpoints: Sequence[Checkpoint] = ()
+    segments: Sequence[Segment],
+    folders: Sequence[Path],
+    checkpoints: Sequence[Checkpoint] = (),
+    *,
+    before: str = GENESIS,
 ) -> Walked:
     """Walk through every segment whose file lies in one of `folders`, oldest first; it reads them whole.
+
+    `before`: the hash that the first of them continues.
 
     Raises:
         DeviceError: a file is there and the disk refused it.
@@ -55,7 +61,7 @@ def walked(
     """
     unseen: list[str] = []
     complaints: list[str] = []
-    chain, head = Chain(), GENESIS
+    chain, head = Chain(), before
     for segment in segments:
         if chain.count != segment.first_sequence - 1 or chain.head != head:
             chain = Chain(count=segment.first_sequence - 1, head=head)
