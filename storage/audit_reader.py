@@ -120,6 +120,16 @@ class AuditBook:
         rows = await self._database.run(lambda connection: rows_of(connection, statement))
         return (rows[0]["sequence"], rows[0]["hash"]) if rows else (0, GENESIS)
 
+    async def oldest(self) -> tuple[int, str]:
+        """Return sequence and time of the first record that is still here; (0, ''): there is none.
+
+        Raises:
+            DeviceError: the database is away or slow.
+
+        """
+        rows = await self._read(select(*self._columns).order_by(audit_log.c.sequence).limit(1))
+        return (rows[0]["sequence"], str(rows[0]["at"])) if rows else (0, "")
+
     async def hash_at(self, sequence: int) -> str | None:
         """Return the hash of one record, from its segment if it is the last of one; None: it is not there.
 

@@ -1,5 +1,6 @@
 """Old records into segments: written, looked at, taken out, proved: the commands, in processes."""
 
+import asyncio
 import json
 import signal
 import sqlite3
@@ -10,12 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from actors.vocabulary.audit_trail import Checkpoint, Why
+from actors.vocabulary.audit_trail import Checkpoint, Look, Why
+from ops.audit_trail import notary_of, opened
 from storage.audit_export import digest_of
-from storage.audit_reader import Segment
+from storage.audit_reader import AuditBook, Segment
 from storage.audit_segments import walked
 from storage.files import alone
 from tests.unit.ops.audit.trail import PROCESS_S, ROOT, Trail, judge
+from tests.unit.storage.contract import NOON
 
 
 @pytest.fixture
@@ -266,6 +269,20 @@ def test_an_archive_that_was_killed_is_gone_on_with(trail: Trail, step: str) -> 
     verified = trail.calejo("audit", "verify", "--segments", str(trail.folder))
     assert verified.returncode == 0, verified.stdout
     assert [path.name for path in trail.folder.glob(".audit*")] == [], "what the killed one left is gone"
+
+
+def test_the_notary_says_from_when_the_oldest_record_is_that_can_go(trail: Trail) -> None:
+    """AUD-3: the last record of the chain never goes, so it is never due."""
+
+    async def look() -> Look:
+        async with opened(trail.settings) as database:
+            return await notary_of(trail.settings, AuditBook(database)).look(now=NOON)
+
+    assert asyncio.run(look()).oldest_at == "2026-06-01T12:00:01.250000Z"
+    trail.note_segment(3)
+    assert asyncio.run(look()).oldest_at == "2026-06-01T12:00:04.250000Z"
+    trail.note_segment(5, first=4)
+    assert asyncio.run(look()).oldest_at == ""
 
 
 def test_two_archives_of_one_trail_do_not_meet(trail: Trail) -> None:

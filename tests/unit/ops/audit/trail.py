@@ -80,11 +80,11 @@ class Trail:
             for statement in statements:
                 connection.execute(statement)
 
-    def note_segment(self, last: int) -> None:
+    def note_segment(self, last: int, *, first: int = 1) -> None:
         """Note records up to `last` as archived and take them out, as an archive does, with no file anywhere."""
         self.execute(
-            f"INSERT INTO audit_segments VALUES ({last}, 1, (SELECT hash FROM audit_log WHERE sequence = {last}),"
-            f" 'audit-1-{last}.tar.gz', 'f00', 'nobody', '2026-06-01T12:00:00.000000+00:00')",
+            f"INSERT INTO audit_segments VALUES ({last}, {first}, (SELECT hash FROM audit_log WHERE sequence = {last}),"
+            f" 'audit-{first}-{last}.tar.gz', 'f00', 'nobody', '2026-06-01T12:00:00.000000+00:00')",
             f"DELETE FROM audit_log WHERE sequence <= {last}",
         )
 
