@@ -18,6 +18,7 @@ from api.access.logins import Logins
 from api.access.rates import Rates
 from api.counting import Counted
 from api.decisions import Decisions
+from api.exporting import Exports
 from api.limits import Limits
 from api.noting import Noting
 from api.sources import Sources
@@ -71,6 +72,7 @@ class Service:
         self.audit, self.tables, self.trends = readers or Readers()
         self.counted = Counted()
         self.noting = Noting(record, clock)
+        self.exports = Exports(self.noting, clock)
         self._record = record
 
     def mode_done(self, command: SetMode, *, peer: str, now: Instant) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import html
 import io
@@ -15,7 +16,9 @@ import msgspec
 
 from actors.vocabulary.audit_events import EVENT_TYPES, FAILED_LOGINS, Category
 from actors.vocabulary.audit_trail import SEARCH_MAX, AuditQuery
+from ops.audit_state import not_seen
 from storage.audit_reader import AuditBook
+from storage.audit_segments import Seen, newest_of
 
 ROWS_MAX: Final = 20_000
 """Records in one report; of more the newest are in it, and it says so."""
@@ -59,6 +62,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     facts: tuple[tuple[str, str], ...]
     counts: tuple[tuple[str, int], ...]
     rows: tuple[Mapping[str, str], ...]
+    lacks: tuple[str, ...] = ()
+    """What is not in it although it was asked for; empty: it is whole."""
 
 
 async def gathered(
@@ -69,15 +74,20 @@ async def gathered(
     until: datetime | None,
     made_at: datetime,
     proof: str,
+    archived: Seen = Seen(),  # noqa: B008  (frozen)
 ) -> Report:
-    """Read one report; `proof` is what verifying the trail said.
+    """Read one report, from the database and from the segments that were seen; `proof`: what verifying the trail said.
 
     Raises:
-        DeviceError: the database is away or slow.
+        DeviceError: the database is away or slow, or a segment cannot be read.
 
     """
     kind = KINDS[name]
     found: list[Mapping[str, Any]] = []
+
+    def is_wanted(row: Mapping[str, Any]) -> bool:
+        return not (kind.failures_only and row["outcome"] == _SUCCESS)
+
     before: int | None = None
     more = True
     while more and len(found) < ROWS_MAX:
@@ -85,20 +95,48 @@ async def gathered(
             event_types=kind.event_types, since=since, until=until, before=before, limit=SEARCH_MAX
         )
         page = await book.search(query)
-        found += [row for row in page.records if not (kind.failures_only and row["outcome"] == _SUCCESS)]
+        found += filter(is_wanted, page.records)
         before, more = page.next_before, page.next_before is not None
+    if not more and len(found) <= ROWS_MAX:
+        query = AuditQuery(event_types=kind.event_types, since=since, until=until)
+        left = ROWS_MAX + 1 - len(found)
+        found += await asyncio.to_thread(newest_of, archived.paths, query, count_max=left, keep=is_wanted)
     rows = tuple(_row(row) for row in reversed(found[:ROWS_MAX]))
     period = f"{_told(since, 'the beginning')} to {_told(until, 'now')}"
     facts = [("Period (UTC)", period), ("Made at (UTC)", _told(made_at, "")), ("Records", str(len(rows)))]
+    lacks = []
     if more or len(found) > ROWS_MAX:
-        facts.append(("Not whole", f"only the newest {len(rows)} records are in it; choose a shorter period"))
+        lacks.append(f"only the newest {len(rows)} records are in it; choose a shorter period")
+    if archived.unseen:
+        lacks.append(not_seen(archived.unseen))
+    facts += [("Not whole", each) for each in lacks]
     facts.append(("State of the trail", proof))
     counts = Counter(row["event_type"] for row in rows)
-    return Report(title=kind.title, facts=tuple(facts), counts=tuple(sorted(counts.items())), rows=rows)
+    return Report(
+        title=kind.title,
+        facts=tuple(facts),
+        counts=tuple(sorted(counts.items())),
+        rows=rows,
+        lacks=tuple(lacks),
+    )
+
+
+def facts_csv(report: Report) -> str:
+    """Return what stands above the rows in the other forms: title, period, what it lacks, the trail's state, counts."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(("fact", "value"))
+    counts = ((f"Records of {name}", str(count)) for name, count in report.counts)
+    for name, value in (("Report", report.title), *report.facts, *counts):
+        writer.writerow((_harmless(name), _harmless(value)))
+    return out.getvalue()
 
 
 def as_csv(report: Report) -> str:
-    """Return the rows alone, for programs and spreadsheets; a cell that a spreadsheet would compute is kept text."""
+    """Return the rows, for programs and spreadsheets; a cell that a spreadsheet would compute is kept text.
+
+    What a reader has to know beside them is `facts_csv`, a file of its own: programs read the first line as the header.
+    """
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
