@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
-import msgspec
-
-from actors.messages import SetMode
 from actors.runtime import Clock
 from actors.stores import AuditReader, TableReader, TrendReader
-from actors.vocabulary import Instant, Severity
-from actors.vocabulary.records import AuditRecord, Record
+from actors.vocabulary.records import Record
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
 from api.access.logins import Logins
@@ -71,23 +67,3 @@ class Service:
         self.audit, self.tables, self.trends = readers or Readers()
         self.counted = Counted()
         self.noting = Noting(record, clock)
-        self._record = record
-
-    def mode_done(self, command: SetMode, *, peer: str, now: Instant) -> None:
-        """Record that a pump took a mode command: one record of it, however often it is repeated."""
-        self._record(
-            (
-                AuditRecord(
-                    record_id=f"{command.command_id}:{command.pump_id}:mode",
-                    at=now.utc,
-                    event_type="MODE_SET",
-                    actor=command.by,
-                    source_address=peer,
-                    object_id=f"PUMP:{command.pump_id}",
-                    outcome="success",
-                    severity=Severity.MEDIUM,
-                    after=msgspec.to_builtins(command),
-                    correlation_id=command.command_id,
-                ),
-            ),
-        )

@@ -61,7 +61,7 @@ from actors.messages import (
     TreeView,
     WatchdogStatus,
 )
-from actors.safety.latch import LatchSet
+from actors.safety.latch import LatchSet, is_cleared
 from actors.start import WorkerStart
 from actors.stores import DecisionReader
 from actors.vocabulary import (
@@ -136,8 +136,10 @@ class Latches:
             self._stamp = max(self._stamp + 1, time.time_ns() // 10**9)
             return self._stamp
 
-    def merge(self, records: Sequence[StopEventRecord]) -> None:
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
         self._disk()
+        if any(map(is_cleared, records)) and not wanted():
+            raise DeviceError("latches: nobody waits for it any more")
         with self._lock:
             self.held = self.held.merge(records)
             self.merges += 1
