@@ -16,7 +16,7 @@ from litestar import Litestar
 
 from actors.vocabulary.requests import Command
 from api.etags import GZIP, matches, tag_of
-from api.keys import CLAIM, Keys
+from api.keys import CLAIM, SETTLES, Keys
 from api.problems import PROBLEM, problem
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class Answering:
         if scope["method"] == "POST" and not _accepts(asked, _JSON):
             await _out(send, *_not_acceptable(scope, _JSON))
             return
+        scope[SETTLES] = True
         start: dict[str, Any] = {}
         chunks: list[bytes] = []
 

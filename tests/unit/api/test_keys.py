@@ -51,6 +51,17 @@ def test_a_repeat_is_answered_and_not_carried_out_again(api: Served) -> None:
     assert len(modes(api)) == 2
 
 
+@pytest.mark.parametrize("path", [f"/{MODE}", f"{MODE}/", f"//{MODE}//"])
+def test_a_key_is_settled_however_the_path_is_spelled(api: Served, path: str) -> None:
+    """API-2: `//api/v1/...` is served as the resource; its key must not be shut for a day by a claim nobody settles."""
+    first = asked(api, path, MANUAL, "k-1")
+    assert first.status == 200
+    for again in (asked(api, path, MANUAL, "k-1"), asked(api, MODE, MANUAL, "k-1")):
+        assert (again.status, again.raw) == (200, first.raw)
+        assert again.headers["idempotency-replayed"] == "true"
+    assert len(modes(api)) == 1
+
+
 def test_a_repeat_after_a_restart_is_answered_the_same(tmp_path: Path) -> None:
     """API-2: what was answered is in the database, not in the process."""
     requests = Requests()

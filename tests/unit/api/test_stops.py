@@ -436,7 +436,12 @@ def test_a_clear_whose_asker_is_gone_never_begins(disk: OnDisk, monkeypatch: pyt
     )  # fmt: skip
     disk.merge((stop,))
     really = files._write_synced
-    monkeypatch.setattr(files, "_write_synced", lambda path, content: (disk.hold(), really(path, content))[1])
+
+    def stalled(path: Path, content: bytes) -> None:
+        disk.hold()
+        really(path, content)
+
+    monkeypatch.setattr(files, "_write_synced", stalled)
 
     async def story() -> None:
         memory = LatchMemory(disk)

@@ -124,9 +124,12 @@ def test_a_clear_that_nobody_waits_for_any_more_never_comes_into_force(
     folder(tmp_path).merge(stops)
     slow: list[str] = []
     really = files._write_synced
-    monkeypatch.setattr(
-        files, "_write_synced", lambda path, content: (slow.append("file"), really(path, content))
-    )
+
+    def written(path: Path, content: bytes) -> None:
+        slow.append("file")
+        really(path, content)
+
+    monkeypatch.setattr(files, "_write_synced", written)
     monkeypatch.setattr(latches, "sync_folder", lambda where: slow.append("folder"))
 
     def unwanted() -> bool:

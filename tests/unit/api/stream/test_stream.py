@@ -94,6 +94,14 @@ def test_the_snapshot_shows_what_every_other_resource_shows(api: Served) -> None
     assert topics["stops"] == topics["failsafes"] == topics["unavailable"] == []
 
 
+@pytest.mark.parametrize("path", [f"{STREAM}/", f"/{STREAM}"])
+def test_a_stream_streams_however_its_path_is_spelled(api: Served, path: str) -> None:
+    """API-2: `/stream/` is the stream, too: not an answer that is collected until its deadline."""
+    with Sse(api, "topics=stops", path=path) as stream:
+        assert stream.status == 200
+        assert stream.first("snapshot", within_s=5.0).data["topics"]["stops"] == []
+
+
 def test_what_changes_is_told_and_nothing_else(api: Served) -> None:
     """API-2: a setpoint that moves is told within a second or so, its neighbours are not told again."""
     with Sse(api, "topics=setpoints") as stream:
