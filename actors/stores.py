@@ -267,6 +267,14 @@ class PastReader(Protocol):
         ...
 
 
+class PointReader(Protocol):
+    """Reads the past of points as REST shows it (API-2); no control waits for it."""
+
+    async def read(self, question: PastQuestion, *, endpoint: str) -> PastPage:
+        """Return one page, bounded; `endpoint`: whose picture of what was shown on a wire."""
+        ...
+
+
 class TrendReader(Protocol):
     """Reads what displays draw, with the read-only role (HMI-2). No control actor has one."""
 

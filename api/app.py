@@ -20,6 +20,7 @@ from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
 from api.answering import Answering
 from api.audit_routes import AUDIT_HANDLERS
+from api.configuration_routes import CONFIGURATION_HANDLERS
 from api.dashboard.app import dashboard_router
 from api.dashboard.desktop import DASHBOARD, Dashboard
 from api.decision_routes import DECISION_HANDLERS
@@ -27,6 +28,7 @@ from api.duty_routes import DUTY_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, Guard
 from api.handling import service_of
 from api.health import HEALTH_HANDLERS
+from api.history_routes import HISTORY_HANDLERS
 from api.keys import Keys
 from api.limit_routes import LIMIT_HANDLERS
 from api.openapi.document import document
@@ -69,6 +71,8 @@ ROUTES: Final = [
     *USER_HANDLERS,
     *STREAM_HANDLERS,
     *PAST_HANDLERS,
+    *HISTORY_HANDLERS,
+    *CONFIGURATION_HANDLERS,
 ]
 """Every route of REST; each names the operation that it is (a test walks them)."""
 

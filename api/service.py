@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from actors.runtime import Clock
-from actors.stores import AuditReader, TableReader, TrendReader
+from actors.stores import AuditReader, PointReader, TableReader, TrendReader
+from actors.vocabulary import Settings
 from actors.vocabulary.records import Record
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
@@ -19,6 +22,7 @@ from api.noting import Noting
 from api.sources import Sources
 from api.stops import Stops
 from api.stream.watching import Watching
+from storage.masking import masked
 
 
 class Access(NamedTuple):
@@ -37,6 +41,7 @@ class Readers(NamedTuple):
     audit: AuditReader | None = None
     tables: TableReader | None = None
     trends: TrendReader | None = None
+    points: PointReader | None = None
 
 
 class Service:
@@ -53,10 +58,10 @@ class Service:
         watching: Watching,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
-        data_dir: str,
+        settings: Settings,
         readers: Readers | None = None,
     ) -> None:
-        self.data_dir = data_dir
+        self.data_dir = settings.data_dir
         self.sources = sources
         self.stops = stops
         self.limits = limits
@@ -64,6 +69,8 @@ class Service:
         self.decisions = decisions
         self.watching = watching
         self.clock = clock
-        self.audit, self.tables, self.trends = readers or Readers()
+        self.audit, self.tables, self.trends, self.points = readers or Readers()
+        # What is shown is what may be shown: nothing here holds a secret.
+        self.configuration = msgspec.convert(masked(settings), Settings)
         self.counted = Counted()
         self.noting = Noting(record, clock)

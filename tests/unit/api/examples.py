@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from actors.vocabulary import Quality
 from actors.vocabulary.access import UserRole
+from actors.vocabulary.client_calls import PastValue
 from actors.vocabulary.past import PastTable
 from api.access.hashing import hash_now
 from api.openapi.document import EXAMPLES
@@ -85,6 +88,12 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
     with served(folder) as api:
         for table, row in PAST.items():
             api.past.rows[table] = [row]
+        api.points.shown["opcua"] = [
+            PastValue(
+                value=hz, quality=Quality.GOOD, at=datetime.fromisoformat(AT) - timedelta(seconds=place)
+            )
+            for place, hz in enumerate((34.5, 35.0, 35.5))
+        ]
         now = api.desk.clock.now().utc
         anna = api.token("anna")
         api.users.by_id["olga"] = person("olga", UserRole.OPERATOR, now, password_hash=hash_now(PASSWORD))
@@ -132,6 +141,15 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     )
     ask("POST", "/pumps/{pump_id}/clean-out", {"reason": "grease", "lasts_s": 300}, pump_id="p1")
     ask("POST", "/pumps/{pump_id}/clean-out/end", {"reason": "clean"}, pump_id="p1")
+    ask(
+        "GET",
+        "/pumps/{pump_id}/history",
+        pump_id="p1",
+        point="actual_speed",
+        **{"from": "2026-11-21T09:00:00Z", "to": "2026-11-21T11:00:00Z"},
+    )
+    ask("GET", "/configuration")
+    found["GET /api/v1/configuration"]["response"]["data_dir"] = "/var/lib/calejo"
     ask("POST", "/tree/retry", {"address": "/sites/north/watchdog"})
     ask("POST", "/discovery", {})
     stop = ask(

@@ -90,7 +90,7 @@ from ops.ports import free_ports
 from storage.local_credential import LocalCredential
 from tests.unit.actors.limits.books import Store
 from tests.unit.api.people import Users, logged_in
-from tests.unit.api.remembered import Past, Requests
+from tests.unit.api.remembered import Past, Points, Requests
 from tests.unit.protocols.plants import north
 
 R = TypeVar("R")
@@ -541,7 +541,7 @@ class Served:
         self.users = users or Users()
         self.users.audits = tree.records
         self.requests = requests or Requests()
-        self.past = Past()
+        self.past, self.points = Past(), Points()
         self.actor = ApiActor(
             self.ports,
             self.start_arguments(),
@@ -552,6 +552,7 @@ class Served:
             users=self.users,
             requests=self.requests,
             tables=self.past,
+            points=self.points,
             **readers,
         )
         LocalCredential(tmp_path).renew()
