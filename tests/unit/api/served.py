@@ -255,7 +255,10 @@ class TreeRef:
         if self.address in self._tree.dead:
             raise UnavailableError(f"{self.address}: no such actor now")
         if self.address in self._tree.deaf:
-            await asyncio.sleep(deadline_s)
+            # Or until it is healed: what was asked before that stays unanswered.
+            gives_up = time.monotonic() + deadline_s
+            while self.address in self._tree.deaf and time.monotonic() < gives_up:
+                await asyncio.sleep(0.01)
             raise UnavailableError(f"{self.address}: no answer within {deadline_s:g} s")
         return self._tree.answer(self.address, message)
 

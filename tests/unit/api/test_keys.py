@@ -111,6 +111,7 @@ def test_one_that_is_under_way_is_409_and_so_is_one_whose_end_nobody_knows(tmp_p
         until(lambda: [1 for _, message in api.tree.asked if isinstance(message, DiscoverNow)])
         assert "under way" in asked(api, "/api/v1/discovery", {}, "k-1", token=token).problem(409)
         held = requests.commands["anna", "k-1"]
+        api.tree.deaf.clear()
         first.join(30)
         assert found[0].status == 503
         requests.commands["anna", "k-1"] = held  # as a process leaves it that dies over the command
