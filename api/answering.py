@@ -34,8 +34,8 @@ _REST: Final = "/api/v1/"
 _JSON: Final = "application/json"
 # What names people, or what they did, and how this machine is set up: no browser keeps it.
 _SENSITIVE: Final = (
-    "/api/v1/account", "/api/v1/audit", "/api/v1/auth", "/api/v1/configuration", "/api/v1/service-keys",
-    "/api/v1/sessions", "/api/v1/users",
+    "/api/v1/account", "/api/v1/audit", "/api/v1/auth", "/api/v1/configuration", "/api/v1/reports",
+    "/api/v1/service-keys", "/api/v1/sessions", "/api/v1/users",
 )  # fmt: skip
 # An answer that is not the asker's alone, or that changes its coding, is told apart by these.
 _VARY: Final = (b"vary", b"Accept, Accept-Encoding, Authorization, Cookie")

@@ -35,6 +35,8 @@ from api.openapi.document import document
 from api.openapi.page import DOCUMENT, PAGE_HANDLERS, Document
 from api.past_routes import PAST_HANDLERS
 from api.problems import PROBLEM, problem, refusal_of
+from api.report_routes import DEADLINES_S as REPORT_DEADLINES_S
+from api.report_routes import REPORT_HANDLERS
 from api.routes import HANDLERS
 from api.senders import Senders
 from api.service import Service
@@ -52,6 +54,7 @@ _DEADLINES_S: Final = {
     "/api/v1/audit": 20.0,
     "/api/v1/audit/verify": 30.0,
     "/api/v1/audit/export/records": 20.0,
+    **REPORT_DEADLINES_S,
 }
 _SHOWN_MAX: Final = 60
 _KEYS: Final = "keys"
@@ -73,6 +76,7 @@ ROUTES: Final = [
     *PAST_HANDLERS,
     *HISTORY_HANDLERS,
     *CONFIGURATION_HANDLERS,
+    *REPORT_HANDLERS,
 ]
 """Every route of REST; each names the operation that it is (a test walks them)."""
 

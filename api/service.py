@@ -19,6 +19,7 @@ from api.counting import Counted
 from api.decisions import Decisions
 from api.limits import Limits
 from api.noting import Noting
+from api.reports.desk import ReportDesk
 from api.sources import Sources
 from api.stops import Stops
 from api.stream.watching import Watching
@@ -74,3 +75,4 @@ class Service:
         self.configuration = msgspec.convert(masked(settings), Settings)
         self.counted = Counted()
         self.noting = Noting(record, clock)
+        self.reports = ReportDesk()

@@ -18,7 +18,7 @@ def report(arguments: argparse.Namespace) -> int:
         ExitError: (2) the file's ending or a time is none, (1) database or disk refuses.
 
     """
-    from ops import audit_report
+    from api.reports import report as audit_report
     from ops.audit_trail import moment_of, now_utc, opened, verified
     from storage.audit_reader import AuditBook
 
@@ -66,11 +66,11 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def _written(suffix: str, made: object) -> bytes:
-    from ops import audit_report
+    from api.reports import report as audit_report
 
     assert isinstance(made, audit_report.Report)
     if suffix == ".pdf":
-        from ops.audit_pdf import as_pdf
+        from api.reports.pdf import as_pdf
 
         return as_pdf(made)
     return (audit_report.as_html(made) if suffix == ".html" else audit_report.as_csv(made)).encode()

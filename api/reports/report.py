@@ -1,7 +1,8 @@
-"""Compliance reports from the audit trail: what they hold, as HTML and CSV; PDF is `ops.audit_pdf` (AUD-3)."""
+"""Compliance reports from the audit trail: what they hold, as HTML and CSV; PDF is `api.reports.pdf` (AUD-3)."""
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import html
 import io
@@ -9,13 +10,12 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from actors.vocabulary.audit_events import EVENT_TYPES, FAILED_LOGINS, Category
-from actors.vocabulary.audit_trail import SEARCH_MAX, AuditQuery
-from storage.audit_reader import AuditBook
+from actors.vocabulary.audit_trail import SEARCH_MAX, AuditPage, AuditQuery
 
 ROWS_MAX: Final = 20_000
 """Records in one report; of more the newest are in it, and it says so."""
@@ -25,6 +25,7 @@ COLUMNS: Final = (
     "correlation_id", "clauses", "hash",
 )  # fmt: skip
 SHOWN: Final = COLUMNS[:9]
+NOT_WHOLE: Final = "Not whole"
 _SUCCESS: Final = "success"
 
 
@@ -52,6 +53,14 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
+class Searched(Protocol):
+    """Where the records come from."""
+
+    async def search(self, query: AuditQuery) -> AuditPage:
+        """Return the newest records that fit, a page of at most `SEARCH_MAX`."""
+        ...
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A report as data: rows oldest first, texts ready to be shown."""
 
@@ -62,15 +71,16 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def gathered(
-    book: AuditBook,
+    book: Searched,
     name: str,
     *,
     since: datetime | None,
     until: datetime | None,
     made_at: datetime,
     proof: str,
+    rows_max: int = ROWS_MAX,
 ) -> Report:
-    """Read one report; `proof` is what verifying the trail said.
+    """Read one report of the newest `rows_max` records; `proof` is what verifying the trail said.
 
     Raises:
         DeviceError: the database is away or slow.
@@ -80,18 +90,19 @@ async def gathered(
     found: list[Mapping[str, Any]] = []
     before: int | None = None
     more = True
-    while more and len(found) < ROWS_MAX:
+    while more and len(found) < rows_max:
         query = AuditQuery(
             event_types=kind.event_types, since=since, until=until, before=before, limit=SEARCH_MAX
         )
         page = await book.search(query)
         found += [row for row in page.records if not (kind.failures_only and row["outcome"] == _SUCCESS)]
         before, more = page.next_before, page.next_before is not None
-    rows = tuple(_row(row) for row in reversed(found[:ROWS_MAX]))
+    # Beside the loop: thousands of changes are decoded.
+    rows = await asyncio.to_thread(lambda: tuple(_row(row) for row in reversed(found[:rows_max])))
     period = f"{_told(since, 'the beginning')} to {_told(until, 'now')}"
     facts = [("Period (UTC)", period), ("Made at (UTC)", _told(made_at, "")), ("Records", str(len(rows)))]
-    if more or len(found) > ROWS_MAX:
-        facts.append(("Not whole", f"only the newest {len(rows)} records are in it; choose a shorter period"))
+    if more or len(found) > rows_max:
+        facts.append((NOT_WHOLE, f"only the newest {len(rows)} records are in it; choose a shorter period"))
     facts.append(("State of the trail", proof))
     counts = Counter(row["event_type"] for row in rows)
     return Report(title=kind.title, facts=tuple(facts), counts=tuple(sorted(counts.items())), rows=rows)
