@@ -288,8 +288,8 @@ class ApiActor:
         except CalejoError as error:
             self._ports.log.info("limit_proposals_not_swept", error=str(error))
 
-    def _cut_off(self, peer: str) -> None:
-        self._security.refused("RATE_LIMITED", "too many connections of one address", actor="", peer=peer)
+    def _cut_off(self, peer: str, why: str) -> None:
+        self._security.refused("RATE_LIMITED", why, actor="", peer=peer, subject="CONNECTIONS")
 
     def _record(self, records: Iterable[Record]) -> None:
         self._outbox.put(*records)
