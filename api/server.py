@@ -103,8 +103,8 @@ class PatientProtocol(H11Protocol):
     """
 
     exempt: str = ""
-    cut_off: Callable[[str, str], None] = staticmethod(lambda _peer, _why: None)
-    """Told of each connection that is cut off for want of room: whose, and why."""
+    told: Callable[[str, str, str], None] = staticmethod(lambda _event, _peer, _why: None)
+    """Told of each connection that is cut off for want of room, and of what is no HTTP: event, whose, why."""
     _patience: asyncio.TimerHandle | None = None
     _has_left: bool = False
     source: str = ""
@@ -118,6 +118,11 @@ class PatientProtocol(H11Protocol):
             self.source = source_of(self.client[0])
         self._wait()
         self._make_room()
+
+    @property
+    def peer(self) -> str:
+        """Who it is, as address and port."""
+        return "" if self.client is None else f"{self.client[0]}:{self.client[1]}"
 
     @property
     def is_at_work(self) -> bool:
@@ -135,7 +140,7 @@ class PatientProtocol(H11Protocol):
         # Its place is free now, not when the loop comes to tell of the end.
         self.connections.discard(self)
         self.transport.abort()
-        self.cut_off("" if self.client is None else f"{self.client[0]}:{self.client[1]}", why)
+        self.told("RATE_LIMITED", self.peer, why)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; a new request ends the wait, part of one does not."""
@@ -145,6 +150,7 @@ class PatientProtocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP as a problem (RFC 9457)."""
+        self.told("REQUEST_REFUSED", self.peer, msg)
         body = msgspec.json.encode(problem(HTTPStatus.BAD_REQUEST, msg, instance=""))
         headers = [
             (b"content-type", PROBLEM.encode()),
@@ -230,16 +236,16 @@ class HttpServer(uvicorn.Server):
         *,
         proxy: str = "",
         sockets: bool = False,
-        cut_off: Callable[[str, str], None] = lambda _peer, _why: None,
+        told: Callable[[str, str, str], None] = lambda _event, _peer, _why: None,
     ) -> None:
-        """`cut_off`: told of each connection that is cut off for want of room: whose, and why."""
-        own = {"exempt": proxy, "cut_off": staticmethod(cut_off)}
+        """`told`: of each connection that is cut off for want of room, and of what is no HTTP: event, whose, why."""
+        own = {"exempt": proxy, "told": staticmethod(told)}
         http: Any = type("Protocol", (PatientProtocol,), own)
         self._porch: Porch | None = None
         if tls is not None:
             # uvicorn sees connections that have shaken hands; until then they are not its business.
             trusted = partial(is_trusted, proxy=proxy)
-            http = self._porch = Porch(tls, http, trusted=trusted, told=cut_off)
+            http = self._porch = Porch(tls, http, trusted=trusted, told=partial(told, "RATE_LIMITED"))
         super().__init__(
             uvicorn.Config(
                 application,
