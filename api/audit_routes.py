@@ -17,9 +17,9 @@ from actors.vocabulary import InvalidValueError, UnavailableError
 from actors.vocabulary.access import Operation
 from actors.vocabulary.audit_events import EVENT_TYPES, clauses_of
 from actors.vocabulary.audit_trail import SEARCH_MAX, AuditQuery, AuditWindow
-from api.access.guarding import needs
+from api.access.guarding import by_of, needs
 from api.choices import Since, Until, moment, words
-from api.handling import service_of
+from api.handling import peer_of, service_of
 from api.paging import Cursor, Page, answer, link_headers, number_of, sealed
 
 VERIFY_MAX: Final = 10_000
@@ -200,12 +200,24 @@ async def export_records(
     cursor: Cursor = "",
     limit: Annotated[int, QueryParameter(description="records", ge=1, le=EXPORT_MAX)] = EXPORT_MAX,
 ) -> Response[bytes]:
-    """Export records as JSON lines: `records.jsonl`, a page at a time; the first begins behind `after`."""
-    begin = number_of(cursor)
-    records = await _trail(state).records(after=after if begin is None else begin, count_max=limit)
+    """Export records as JSON lines: `records.jsonl`, a page at a time; the first begins behind `after`.
+
+    That an export begins is itself a record (AUDIT_EXPORTED); pages that go on from the last one are not.
+    """
+    place = number_of(cursor)
+    begin = after if place is None else place
+    records = await _trail(state).records(after=begin, count_max=limit)
+    if records:
+        service_of(state).exports.page(
+            actor=by_of(request, ""),
+            peer=peer_of(request),
+            after=begin,
+            first=records[0]["sequence"],
+            last=records[-1]["sequence"],
+        )
+    made = _jsonl(records)
     # A full page may be the last: then the next one is empty.
     following = sealed(str(records[-1]["sequence"])) if len(records) == limit else ""
-    made = _jsonl(records)
     made.headers.update(link_headers(request, following))
     return made
 

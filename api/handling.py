@@ -14,6 +14,9 @@ from actors.vocabulary import DeviceError, InvalidValueError
 from api.guard import BODY_KEY
 from api.service import Service
 
+FORMS: Final = "forms"
+"""In the `opt` of a handler: kinds of content that it answers beside JSON."""
+
 # What a refused request claimed goes into the trail, but not all of it.
 ACTOR_MAX: Final = 200
 SUBJECT_MAX: Final = 400
