@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from litestar.utils.path import normalize_path
 
 from actors.runtime import Log
 from api.counting import Counted
@@ -62,6 +63,10 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request; always answers, never raises. `scope` is ASGI's, to which servers may add keys."""
+        if scope["type"] in {"http", "websocket"}:
+            # As Litestar will read it, and by the same function: what is judged by its path here and in between must
+            # not be served as another one (`//api/v1/...`, `/api/v1/stream/`).
+            scope["path"] = normalize_path(scope["path"])
         if scope["type"] == "websocket":
             await self._socket(scope, receive, send)
         if scope["type"] != "http":

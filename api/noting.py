@@ -13,12 +13,18 @@ from actors.vocabulary import CallerError, DeviceError, Instant
 from actors.vocabulary.audit_events import EVENT_TYPES
 from actors.vocabulary.records import AuditRecord, Record
 from actors.vocabulary.sources import source_of_peer
+from api.access.errors import OutcomeUnknownError
 
 T = TypeVar("T")
 
 REFUSALS_PER_WINDOW: Final = 10
 WINDOW_S: Final = 60.0
 CLIENTS_MAX: Final = 1_000
+# What a refusal is called when it is none: the command may have been carried out.
+UNCONFIRMED: Final = {
+    "EMERGENCY_STOP_CLEAR_REFUSED": "EMERGENCY_STOP_CLEAR_UNCONFIRMED",
+    "MODE_REFUSED": "MODE_UNCONFIRMED",
+}
 
 
 class _Window(msgspec.Struct):
@@ -64,7 +70,7 @@ class Noting:
     async def refusals(
         self, work: Awaitable[T], event_type: str, *, actor: str, peer: str, object_id: str
     ) -> T:
-        """Await `work`; where it is refused, note that and let the refusal pass on.
+        """Await `work`; where it is refused, or nobody knows, note that and let the error pass on.
 
         Raises:
             CallerError, DeviceError: as `work` raises them.
@@ -72,11 +78,20 @@ class Noting:
         """
         try:
             return await work
+        except OutcomeUnknownError as error:
+            self._refused(
+                UNCONFIRMED.get(event_type, event_type),
+                f"not known: {error}",
+                actor=actor,
+                peer=peer,
+                object_id=object_id,
+            )
+            raise
         except (CallerError, DeviceError) as error:
-            self._refused(event_type, str(error), actor=actor, peer=peer, object_id=object_id)
+            self._refused(event_type, f"refused: {error}", actor=actor, peer=peer, object_id=object_id)
             raise
 
-    def _refused(self, event_type: str, why: str, *, actor: str, peer: str, object_id: str) -> None:
+    def _refused(self, event_type: str, outcome: str, *, actor: str, peer: str, object_id: str) -> None:
         # What one program does in a loop hides neither what else it is refused, nor what others behind its address are.
         now, key = self._clock.now(), (event_type, source_of_peer(peer), actor)
         held = self._windows.pop(key, None)
@@ -97,6 +112,6 @@ class Noting:
             actor=actor,
             peer=peer,
             object_id=object_id,
-            outcome=f"refused: {why}",
+            outcome=outcome,
             after={"suppressed_before": suppressed} if suppressed else None,
         )

@@ -13,6 +13,7 @@ from actors.runtime import Clock
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
 from actors.vocabulary.sources import source_of_peer
+from actors.vocabulary.texts import storable
 
 # Of one kind, from one address, of one actor whom we know: what is more is counted and told with the next one.
 TOLD_PER_PERIOD: Final = 10
@@ -170,6 +171,6 @@ class SecurityLog:
 
 
 def _short(record: AuditRecord) -> AuditRecord:
-    # What a stranger sent may be long.
-    texts = {name: getattr(record, name)[:_TEXT_MAX] for name in ("actor", "object_id", "outcome")}
+    # What a stranger sent may be long, and no text at all.
+    texts = {name: storable(getattr(record, name)[:_TEXT_MAX]) for name in ("actor", "object_id", "outcome")}
     return msgspec.structs.replace(record, **texts)

@@ -276,6 +276,20 @@ def test_an_application_that_hangs_or_breaks_is_answered_for() -> None:
     assert _through(Guard(breaks, log=Ports(Tree())))[0] == 500
 
 
+@pytest.mark.parametrize(
+    "path", ["/api/v1/emergency-stops/", "//api/v1//emergency-stops", "/api/v1/emergency-stops"]
+)
+def test_a_path_has_one_deadline_however_it_is_spelled(path: str) -> None:
+    """EST-1, API-1: what Litestar serves as one resource the guard judges as that one."""
+
+    async def hangs(scope: Any, receive: Any, send: Any) -> None:
+        assert scope["path"] == "/api/v1/emergency-stops"
+        await asyncio.sleep(60)
+
+    guard = Guard(hangs, log=Ports(Tree()), deadlines_s={"/api/v1/emergency-stops": 0.05})
+    assert _through(guard, path) == [503]
+
+
 def test_an_answer_that_has_begun_is_not_begun_again() -> None:
     """API-1: a late failure ends the connection; it is not a second answer in the first one's body."""
 
@@ -304,10 +318,10 @@ def test_stop_frees_the_ports_while_a_client_waits(tmp_path: Path) -> None:
         client.close()
 
 
-def _through(guard: Guard) -> list[int]:
+def _through(guard: Guard, path: str = "/") -> list[int]:
     """Send one GET through the guard; return the statuses that came out."""
     statuses: list[int] = []
-    scope = {"type": "http", "path": "/", "method": "GET", "headers": [(b"host", b"localhost")]}
+    scope = {"type": "http", "path": path, "method": "GET", "headers": [(b"host", b"localhost")]}
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
