@@ -432,7 +432,7 @@ _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
 
 
 class Ports:
-    """What a runtime gives an actor: real time and what a test sets it ahead, tasks on the running loop, beats by hand."""
+    """What a runtime gives an actor: real time, ahead as a test says; tasks on the running loop, beats by hand."""
 
     def __init__(self, tree: Tree) -> None:
         self.address = API
