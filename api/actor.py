@@ -186,7 +186,7 @@ class ApiActor:
                         context,
                         proxy=api.trusted_proxy,
                         sockets=True,
-                        cut_off=self._cut_off,
+                        told=self._refused_at_the_door,
                     ),
                 )
             )
@@ -303,8 +303,8 @@ class ApiActor:
         except CalejoError as error:
             self._ports.log.info("limit_proposals_not_swept", error=str(error))
 
-    def _cut_off(self, peer: str) -> None:
-        self._security.refused("RATE_LIMITED", "too many connections of one address", actor="", peer=peer)
+    def _refused_at_the_door(self, event: str, peer: str, why: str) -> None:
+        self._security.refused(event, why, actor="", peer=peer, subject="CONNECTION")
 
     def _record(self, records: Iterable[Record]) -> None:
         self._outbox.put(*records)

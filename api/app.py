@@ -31,6 +31,7 @@ from api.health import HEALTH_HANDLERS
 from api.history_routes import HISTORY_HANDLERS
 from api.keys import Keys
 from api.limit_routes import LIMIT_HANDLERS
+from api.odd_requests import WHY, refused_request, told_of_answer
 from api.openapi.document import document
 from api.openapi.page import DOCUMENT, PAGE_HANDLERS, Document
 from api.past_routes import PAST_HANDLERS
@@ -105,18 +106,8 @@ def rest_application(service: Service, keys: Keys, *, version: str, log: Log, ap
         endless=frozenset({STREAM}),
         sockets=Sockets(service, log=log),
         counted=service.counted,
-        refused=partial(_refused_unread, service),
-    )
-
-
-def _refused_unread(service: Service, why: str, scope: Any) -> None:
-    client = scope.get("client")
-    service.access.desk.log.refused(
-        "REQUEST_REFUSED",
-        why,
-        actor="",
-        peer="" if client is None else f"{client[0]}:{client[1]}",
-        subject=scope["path"],
+        refused=partial(refused_request, service.access.desk.log),
+        answered=partial(told_of_answer, service.access.desk.log),
     )
 
 
@@ -164,6 +155,8 @@ async def _look_at_once(request: AnyRequest) -> None:
 
 
 def _problem(request: AnyRequest, status: HTTPStatus, detail: str, *, title: str = "") -> Response[Any]:
+    scope: Any = request.scope
+    scope[WHY] = detail
     content = problem(status, detail, instance=request.url.path, title=title)
     return Response(content, status_code=status, media_type=PROBLEM)
 

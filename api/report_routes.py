@@ -17,7 +17,7 @@ from api.access.guarding import needs
 from api.handling import FORMS, service_of
 from api.reports.desk import made
 from api.reports.pdf_process import WITHIN_S, drawn
-from api.reports.report import KINDS, NOT_WHOLE, Report, as_csv, as_html
+from api.reports.report import KINDS, Report, as_csv, as_html
 
 _JSON: Final = "json"
 _KINDS_OF_CONTENT: Final[Mapping[str, str]] = {
@@ -135,7 +135,7 @@ async def _answer(found: Report, form: str, *, name: str) -> Response[Any]:
     headers = {
         "Content-Disposition": f'attachment; filename="{name}"',
         # For the CSV, which has the rows alone.
-        WHOLE: "false" if any(fact == NOT_WHOLE for fact, _ in found.facts) else "true",
+        WHOLE: "false" if found.lacks else "true",
     }
     return Response(content, media_type=_KINDS_OF_CONTENT[form], headers=headers)
 

@@ -17,6 +17,7 @@ from api.access.logins import Logins
 from api.access.rates import Rates
 from api.counting import Counted
 from api.decisions import Decisions
+from api.exporting import Exports
 from api.limits import Limits
 from api.noting import Noting
 from api.reports.desk import ReportDesk
@@ -75,4 +76,5 @@ class Service:
         self.configuration = msgspec.convert(masked(settings), Settings)
         self.counted = Counted()
         self.noting = Noting(record, clock)
+        self.exports = Exports(self.noting, clock)
         self.reports = ReportDesk()

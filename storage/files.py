@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from actors.vocabulary import DeviceError
+from actors.vocabulary import DeviceError, UnavailableError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -40,6 +41,30 @@ def ensure_folder(folder: Path) -> None:
         sync_folder(folder.parent)
     except OSError as error:
         raise refused(folder, error) from error
+
+
+@contextmanager
+def alone(lock: Path, *, doing: str) -> Iterator[None]:
+    """Hold a lock file against other processes of this machine that are `doing` it; it ends with its process.
+
+    Raises:
+        UnavailableError: another one has it; try again.
+        DeviceError: the disk refused.
+
+    """
+    ensure_folder(lock.parent)
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise refused(lock, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnavailableError(f"{lock.parent}: another process {doing}") from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def write_whole(path: Path, content: bytes, *, replace: bool = True, undo: bool = True) -> bool:

@@ -248,7 +248,7 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
         "Which certificates OPC UA trusts was changed", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
     "REQUEST_REFUSED": EventType(
-        "REST refused a request unread: cross-site, foreign host, oversize or slow body",
+        "REST refused a request for its form: cross-site, foreign host, no HTTP, its body, filter or path",
         Category.ACCESS,
         _LOW,
         _FLOOD,

@@ -18,6 +18,10 @@ class UnauthenticatedError(CallerError):
         self.shown = shown
 
 
+class NotLookedUpError(UnauthenticatedError):
+    """401: nobody knows who asks, and so much was tried of late that nobody was looked up for it any more."""
+
+
 class ForbiddenError(CallerError):
     """403: it is known who asks, and they may not."""
 

@@ -48,8 +48,24 @@ async def made(
         DeviceError: database or disk refused.
 
     """
-    proof = _told(*await _looked_at(reader))
-    return await gathered(reader, kind, since=since, until=until, made_at=now, proof=proof, rows_max=ROWS_MAX)
+    window, after = await _looked_at(reader)
+    return await gathered(
+        reader,
+        kind,
+        since=since,
+        until=until,
+        made_at=now,
+        proof=_told(window, after),
+        rows_max=ROWS_MAX,
+        lacks=_not_here(window),
+    )
+
+
+def _not_here(window: AuditWindow) -> list[str]:
+    """Return what is not in the database any more: only the command line sees segments."""
+    if not window.archived:
+        return []
+    return [f"records 1 to {window.archived} are archived (calejo audit report --segments FOLDER)"]
 
 
 async def _looked_at(reader: AuditReader) -> tuple[AuditWindow, int]:

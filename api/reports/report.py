@@ -8,9 +8,9 @@ import html
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -25,7 +25,6 @@ COLUMNS: Final = (
     "correlation_id", "clauses", "hash",
 )  # fmt: skip
 SHOWN: Final = COLUMNS[:9]
-NOT_WHOLE: Final = "Not whole"
 _SUCCESS: Final = "success"
 
 
@@ -61,6 +60,11 @@ class Searched(Protocol):
         ...
 
 
+# What has older records than the reader: asked for the newest so many that fit the query and are wanted.
+Wanted: TypeAlias = Callable[[Mapping[str, Any]], bool]
+Older: TypeAlias = Callable[[AuditQuery, int, Wanted], Sequence[Mapping[str, Any]]]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A report as data: rows oldest first, texts ready to be shown."""
 
@@ -68,6 +72,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     facts: tuple[tuple[str, str], ...]
     counts: tuple[tuple[str, int], ...]
     rows: tuple[Mapping[str, str], ...]
+    lacks: tuple[str, ...] = ()
+    """What is not in it although it was asked for; empty: it is whole."""
 
 
 async def gathered(
@@ -79,15 +85,23 @@ async def gathered(
     made_at: datetime,
     proof: str,
     rows_max: int = ROWS_MAX,
+    older: Older | None = None,
+    lacks: Sequence[str] = (),
 ) -> Report:
     """Read one report of the newest `rows_max` records; `proof` is what verifying the trail said.
 
+    `older` has what the reader has no longer (archived segments); `lacks`: what is known beforehand to be missing.
+
     Raises:
-        DeviceError: the database is away or slow.
+        DeviceError: the database is away or slow, or a segment cannot be read.
 
     """
     kind = KINDS[name]
     found: list[Mapping[str, Any]] = []
+
+    def is_wanted(row: Mapping[str, Any]) -> bool:
+        return not (kind.failures_only and row["outcome"] == _SUCCESS)
+
     before: int | None = None
     more = True
     while more and len(found) < rows_max:
@@ -95,21 +109,46 @@ async def gathered(
             event_types=kind.event_types, since=since, until=until, before=before, limit=SEARCH_MAX
         )
         page = await book.search(query)
-        found += [row for row in page.records if not (kind.failures_only and row["outcome"] == _SUCCESS)]
+        found += filter(is_wanted, page.records)
         before, more = page.next_before, page.next_before is not None
+    missing = list(lacks)
+    if not more and len(found) <= rows_max and older is not None:
+        query = AuditQuery(event_types=kind.event_types, since=since, until=until)
+        found += await asyncio.to_thread(older, query, rows_max + 1 - len(found), is_wanted)
     # Beside the loop: thousands of changes are decoded.
     rows = await asyncio.to_thread(lambda: tuple(_row(row) for row in reversed(found[:rows_max])))
     period = f"{_told(since, 'the beginning')} to {_told(until, 'now')}"
     facts = [("Period (UTC)", period), ("Made at (UTC)", _told(made_at, "")), ("Records", str(len(rows)))]
     if more or len(found) > rows_max:
-        facts.append((NOT_WHOLE, f"only the newest {len(rows)} records are in it; choose a shorter period"))
+        missing.insert(0, f"only the newest {len(rows)} records are in it; choose a shorter period")
+    facts += [("Not whole", each) for each in missing]
     facts.append(("State of the trail", proof))
     counts = Counter(row["event_type"] for row in rows)
-    return Report(title=kind.title, facts=tuple(facts), counts=tuple(sorted(counts.items())), rows=rows)
+    return Report(
+        title=kind.title,
+        facts=tuple(facts),
+        counts=tuple(sorted(counts.items())),
+        rows=rows,
+        lacks=tuple(missing),
+    )
+
+
+def facts_csv(report: Report) -> str:
+    """Return what stands above the rows in the other forms: title, period, what it lacks, the trail's state, counts."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(("fact", "value"))
+    counts = ((f"Records of {name}", str(count)) for name, count in report.counts)
+    for name, value in (("Report", report.title), *report.facts, *counts):
+        writer.writerow((_harmless(name), _harmless(value)))
+    return out.getvalue()
 
 
 def as_csv(report: Report) -> str:
-    """Return the rows alone, for programs and spreadsheets; a cell that a spreadsheet would compute is kept text."""
+    """Return the rows, for programs and spreadsheets; a cell that a spreadsheet would compute is kept text.
+
+    What a reader has to know beside them is `facts_csv`, a file of its own: programs read the first line as the header.
+    """
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
