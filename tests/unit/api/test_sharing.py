@@ -17,7 +17,9 @@ import pytest
 from actors.messages import GetEndpoint, GetPlanStatus, GetStation, GetStationDecisions, SetMode
 from actors.vocabulary import Mode, Topology, UnavailableError
 from actors.vocabulary.ids import DISCOVERY
+from actors.vocabulary.past import PastTable
 from protocols.tags import tags as point_tags
+from tests.unit.api.examples import PAST
 from tests.unit.api.served import MODBUS, SAFETY_1, TOPOLOGY, Answer, Served, Tree, served, until
 from tests.unit.protocols.plants import north
 
@@ -219,3 +221,30 @@ def test_a_map_that_could_not_be_made_is_made_when_somebody_asks_again(
         patch.setattr("api.tag_pages.point_tags", broken)
         assert "not now" in api.get("/api/v1/tags").problem(503)
     assert api.get("/api/v1/tags").status == 200
+
+
+def test_many_who_ask_the_database_the_same_cost_a_few_reads(api: Served) -> None:
+    """API-4: rows of the past are read once for all who ask at once, and again for who asks later."""
+    table = api.past.rows[PastTable.VIOLATIONS]
+    table.append(PAST[PastTable.VIOLATIONS])
+    reading, may_end = threading.Event(), threading.Event()
+    real = api.past.page
+
+    async def slow(*asked: Any) -> Any:
+        reading.set()
+        found = await real(*asked)
+        while not may_end.is_set():
+            await asyncio.sleep(0.001)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(30) as pool:
+        patch.setattr(api.past, "page", slow)
+        first = [pool.submit(api.get, "/api/v1/violations") for _ in range(30)]
+        assert reading.wait(10)
+        other = pool.submit(api.get, "/api/v1/violations?pump_id=p2")
+        may_end.set()
+        assert {len(each.result().json()) for each in first} == {1}
+        assert other.result().json() == []
+    assert len(api.past.asked) <= 5
+    table.append(PAST[PastTable.VIOLATIONS] | {"violation_id": 6})
+    assert len(api.get("/api/v1/violations").json()) == 2
