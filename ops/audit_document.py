@@ -74,8 +74,8 @@ def risk() -> Iterator[str]:
     yield from _head("Risk assessment")
     yield "Of Calejo as a product: what an operator's own assessment begins with, which knows the plant, its people"
     yield "and what a day without it costs. *Left* is what an attacker or a fault would still need: LOW, more than"
-    yield "one thing at once; MEDIUM, one thing that the plant has to see to; HIGH, nothing. Each test would fail"
-    yield "without the control."
+    yield "one thing at once; MEDIUM, one thing that the plant has to see to; HIGH, nothing. Each test fails without"
+    yield "the control that it stands beside, or without a part of it."
     for asset in Asset:
         yield from _title(asset.value.capitalize(), "threat", "control", "test", "left", "because")
         for each in RISKS:
