@@ -24,10 +24,11 @@ def report(arguments: argparse.Namespace) -> int:
         ExitError: (2) the file's ending or a time is none, (1) database or disk refuses.
 
     """
-    from ops import audit_report
-    from ops.audit_state import proof
+    from api.reports import report as audit_report
+    from ops.audit_state import not_seen, proof
     from ops.audit_trail import looked_up, moment_of, now_utc, opened, verified
     from storage.audit_reader import AuditBook
+    from storage.audit_segments import newest_of
 
     out = Path(arguments.out)
     if out.suffix not in {".html", _CSV, ".pdf"}:
@@ -50,7 +51,9 @@ def report(arguments: argparse.Namespace) -> int:
                 until=until,
                 made_at=now_utc(),
                 proof=proof(verdict),
-                archived=archived,
+                older=lambda query, count, keep: newest_of(archived.paths, query, count_max=count, keep=keep),
+                rows_max=audit_report.ROWS_MAX,
+                lacks=[not_seen(archived.unseen)] if archived.unseen else (),
             )
         return made, verdict.is_whole
 
@@ -79,11 +82,11 @@ def report(arguments: argparse.Namespace) -> int:
 
 
 def _written(suffix: str, made: object) -> bytes:
-    from ops import audit_report
+    from api.reports import report as audit_report
 
     assert isinstance(made, audit_report.Report)
     if suffix == ".pdf":
-        from ops.audit_pdf import as_pdf
+        from api.reports.pdf import as_pdf
 
         return as_pdf(made)
     return (audit_report.as_html(made) if suffix == ".html" else audit_report.as_csv(made)).encode()

@@ -325,7 +325,7 @@ CONTROLS: Final = (
         "CR 6.1",
         "Audit log accessibility",
         "Search, reports and export by command and REST, read-only",
-        ("storage/audit_reader.py", "api/audit_routes.py", "ops/audit_report.py"),
+        ("storage/audit_reader.py", "api/audit_routes.py", "api/report_routes.py"),
         ("tests/unit/api/test_audit.py", "tests/unit/ops/audit/test_keeping.py"),
     ),
     Control(

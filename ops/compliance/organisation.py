@@ -125,7 +125,7 @@ NIS2: Final = (
         "21.2(b)",
         "Incident handling",
         "The trail, alarms, reports, incident export",
-        ("ops/cli/incident.py", "ops/audit_report.py"),
+        ("ops/cli/incident.py", "api/reports/report.py"),
         ("tests/unit/ops/audit/test_incident.py", "tests/unit/ops/audit/test_keeping.py"),
     ),
     Control(

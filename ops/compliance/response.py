@@ -158,6 +158,7 @@ RESPONSES: Final = (
             "EMERGENCY_STOP_REFUSED",
             "EMERGENCY_STOP_CLEARED",
             "EMERGENCY_STOP_CLEAR_REFUSED",
+            "EMERGENCY_STOP_CLEAR_UNCONFIRMED",
             "OUT_OF_SERVICE_SET",
             "OUT_OF_SERVICE_CLEARED",
         ),
@@ -220,6 +221,7 @@ RESPONSES: Final = (
 
 ORDINARY: Final[Mapping[str, str]] = {
     "AUDIT_ARCHIVED": "archiving by the policy; by somebody who was not told to: as for rights that nobody ordered",
+    "SIGNING_KEY_ROTATED": "a rotation by the plan; by somebody who was not told to: as for rights that nobody ordered",
     "AUDIT_KEY_ROTATED": "a rotation by the plan; the checkpoints kept elsewhere show from where on the new key"
     " signs",
 }

@@ -257,8 +257,8 @@ RISKS: Final = (
         "Ray's token authentication, one run to a data directory, loopback",
         ("tests/unit/ops/test_rundir.py::test_a_second_run_is_refused",),
         Left.MEDIUM,
-        "that the token keeps strangers out is Ray's, and tested there; between machines its channels are encrypted only"
-        " where its TLS is set up",
+        "that the token keeps strangers out is Ray's, and tested there; between machines its channels are encrypted"
+        " only where its TLS is set up",
     ),
     Risk(
         Asset.PROGRAM,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from actors.vocabulary.audit_trail import AuditQuery
-from ops import audit_report
+from api.reports import report as audit_report
 from ops.audit_trail import opened
 from ops.cli.audit_parser import REPORTS
 from ops.cli.main import main

@@ -1,4 +1,4 @@
-"""Compliance reports from the audit trail: what they hold, as HTML and CSV; PDF is `ops.audit_pdf` (AUD-3)."""
+"""Compliance reports from the audit trail: what they hold, as HTML and CSV; PDF is `api.reports.pdf` (AUD-3)."""
 
 from __future__ import annotations
 
@@ -8,17 +8,14 @@ import html
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
 from actors.vocabulary.audit_events import EVENT_TYPES, FAILED_LOGINS, Category
-from actors.vocabulary.audit_trail import SEARCH_MAX, AuditQuery
-from ops.audit_state import not_seen
-from storage.audit_reader import AuditBook
-from storage.audit_segments import Seen, newest_of
+from actors.vocabulary.audit_trail import SEARCH_MAX, AuditPage, AuditQuery
 
 ROWS_MAX: Final = 20_000
 """Records in one report; of more the newest are in it, and it says so."""
@@ -55,6 +52,19 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
+class Searched(Protocol):
+    """Where the records come from."""
+
+    async def search(self, query: AuditQuery) -> AuditPage:
+        """Return the newest records that fit, a page of at most `SEARCH_MAX`."""
+        ...
+
+
+# What has older records than the reader: asked for the newest so many that fit the query and are wanted.
+Wanted: TypeAlias = Callable[[Mapping[str, Any]], bool]
+Older: TypeAlias = Callable[[AuditQuery, int, Wanted], Sequence[Mapping[str, Any]]]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A report as data: rows oldest first, texts ready to be shown."""
 
@@ -67,16 +77,20 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def gathered(
-    book: AuditBook,
+    book: Searched,
     name: str,
     *,
     since: datetime | None,
     until: datetime | None,
     made_at: datetime,
     proof: str,
-    archived: Seen = Seen(),  # noqa: B008  (frozen)
+    rows_max: int = ROWS_MAX,
+    older: Older | None = None,
+    lacks: Sequence[str] = (),
 ) -> Report:
-    """Read one report, from the database and from the segments that were seen; `proof`: what verifying the trail said.
+    """Read one report of the newest `rows_max` records; `proof` is what verifying the trail said.
+
+    `older` has what the reader has no longer (archived segments); `lacks`: what is known beforehand to be missing.
 
     Raises:
         DeviceError: the database is away or slow, or a segment cannot be read.
@@ -90,26 +104,24 @@ async def gathered(
 
     before: int | None = None
     more = True
-    while more and len(found) < ROWS_MAX:
+    while more and len(found) < rows_max:
         query = AuditQuery(
             event_types=kind.event_types, since=since, until=until, before=before, limit=SEARCH_MAX
         )
         page = await book.search(query)
         found += filter(is_wanted, page.records)
         before, more = page.next_before, page.next_before is not None
-    if not more and len(found) <= ROWS_MAX:
+    missing = list(lacks)
+    if not more and len(found) <= rows_max and older is not None:
         query = AuditQuery(event_types=kind.event_types, since=since, until=until)
-        left = ROWS_MAX + 1 - len(found)
-        found += await asyncio.to_thread(newest_of, archived.paths, query, count_max=left, keep=is_wanted)
-    rows = tuple(_row(row) for row in reversed(found[:ROWS_MAX]))
+        found += await asyncio.to_thread(older, query, rows_max + 1 - len(found), is_wanted)
+    # Beside the loop: thousands of changes are decoded.
+    rows = await asyncio.to_thread(lambda: tuple(_row(row) for row in reversed(found[:rows_max])))
     period = f"{_told(since, 'the beginning')} to {_told(until, 'now')}"
     facts = [("Period (UTC)", period), ("Made at (UTC)", _told(made_at, "")), ("Records", str(len(rows)))]
-    lacks = []
-    if more or len(found) > ROWS_MAX:
-        lacks.append(f"only the newest {len(rows)} records are in it; choose a shorter period")
-    if archived.unseen:
-        lacks.append(not_seen(archived.unseen))
-    facts += [("Not whole", each) for each in lacks]
+    if more or len(found) > rows_max:
+        missing.insert(0, f"only the newest {len(rows)} records are in it; choose a shorter period")
+    facts += [("Not whole", each) for each in missing]
     facts.append(("State of the trail", proof))
     counts = Counter(row["event_type"] for row in rows)
     return Report(
@@ -117,7 +129,7 @@ async def gathered(
         facts=tuple(facts),
         counts=tuple(sorted(counts.items())),
         rows=rows,
-        lacks=tuple(lacks),
+        lacks=tuple(missing),
     )
 
 
