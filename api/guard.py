@@ -63,14 +63,14 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request; always answers, never raises. `scope` is ASGI's, to which servers may add keys."""
-        if scope["type"] in {"http", "websocket"}:
-            # As Litestar will read it, and by the same function: what is judged by its path here and in between must
-            # not be served as another one (`//api/v1/...`, `/api/v1/stream/`).
-            scope["path"] = normalize_path(scope["path"])
-        if scope["type"] == "websocket":
-            await self._socket(scope, receive, send)
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             return
+        # As Litestar will read it, and by the same function: what is judged by its path here and in between must
+        # not be served as another one (`//api/v1/...`, `/api/v1/stream/`).
+        scope["path"] = normalize_path(scope["path"])
+        await (self._socket if scope["type"] == "websocket" else self._request)(scope, receive, send)
+
+    async def _request(self, scope: Any, receive: Receive, send: Send) -> None:
         started = False
 
         async def send_on(message: Message) -> None:
