@@ -571,7 +571,7 @@ def test_every_route_names_its_operation(api: Served) -> None:
     ] == []
     assert {path for _, path, operation in found if operation == PUBLIC} == PUBLIC_PATHS
     assert all(handler.opt.get("why") for handler in ROUTES if handler.opt[OPERATION] == PUBLIC)
-    # Only what changes nothing is asked for with GET.
+    # Only what changes nothing is asked for with GET; of CONFIGURE, REST has the looking only.
     changing = {
         each
         for each in Operation
