@@ -12,14 +12,16 @@ from litestar.params import PathParameter, QueryParameter
 
 from actors.safety.latch import EMERGENCY_STOP
 from actors.safety.priorities import priorities
-from actors.vocabulary import CalejoError, DeviceError, UnknownSubjectError
+from actors.vocabulary import CalejoError, DeviceError, UnavailableError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.ids import checked_id
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.guarding import needs, principal_of
 from api.audit_routes import search
+from api.dashboard.alarms import stands, waits
 from api.dashboard.desktop import dashboard_of
 from api.dashboard.page import AnyRequest, page
+from api.dashboard.picture import Picture
 from api.dashboard.wells import sparkline, well
 from api.handling import service_of
 from api.views import explain_view
@@ -31,6 +33,7 @@ PumpId = Annotated[str, PathParameter(description="pump_id", max_length=40)]
 StopId = Annotated[str, PathParameter(description="stop_id", max_length=300)]
 SPARK: Final = {"width": 120, "height": 30, "span_s": 3600.0}
 _STOPS_SHOWN: Final = 50
+_ALARMS_SHOWN: Final = 300
 _AUDIT_PAGE: Final = 50
 
 
@@ -47,7 +50,7 @@ async def station(request: AnyRequest, state: State, station_id: StationId) -> R
     picture = await dashboard_of(state).pictures.now()
     found = picture.station(checked_id(station_id, place="station_id"))
     if found is None:
-        raise UnknownSubjectError(f"station {station_id!r} is not known")
+        raise _not_there(picture, f"station {station_id!r}")
     site, shown = found
     level_m = None if shown.level is None else shown.level.value
     return await page(
@@ -68,7 +71,7 @@ async def pump(request: AnyRequest, state: State, pump_id: PumpId) -> Response[b
     service, picture = service_of(state), await dashboard_of(state).pictures.now()
     found = picture.pump(checked_id(pump_id, place="pump_id"))
     if found is None:
-        raise UnknownSubjectError(f"pump {pump_id!r} is not known")
+        raise _not_there(picture, f"pump {pump_id!r}")
     site, shown_station, shown = found
     sources = service.sources
     endpoints, decisions, status = await asyncio.gather(
@@ -106,7 +109,7 @@ async def strip(request: AnyRequest, state: State) -> Response[bytes]:
 async def stops(request: AnyRequest, state: State) -> Response[bytes]:
     """Show the stops that hold, and the last ones that were cleared."""
     picture = await dashboard_of(state).pictures.now()
-    every = await service_of(state).stops.listed(everything=True)
+    every, _ = await service_of(state).stops.known(everything=True)
     past = [stop for stop in reversed(every) if stop.cleared_at is not None and stop.kind == EMERGENCY_STOP]
     return await page(
         request, "stops.html", picture=picture, past=past[:_STOPS_SHOWN], more=len(past) > _STOPS_SHOWN
@@ -141,7 +144,15 @@ async def alarms(request: AnyRequest, state: State) -> Response[bytes]:
     timers = [each for one in watchdogs if not isinstance(one, str) for each in one.timers if each["lost"]]
     silent = [each for each in watchdogs if isinstance(each, str)]
     return await page(
-        request, "alarms.html", picture=picture, failsafes=failsafes, timers=timers, silent=silent
+        request,
+        "alarms.html",
+        picture=picture,
+        failsafes=failsafes,
+        timers=timers,
+        silent=silent,
+        stands=stands,
+        waits=waits,
+        alarms_max=_ALARMS_SHOWN,
     )
 
 
@@ -271,6 +282,13 @@ async def account(request: AnyRequest, state: State) -> Response[bytes]:
 async def trends(state: State, station_id: StationId) -> Any:
     """Return a station's day for drawing."""
     return await dashboard_of(state).trend(checked_id(station_id, place="station_id"))
+
+
+def _not_there(picture: Picture, what: str) -> CalejoError:
+    """Return why something cannot be shown: it is none, or nobody can say because the plant itself is not known."""
+    if picture.why:
+        return UnavailableError(f"{what} cannot be shown, because the plant is not known: {picture.why}")
+    return UnknownSubjectError(f"{what} is not known")
 
 
 async def _or_why(question: Awaitable[_Held]) -> _Held | str:

@@ -8,6 +8,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from actors.vocabulary import Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.users import AccountKind
 from tests.browser.conftest import Opener
@@ -212,6 +213,27 @@ def test_the_tree_shows_a_death_and_a_return(opened: Opener, plant: Plant) -> No
     expect(row).to_contain_text("4711", timeout=SOON_MS)
     expect(page.locator("#seen")).to_contain_text(f"{address}: runs again after", timeout=SOON_MS)
     expect(page.locator("#seen")).to_contain_text("restarts: 1")
+
+
+def test_an_alarm_is_acknowledged_and_goes_on_standing(opened: Opener, plant: Plant) -> None:
+    """ALM-1, HMI-2: who, when and their comment stand in the list; the strip counts it until it has returned."""
+    plant.alarm("not_following", "p2", Severity.HIGH, "p2 is slow")
+    page = opened("/alarms", user="olga", role=UserRole.OPERATOR)
+    expect(page.locator(".counts")).to_contain_text("1 unseen")
+    page.get_by_role("button", name="Acknowledge: Does not follow its setpoint, p2").click()
+    dialog = page.locator("#acknowledge-dialog")
+    dialog.get_by_label("Comment").fill("sent the van")
+    dialog.get_by_role("button", name="Acknowledge").click()
+    expect(dialog).to_be_hidden(timeout=SOON_MS)
+    row = page.get_by_role("row", name="p2 is slow")
+    expect(row).to_contain_text("stands, seen", timeout=SOON_MS)
+    expect(row).to_contain_text("olga")
+    expect(row).to_contain_text("sent the van")
+    expect(row.get_by_role("button")).to_have_count(0)
+    expect(page.locator(".counts")).not_to_contain_text("unseen")
+    expect(page.locator(".count.some .n")).to_have_text("1")
+    plant.alarm_over("not_following", "p2")
+    expect(page.locator(".count.some")).to_have_count(0, timeout=SOON_MS)
 
 
 def test_a_quarantined_part_is_retried(opened: Opener, plant: Plant) -> None:

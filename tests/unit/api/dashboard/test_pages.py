@@ -192,6 +192,67 @@ def test_without_its_root_and_alarms_a_view_says_so(tmp_path: Path) -> None:
         assert "Alarms are not known" in look(watched, "/").raw.decode()
 
 
+@pytest.mark.parametrize("path", ["/", "/stations/harbour", "/pumps/p1", "/stops", "/alarms", "/tree"])
+def test_an_unreadable_latch_folder_leaves_every_view_its_stop(tmp_path: Path, path: str) -> None:
+    """EST-4, HMI-2: what is known of stops is shown, with why it may be incomplete; the stop's button is there."""
+    with Watched(Plant(), tmp_path) as watched:
+        stop = {"scope": "PUMP", "scope_id": "p1", "reason": "rag", "by": "bert"}
+        assert watched.api.post("/api/v1/emergency-stops", stop).status == 201
+        watched.latches.unreadable = True
+        answer = look(watched, path)
+        page = answer.raw.decode()
+        assert answer.status == 200, page
+        assert "Stops may be incomplete" in page
+        assert "input/output error" in page
+        assert 'id="stop-button"' in page
+        assert "Emergency stop holds (1)" in page, "what was known stays known"
+
+
+def test_a_stop_is_seen_on_the_wire_where_the_folder_tells_of_none(tmp_path: Path) -> None:
+    """EST-1, HMI-1: the folder cannot be read from the start: the gates' own word marks the pump."""
+    plant = Plant()
+    with Watched(plant, tmp_path) as watched:
+        stop = {"scope": "PUMP", "scope_id": "p1", "reason": "rag", "by": "bert"}
+        assert watched.api.post("/api/v1/emergency-stops", stop).status == 201
+        watched.down()
+        watched.latches.unreadable = True
+        watched.up()
+        page = look(watched, "/").raw.decode()
+        assert "Emergency stop holds" not in page
+        ranks = re.findall(r"station-card r(\d)", page)
+        assert ranks[0] == "4"
+        assert "4" not in ranks[1:]
+        assert "Stops may be incomplete" in page
+
+
+@pytest.mark.parametrize("path", ["/stations/harbour", "/pumps/p1"])
+def test_a_plant_that_is_not_known_is_not_said_to_lack_a_part(tmp_path: Path, path: str) -> None:
+    """HMI-2: 503 with the reason, not 404, and the stop of everything at hand."""
+    plant = Plant()
+    plant.topology = None
+    with Watched(plant, tmp_path) as watched:
+        answer = look(watched, path)
+        page = answer.raw.decode()
+        assert answer.status == 503, page
+        assert "the plant is not known" in page
+        assert "Stop everything now" in page
+        look(watched, path, Accept="application/json").problem(503)
+
+
+def test_a_view_that_is_away_or_refused_offers_the_stop_to_whom_may(tmp_path: Path) -> None:
+    """EST-4, HMI-2: a page that cannot be shown is no reason to lack the button."""
+    with Watched(Plant(), tmp_path) as watched:
+        for path, role, status in (
+            ("/pumps/none", UserRole.OPERATOR, 404),
+            ("/users", UserRole.OPERATOR, 403),
+        ):
+            answer = look(watched, path, role)
+            assert answer.status == status
+            assert ('id="stop-button"' in answer.raw.decode()) is (status != 403), path
+        rita = look(watched, "/pumps/none", UserRole.READ_ONLY).raw.decode()
+        assert 'id="stop-button"' not in rita
+
+
 def test_before_anything_is_discovered_the_overview_says_so(tmp_path: Path) -> None:
     """HMI-2: no plant is no error, and a stop of everything is there all the same."""
     plant = Plant()
