@@ -105,6 +105,18 @@ async def strip(request: AnyRequest, state: State) -> Response[bytes]:
     return await page(request, "strip.html", picture=await dashboard_of(state).pictures.now())
 
 
+@get("/stop-scopes", opt=needs(Operation.SET_STOP), include_in_schema=False)
+async def stop_scopes(
+    request: AnyRequest,
+    state: State,
+    kind: Annotated[str, QueryParameter(max_length=10)] = "",
+    scope_id: Annotated[str, QueryParameter(max_length=40)] = "",
+) -> Response[bytes]:
+    """Show what can be stopped now, what the view is about first: a piece of a page."""
+    picture = await dashboard_of(state).pictures.now()
+    return await page(request, "stop_scopes.html", picture=picture, context=(kind, scope_id))
+
+
 @get("/stops", opt=needs(Operation.READ_PLANT), include_in_schema=False)
 async def stops(request: AnyRequest, state: State) -> Response[bytes]:
     """Show the stops that hold, and the last ones that were cleared."""
@@ -304,6 +316,7 @@ PAGES: Final = [
     station,
     pump,
     strip,
+    stop_scopes,
     stops,
     stop_shown,
     alarms,

@@ -40,7 +40,12 @@ def everything_wrong(plant: Plant, watched: Watched) -> None:
     plant.levels["harbour"] = 2.95
     for severity, (condition, subject) in zip(
         Severity,
-        [("feedback_stale", "p1"), ("plc_heartbeat", "mill"), ("failsafe", "p3"), ("levels_disagree", "hill")],
+        [
+            ("feedback_stale", "p1"),
+            ("plc_heartbeat", "mill"),
+            ("failsafe", "p3"),
+            ("levels_disagree", "hill"),
+        ],
         strict=True,
     ):
         plant.alarm(condition, subject, severity, f"{subject}: {condition}")

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 import time
 
+import msgspec
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
-from actors.vocabulary import Severity
+from actors.vocabulary import Severity, Topology
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.users import AccountKind
 from tests.browser.conftest import Opener
-from tests.browser.plant import Plant, endpoint, node
+from tests.browser.plant import NORTH, Plant, endpoint, node
 from tests.browser.watching import Watched
 from tests.unit.api.people import person
 
@@ -150,6 +151,113 @@ def test_a_stop_while_the_api_is_dead_is_sent_until_somebody_confirms(
     watched.up()
     expect(page.locator("#stop-state")).to_contain_text("every endpoint has it", timeout=SOON_MS)
     assert len(watched.latches.held.active()) == 1
+
+
+def press(page: Page, name: str) -> None:
+    """Stop something in two gestures."""
+    page.get_by_role("button", name="Emergency stop").click()
+    page.wait_for_timeout(300)  # a double click is one gesture: the second counts after a quarter of a second
+    page.get_by_role("button", name=name).click()
+
+
+def test_no_dialog_ends_a_stops_retry(opened: Opener, watched: Watched) -> None:
+    """EST-1, EST-4: closed, opened, another stop pressed, closed again: both are sent until somebody confirms."""
+    page = opened("/pumps/p1")
+    watched.down()
+    press(page, "Stop pump Harbour 1 now")
+    expect(page.locator("#stop-state")).to_contain_text("NOT CONFIRMED", timeout=SOON_MS)
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#pending")).to_contain_text("Pump Harbour 1: NOT CONFIRMED")
+    press(page, "Stop station Mill lane now")
+    expect(page.locator("#stop-state")).to_contain_text("Station Mill lane: NOT CONFIRMED", timeout=SOON_MS)
+    expect(page.locator("#stop-state")).not_to_contain_text("Harbour")
+    page.get_by_role("button", name="Close").click()
+    expect(page.locator("#pending [data-stop]")).to_have_count(2)
+    tries = page.locator("#pending [data-stop]").first.locator(".since")
+    expect(tries).to_contain_text("Tries: 4", timeout=SOON_MS)
+    assert watched.latches.held.active() == ()
+    watched.up()
+    expect(page.locator("#pending")).to_be_hidden(timeout=SOON_MS)
+    held = {(stop.scope.value, stop.scope_id) for stop in watched.latches.held.active()}
+    assert held == {("PUMP", "p1"), ("STATION", "mill")}
+    assert len(watched.latches.held.records) == 2, "each under one id, however often it was sent"
+
+
+def test_leaving_the_page_with_a_stop_unconfirmed_is_asked_about(opened: Opener, watched: Watched) -> None:
+    """EST-1: the retry is the page's: whoever leaves it is asked first, and not once it is confirmed."""
+    page = opened("/pumps/p1")
+    asked: list[str] = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+    watched.down()
+    press(page, "Stop pump Harbour 1 now")
+    expect(page.locator("#stop-state")).to_contain_text("NOT CONFIRMED", timeout=SOON_MS)
+    page.get_by_role("button", name="Close").click()
+    page.evaluate("setTimeout(() => location.assign('/alarms'), 0)")
+    expect(page.locator("#pending")).to_contain_text("Tries: 3", timeout=SOON_MS)
+    assert asked == ["beforeunload"]
+    assert page.url.endswith("/pumps/p1")
+    watched.up()
+    expect(page.locator("#pending")).to_be_hidden(timeout=SOON_MS)
+    page.get_by_role("link", name="Alarms", exact=True).click()
+    expect(page).to_have_url(re.compile("/alarms$"))
+    assert asked == ["beforeunload"]
+
+
+@pytest.mark.parametrize("body", ["", "{", "null", "{}"])
+def test_an_answer_that_breaks_on_its_way_confirms_nothing(
+    opened: Opener, watched: Watched, body: str
+) -> None:
+    """EST-1: 201 with half a body: nobody knows, so the same stop is sent again."""
+    page = opened("/pumps/p1")
+    broken = 0
+
+    def through(route: Route) -> None:
+        nonlocal broken
+        broken += 1
+        if broken == 1:
+            route.fulfill(status=201, body=body, content_type="application/json")
+        else:
+            route.continue_()
+
+    page.route("**/api/v1/emergency-stops", through)
+    press(page, "Stop pump Harbour 1 now")
+    expect(page.locator("#stop-state")).to_contain_text("every endpoint has it", timeout=SOON_MS)
+    assert broken == 2
+    assert len(watched.latches.held.active()) == 1
+
+
+def test_a_refused_stop_stays_in_the_bar_until_it_was_seen(opened: Opener) -> None:
+    """EST-1: a refusal is not sent again, and does not vanish with the dialog."""
+    page = opened("/pumps/p1")
+    refusal = '{"detail": "this machine is to be taken away"}'
+    page.route(
+        "**/api/v1/emergency-stops",
+        lambda route: route.fulfill(status=409, body=refusal, content_type="application/problem+json"),
+    )
+    press(page, "Stop pump Harbour 1 now")
+    expect(page.locator("#stop-state")).to_contain_text("REFUSED: this machine", timeout=SOON_MS)
+    page.get_by_role("button", name="Close").click()
+    bar = page.locator("#pending")
+    expect(bar).to_contain_text("Pump Harbour 1: stop REFUSED: this machine")
+    bar.get_by_role("button", name="Seen").click()
+    expect(bar).to_be_hidden()
+
+
+def test_what_came_since_the_page_was_made_can_be_stopped(opened: Opener, plant: Plant) -> None:
+    """EST-1, DAT-4: the choice is renewed when it opens; what stood there stays where it was."""
+    page = opened("/")
+    first = NORTH.stations[0]
+    late = msgspec.structs.replace(first.pumps[0], pump_id="p8", name="Harbour 3", wire_slot=2)
+    grown = msgspec.structs.replace(first, pumps=(*first.pumps, late))
+    site = msgspec.structs.replace(NORTH, stations=(grown, *NORTH.stations[1:]))
+    plant.speeds["p8"] = 35.0
+    plant.sites = (site, *plant.sites[1:])
+    plant.topology = Topology(revision="r2", sites=plant.sites)
+    expect(page.get_by_role("link", name="Harbour 3")).to_be_visible(timeout=SOON_MS)
+    page.get_by_role("button", name="Emergency stop").click()
+    choice = page.locator(".stop-now")
+    expect(choice.last).to_contain_text("Stop pump Harbour 3 now", timeout=SOON_MS)
+    expect(choice.first).to_contain_text("Stop station Harbour now")
 
 
 def test_who_may_only_read_is_offered_no_stop(opened: Opener) -> None:

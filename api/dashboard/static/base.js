@@ -63,6 +63,8 @@ async function sent(path, body, withinMs) {
     if (!answer) throw new Refused(0, text("no_answer"));
   }
   if (!answer.ok) throw new Refused(answer.status, told?.detail || text("refused", { status: answer.status }));
+  // It was taken, and what became of it was lost on the way: nobody knows, as without an answer.
+  if (told === null) throw new Refused(0, text("no_answer"));
   return told;
 }
 
