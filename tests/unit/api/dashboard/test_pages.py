@@ -346,7 +346,7 @@ def test_the_catalogue_knows_every_text_that_is_used() -> None:
     for file in rendering.FOLDER.glob("*.html"):
         used |= set(re.findall(r"\bt\('([\w.]+)'(?!\s*(?:\+|~))", file.read_text()))
     for file in files.FOLDER.glob("*.js"):
-        used |= {f"js.{key}" for key in re.findall(r"""\btext\("(\w+)""", file.read_text())}
+        used |= {f"js.{key}" for key in re.findall(r"""\b(?:text|sentence)\("(\w+)""", file.read_text())}
     own: set[str] = {f"reason.{each.name}" for each in Reason} | {f"rule.{each.value}" for each in Rule}
     own |= {f"limit.{key}" for key in LIMIT_KEYS} | {f"state.{each.value}" for each in ChildState}
     own |= {
