@@ -347,10 +347,19 @@ class Plant(Tree):
         return [node(address, role, pid=1000 + at) for at, (address, role) in enumerate(rows)]
 
 
-def node(address: str, role: Role, *, pid: int | None, state: str = "running", restarts: int = 0) -> TreeNode:
+def node(
+    address: str,
+    role: Role,
+    *,
+    pid: int | None,
+    state: str = "running",
+    restarts: int = 0,
+    away_s: float | None = None,
+) -> TreeNode:
     return TreeNode(
         address=address, role=role, kind="process", state=state, pid=pid, node_id="n1", restarts=restarts,
-        last_error="", mailbox_depth=0, rss_mib=51.5,
+        last_error="", mailbox_depth=0, rss_mib=51.5, away_s=away_s,
+        gone_at=None if away_s is None and state == "running" else moment().utc,
     )  # fmt: skip
 
 

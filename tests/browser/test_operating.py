@@ -415,10 +415,14 @@ def test_the_tree_shows_a_death_and_a_return(opened: Opener, plant: Plant) -> No
     plant.nodes[address] = node(address, held.role, pid=None, state="restarting")
     row = page.get_by_role("row", name=address)
     expect(row).to_contain_text("restarting", timeout=SOON_MS)
-    plant.nodes[address] = node(address, held.role, pid=4711, restarts=1)
+    expect(row.locator(".away")).to_contain_text("since ")
+    plant.nodes[address] = node(address, held.role, pid=4711, restarts=1, away_s=2.34)
     expect(row).to_contain_text("4711", timeout=SOON_MS)
-    expect(page.locator("#seen")).to_contain_text(f"{address}: runs again after", timeout=SOON_MS)
-    expect(page.locator("#seen")).to_contain_text("restarts: 1")
+    expect(page.locator("#seen")).to_contain_text(f"{address}: runs again after 2.34 s (restarts: 1)")
+    expect(row.locator(".away")).to_contain_text("2.34\u00a0s · ")
+    # Between two looks: the supervisor has seen it, so it is told with its figure all the same.
+    plant.nodes[address] = node(address, held.role, pid=4712, restarts=2, away_s=0.11)
+    expect(page.locator("#seen li").first).to_contain_text("after 0.11 s (restarts: 2)", timeout=SOON_MS)
 
 
 def test_an_alarm_is_acknowledged_and_goes_on_standing(opened: Opener, plant: Plant) -> None:

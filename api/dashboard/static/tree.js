@@ -23,8 +23,8 @@ function compare(list) {
   for (const row of document.querySelectorAll("#tree tbody tr")) {
     const address = row.querySelector(".address").textContent.trim();
     const seen = { restarts: Number(row.dataset.restarts), state: row.dataset.state };
-    // How long it was away, as its supervisor measured it; else from here.
-    const away = row.dataset.downS;
+    // From noticing its end to its first answer, as its supervisor measured it; else from here.
+    const away = row.dataset.away;
     const before = known.get(address);
     known.set(address, seen);
     if (!before) continue;
