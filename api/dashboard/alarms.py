@@ -64,3 +64,15 @@ def by_object(alarms: Iterable[AlarmView], site: SiteConfig) -> Mapping[str, tup
 def _names(subject: str, site_id: str) -> bool:
     """Say whether a subject is of a site by name, rather than shown there because it is nowhere else."""
     return subject in {site_id, f"site:{site_id}"} or f"{subject}/".startswith(f"/sites/{site_id}/")
+
+
+def zone_of(subject: str, sites: Iterable[SiteConfig]) -> str | None:
+    """Return the time zone of what an alarm is about: its station's, else its site's; None: it is of no one site."""
+    for site in sites:
+        path = source_of(subject, site)
+        own = f"/{site.site_id}"
+        if path is None or (path == own and not _names(subject, site.site_id)):
+            continue
+        station = site.station(path.removeprefix(own).removeprefix("/").partition("/")[0])
+        return site.timezone if station is None else station.timezone
+    return None

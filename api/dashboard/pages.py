@@ -24,6 +24,7 @@ from api.dashboard.page import AnyRequest, page
 from api.dashboard.picture import Picture
 from api.dashboard.wells import sparkline, well
 from api.handling import service_of
+from api.stop_answers import StoppedPump
 from api.views import explain_view
 
 _Held = TypeVar("_Held")
@@ -34,6 +35,8 @@ StopId = Annotated[str, PathParameter(description="stop_id", max_length=300)]
 SPARK: Final = {"width": 120, "height": 30, "span_s": 3600.0}
 _STOPS_SHOWN: Final = 50
 _ALARMS_SHOWN: Final = 300
+_ROWS_SHOWN: Final = 200
+_HISTORY_SHOWN: Final = 20
 _AUDIT_PAGE: Final = 50
 
 
@@ -140,7 +143,9 @@ async def stop_shown(request: AnyRequest, state: State, stop_id: StopId) -> Resp
         stop=stop,
         durable=durable,
         endpoints=endpoints,
-        pumps=pumps,
+        # Those that do not stand yet first: who looks here looks for them.
+        pumps=sorted(pumps, key=_stands_least),
+        pumps_max=_ROWS_SHOWN,
     )
 
 
@@ -192,6 +197,7 @@ async def limits(request: AnyRequest, state: State) -> Response[bytes]:
         "limits.html",
         picture=picture,
         slow=True,
+        rows_max=_ROWS_SHOWN,
         proposals=[] if isinstance(proposals, str) else proposals,
         proposals_why=proposals if isinstance(proposals, str) else "",
     )
@@ -212,7 +218,8 @@ async def limits_of(request: AnyRequest, state: State, pump_id: PumpId) -> Respo
         slow=True,
         shown=shown,
         proposed=opened,
-        history=history[:20],
+        history=history,
+        history_max=_HISTORY_SHOWN,
         whole={name for name, key in LIMIT_KEYS.items() if key.whole},
         zone=picture.zone if found is None else found[1].config.timezone,
         context=None if found is None else ("PUMP", found[2].config.pump_id),
@@ -277,6 +284,7 @@ async def users(request: AnyRequest, state: State) -> Response[bytes]:
         slow=True,
         accounts=await accounts.listed(),
         sessions=await accounts.sessions(None),
+        rows_max=_ROWS_SHOWN,
         roles=[role.value for role in UserRole],
     )
 
@@ -294,6 +302,11 @@ async def account(request: AnyRequest, state: State) -> Response[bytes]:
 async def trends(state: State, station_id: StationId) -> Any:
     """Return a station's day for drawing."""
     return await dashboard_of(state).trend(checked_id(station_id, place="station_id"))
+
+
+def _stands_least(pump: StoppedPump) -> tuple[bool, bool, bool]:
+    """Order pumps of a stop: what the wire still lets run, what has not been read, what is not measured standing."""
+    return (pump.run_inhibit and pump.published_hz <= 0.0, pump.stopped is True, pump.echoed is True)
 
 
 def _not_there(picture: Picture, what: str) -> CalejoError:

@@ -19,6 +19,7 @@ from actors.vocabulary import (
     Instant,
     PumpConfig,
     Quality,
+    Scope,
     Severity,
     SiteConfig,
     StationConfig,
@@ -35,7 +36,7 @@ from api.dashboard.abnormal import (
     worst_first,
     worst_of,
 )
-from api.dashboard.alarms import WORST_FIRST, by_object, in_order, stands, waits
+from api.dashboard.alarms import WORST_FIRST, by_object, in_order, stands, waits, zone_of
 from api.service import Service
 from api.views import JudgedView, PumpView, judged, pump_view
 
@@ -141,8 +142,32 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def zone(self) -> str:
         """The time zone of the plant where it has but one, else UTC."""
-        zones = {site.config.timezone for site in self.sites}
-        return zones.pop() if len(zones) == 1 else "UTC"
+        zones = self._zones
+        return next(iter(zones)) if len(zones) == 1 else "UTC"
+
+    @property
+    def _zones(self) -> frozenset[str]:
+        sites = {site.config.timezone for site in self.sites}
+        return frozenset(sites | {each.config.timezone for site in self.sites for each in site.stations})
+
+    def zone_at(self, scope: str, scope_id: str) -> str:
+        """Return the time zone of a pump, station or site, the plant's for what is none of them."""
+        match scope:
+            case Scope.PUMP.value if (pump := self.pump(scope_id)) is not None:
+                return pump[1].config.timezone
+            case Scope.STATION.value if (station := self.station(scope_id)) is not None:
+                return station[1].config.timezone
+            case Scope.SITE.value:
+                found = (site.config.timezone for site in self.sites if site.config.site_id == scope_id)
+                return next(found, self.zone)
+            case _:
+                return self.zone
+
+    def zone_of(self, alarm: Alarm) -> str:
+        """Return the time zone of what an alarm is about, the plant's for what is of no one site."""
+        if len(self._zones) == 1:
+            return self.zone
+        return zone_of(alarm.subject, (site.config for site in self.sites)) or self.zone
 
     def station(self, station_id: str) -> tuple[SiteShown, StationShown] | None:
         """Return a station and its site, None: there is none of that id."""

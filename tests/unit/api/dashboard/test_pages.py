@@ -16,6 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from actors.alarm.lifecycle import AlarmState
+from actors.safety.latch import LatchSet
 from actors.vocabulary import Reason, Rule, Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.audit_trail import AuditPage, AuditQuery, AuditWindow
@@ -23,7 +25,7 @@ from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.cookies import Cookies
 from api.dashboard import files, rendering, texts
 from supervisors.restart_types import ChildState
-from tests.browser.plant import NORTH, Plant, Trends, endpoint
+from tests.browser.plant import NORTH, SOUTH, Plant, Trends, endpoint
 from tests.browser.watching import Watched
 from tests.unit.api.served import Answer, until
 
@@ -292,6 +294,63 @@ def test_times_are_told_in_the_plants_zone_with_utc(watched: Watched) -> None:
     assert (local - utc) % 24 == (1 if zone == "CET" else 2)
 
 
+def test_of_several_zones_each_row_tells_its_own(tmp_path: Path) -> None:
+    """HMI-2: alarms, stops and failsafes of a plant over several zones are told in the zone of where they are."""
+    hill = msgspec.structs.replace(SOUTH.stations[0], timezone="America/Lima")
+    south = msgspec.structs.replace(SOUTH, timezone="America/Lima", stations=(hill,))
+    plant = Plant(NORTH, south)
+    for subject in ("p1", "hill", "/sites/south/watchdog", "storage"):
+        plant.alarm("failsafe", subject, Severity.HIGH, f"told of {subject}")
+    plant.failsafe |= {"p3", "p7"}
+    with Watched(plant, tmp_path) as watched:
+        for scope, scope_id in (("PUMP", "p6"), ("STATION", "mill"), ("SITE", "south"), ("SYSTEM", "")):
+            stop = {"scope": scope, "scope_id": scope_id, "reason": f"stop of {scope}", "by": "bert"}
+            assert watched.api.post("/api/v1/emergency-stops", stop).status == 201
+        until(lambda: "Emergency stop holds (4)" in look(watched, "/").raw.decode())
+        page = look(watched, "/alarms").raw.decode()
+        for text, zone in {
+            "told of p1": "CET", "told of hill": "-05", "told of /sites/south/watchdog": "-05",
+            "told of storage": "UTC",
+            'Pump <span class="id">p3<': "CET", 'Pump <span class="id">p7<': "-05",
+        }.items():  # fmt: skip
+            assert zone_after(page[page.index("<main") :], text) == zone, text
+        page = look(watched, "/stops").raw.decode()
+        for text, zone in {
+            "stop of PUMP": "-05", "stop of STATION": "CET", "stop of SITE": "-05", "stop of SYSTEM": "UTC",
+        }.items():  # fmt: skip
+            assert zone_after(page, text) == zone, text
+
+
+def zone_after(page: str, text: str) -> str:
+    """Return the zone of the first time that is told after a text."""
+    found = re.search(r'<span class="zone">([^<]+)<', page[page.index(text) :])
+    assert found is not None
+    return found[1]
+
+
+def test_lists_that_are_cut_say_so(tmp_path: Path) -> None:
+    """HMI-1: who sees two hundred rows knows how many there are beside; what still runs under a stop comes first."""
+    station = NORTH.stations[0]
+    many = tuple(
+        msgspec.structs.replace(station.pumps[0], pump_id=f"x{at:03}", name=f"X {at}", wire_slot=at)
+        for at in range(102)
+    )
+    plant = Plant(msgspec.structs.replace(NORTH, stations=(msgspec.structs.replace(station, pumps=many),)))
+    for at in range(303):
+        plant.alarm("failsafe", f"x{at:03}", Severity.LOW, "low")
+    with Watched(plant, tmp_path) as watched:
+        stop = {"scope": "SITE", "scope_id": "north", "reason": "flood", "by": "bert"}
+        made = watched.api.post("/api/v1/emergency-stops", stop).json()
+        plant.stops[endpoint("north", "opcua")] = LatchSet()
+        page = look(watched, f"/stops/{made['stop_id']}/shown").raw.decode()
+        table = page[page.index("What the pumps do") :]
+        assert table.count("<tr><th") == 1 + 200
+        assert "… and 4 more." in table
+        endpoints = re.findall(r'<th scope="row">x\d+</th><td>(\w+)</td>', table)
+        assert endpoints[:102] == ["opcua"] * 102, "where nothing stops them"
+        assert "… and 3 more." in look(watched, "/alarms").raw.decode()
+
+
 def test_fifty_watchers_ask_the_tree_as_often_as_one(tmp_path: Path) -> None:
     """HMI-2: a view costs its reader's browser, not control."""
     plant = Plant()
@@ -348,6 +407,7 @@ def test_the_catalogue_knows_every_text_that_is_used() -> None:
     for file in files.FOLDER.glob("*.js"):
         used |= {f"js.{key}" for key in re.findall(r"""\b(?:text|sentence)\("(\w+)""", file.read_text())}
     own: set[str] = {f"reason.{each.name}" for each in Reason} | {f"rule.{each.value}" for each in Rule}
+    own |= {f"alarm_state.{each.value}" for each in AlarmState}
     own |= {f"limit.{key}" for key in LIMIT_KEYS} | {f"state.{each.value}" for each in ChildState}
     own |= {
         f"finding.{what}"
