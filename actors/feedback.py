@@ -39,7 +39,8 @@ POINTS: Final = (
 
 NEVER_WRITTEN: Final = "never written since our start"
 
-_BOOLEANS: Final = frozenset({RUNNING, LOCAL_OVERRIDE, HIGH_FLOAT})
+BOOLEANS: Final = frozenset({RUNNING, LOCAL_OVERRIDE, HIGH_FLOAT})
+"""Points whose number means yes (1) or no (0)."""
 _COUNTERS: Final = frozenset({FAULT, PLC_HEARTBEAT})
 _UINT16_MAX: Final = 65535.0
 # No drive of a wastewater pump turns faster; a register full of ones (655.35 Hz) is no speed.
@@ -101,16 +102,16 @@ def judge(
             continue
         age_s = now.seconds_since(sample.at)
         why = _fault_of(point, sample.value, age_s=age_s, control=control, pump=pump)
-        judged[point] = _verdict(sample.value, age_s, why)
+        judged[point] = _verdict(sample, age_s, why)
     own_since = running_since(memory) if judged[RUNNING].quality is Quality.GOOD else None
     for point in (SPEED, POWER, FLOW, LEVEL, PLC_HEARTBEAT):
-        value = judged[point]
-        if value.quality is not Quality.GOOD or value.value is None or value.age_s is None:
+        value, sample = judged[point], samples[point]
+        if value.quality is not Quality.GOOD or sample is None or value.age_s is None:
             continue
         moving_since = pumping_since or own_since if point == LEVEL else own_since
         why = _unmoved(point, memory, now=now, moving_since=moving_since, control=control)
         if why:
-            judged[point] = _verdict(value.value, value.age_s, why)
+            judged[point] = _verdict(sample, value.age_s, why)
     return judged, memory
 
 
@@ -231,7 +232,7 @@ def _fault_of(point: str, value: float, *, age_s: float, control: ControlSetting
     stale_s = control.plc_heartbeat_s if point == PLC_HEARTBEAT else control.feedback_stale_s
     if age_s > stale_s:
         return f"stale: {age_s:.1f} s old, at most {stale_s:g} s"
-    if point in _BOOLEANS:
+    if point in BOOLEANS:
         return "" if value in (0.0, 1.0) else f"{value:g} is neither 0 nor 1"
     low, high = _range_of(point, pump)
     if not low <= value <= high:
@@ -281,6 +282,11 @@ def _unmoved(
     return f"frozen: the same to the last bit for {still_s:.0f} s while pumping"
 
 
-def _verdict(value: float, age_s: float, why: str) -> JudgedValue:
-    shown = float(value) if is_finite_number(value) else None
-    return JudgedValue(value=shown, quality=Quality.BAD if why else Quality.GOOD, age_s=age_s, why=why)
+def _verdict(sample: Sample, age_s: float, why: str) -> JudgedValue:
+    return JudgedValue(
+        value=float(sample.value) if is_finite_number(sample.value) else None,
+        quality=Quality.BAD if why else Quality.GOOD,
+        age_s=age_s,
+        why=why,
+        utc_ns=sample.at.utc_ns,
+    )

@@ -70,12 +70,13 @@ class PumpFeedback(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class JudgedValue(msgspec.Struct, frozen=True, kw_only=True):
-    """A measured value after CTL-4: quality, age in s and why it is not GOOD."""
+    """A measured value after CTL-4: quality, age in s, why it is not GOOD, and when it was written (UTC)."""
 
     value: float | None
     quality: Quality
     age_s: float | None
     why: str = ""
+    utc_ns: int | None = None
 
 
 class TrailStep(msgspec.Struct, frozen=True, kw_only=True):

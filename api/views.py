@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 import msgspec
 
+from actors.feedback import BOOLEANS
 from actors.messages import (
     AlarmView,
     EndpointStatus,
@@ -21,14 +23,17 @@ from actors.messages import (
 from actors.vocabulary import Instant, PumpConfig, StationConfig
 from actors.vocabulary.records import StopEventRecord
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 class JudgedView(msgspec.Struct, frozen=True, kw_only=True):
-    """A measured value with its quality and age."""
+    """A measured value with its quality, its age and when it was written; what is yes or no is a Boolean."""
 
-    value: float | None
+    value: bool | float | None
     quality: str
     age_s: float | None
     why: str
+    utc: str | None = None
 
 
 class SetpointView(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,10 +93,27 @@ def judged(values: dict[str, JudgedValue]) -> dict[str, JudgedView]:
     """Return judged values as shown."""
     return {
         name: JudgedView(
-            value=value.value, quality=value.quality.name, age_s=_finite(value.age_s), why=value.why
+            value=value_of(name, value),
+            quality=value.quality.name,
+            age_s=_finite(value.age_s),
+            why=value.why,
+            utc=written_at(value),
         )
         for name, value in values.items()
     }
+
+
+def value_of(point: str, judged: JudgedValue) -> bool | float | None:
+    """Return a judged value in the type that the wires have it in; what is neither yes nor no stays a number."""
+    is_truth = point in BOOLEANS and judged.value in (0.0, 1.0)
+    return bool(judged.value) if is_truth else judged.value
+
+
+def written_at(judged: JudgedValue) -> str | None:
+    """Return when a value was written, which is the source timestamp on OPC UA and Sparkplug; None: never."""
+    if judged.utc_ns is None:
+        return None
+    return (_EPOCH + timedelta(microseconds=judged.utc_ns // 1_000)).isoformat()
 
 
 def _finite(value: float | None) -> float | None:

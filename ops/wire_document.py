@@ -117,10 +117,25 @@ def document() -> str:
     return "\n".join(_lines())
 
 
+_JUDGED: Final = """\
+## The quality of what controllers write
+
+One judgement on every wire, in REST and in the stream, and the one that control itself goes by: GOOD or BAD.
+BAD is what was never written, is older than `control.feedback_stale_s`, cannot be (a register full of ones, a
+level outside its well, power or flow beyond three times the rated), or stands still to the last bit for
+`control.feedback_frozen_s` while the pump runs (a speed only if the setpoint moved meanwhile); of
+`plc_heartbeat` what did not move for `control.plc_heartbeat_s`. The number that the controller wrote stays
+visible beside it. OPC UA: the status code; Modbus: the bit `good_...`; Sparkplug: the property `Quality`;
+REST: `quality`, with `why`. An endpoint that was restarted takes a frozen value for GOOD until it has watched
+it that long itself. `scada_heartbeat` is BAD when stale.
+"""
+
+
 def _lines() -> Iterator[str]:
     yield _INTRODUCTION
     yield from _codes("Modes (`mode`)", Mode)
     yield from _codes("Qualities (`setpoint_quality`)", Quality)
+    yield _JUDGED
     yield from _codes("Reasons (`reason`)", Reason)
     yield "## Points of a station with one pump in slot 0\n"
     yield "| path | type | unit | access | Modbus table | address | registers | raw | scale | meaning |"

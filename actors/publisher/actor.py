@@ -37,6 +37,7 @@ from actors.publisher.calls import CallDesk
 from actors.publisher.display import Display
 from actors.publisher.gate import Refusal, StationGate, offer
 from actors.publisher.health import service_level
+from actors.publisher.judging import FeedbackJudge
 from actors.publisher.latency import LatencyBook, noted, summary
 from actors.publisher.link_watch import LinkWatch
 from actors.publisher.operators import OPERATOR_POINTS, OperatorDesk, Wanted
@@ -129,7 +130,8 @@ class PublisherActor:
             next_id=lambda: self._next_id(ports.clock.now()),
         )
         self._gates: dict[str, StationGate] = {}
-        self._display = Display(start.site)
+        self._judge = FeedbackJudge(self._control)
+        self._display = Display(start.site, self._judge)
         self._board = feedback.Board()
         self._points: dict[str, Point] = {}
         self._serving = False
@@ -139,6 +141,8 @@ class PublisherActor:
         self._latencies = LatencyBook()
         self._receipts = receipts.ReceiptBook()
         self._image_stale_at_ns = 0
+        # Stations written to since they were last shown.
+        self._unread: set[str] = set()
         self._hearing = Hearing(ports.clock.now())
         self._ids = 0
 
@@ -240,7 +244,8 @@ class PublisherActor:
             for station in site.stations
         }
         self._board = feedback.restricted(self._board, site)
-        self._display = Display(site)
+        self._judge.configure(site)
+        self._display = Display(site, self._judge)
         self._publish(self._ports.clock.now())
 
     # ----------------------------------------------------------------- setpoints
@@ -281,6 +286,9 @@ class PublisherActor:
         now = self._ports.clock.now()
         if now.boot_ns >= self._image_stale_at_ns:
             self._publish(now)
+        # Whoever reads next reads what was written: a read-modify-write of an older image would undo it.
+        for station_id in tuple(self._unread):
+            self._publish(now, only=station_id)
 
     def _show_stops(self) -> None:
         self._publish(self._ports.clock.now())
@@ -294,13 +302,15 @@ class PublisherActor:
             self._desk.latches,
             self._board,
             whole=self._desk.whole,
-            stale_s=self._control.feedback_stale_s,
             now=now,
             only=only,
         )
         self._board = feedback.shown_clean(self._board, only=only)
         if only is None:
             self._image_stale_at_ns = now.boot_ns + IMAGE_AGE_NS_MAX
+            self._unread.clear()
+        else:
+            self._unread.discard(only)
         if self._display.lease_end_ns is not None:
             self._image_stale_at_ns = min(self._image_stale_at_ns, self._display.lease_end_ns)
         if changed:
@@ -436,6 +446,7 @@ class PublisherActor:
             at=now,
             source=self._protocol,
         )
+        self._unread.add(point.station_id)
 
     def _note_writer(self, station_id: str, write: ClientWrite, now: Instant) -> None:
         if write.caller is None:

@@ -10,6 +10,7 @@ from actors.messages import PublishedPump
 from actors.publisher.feedback_board import Board, Shown, held, shown_points
 from actors.publisher.gate import PumpGate, StationGate, lease_left_s
 from actors.publisher.image import PumpImage, block, image
+from actors.publisher.judging import FeedbackJudge
 from actors.publisher.stops import STOP_POINT, scope_of, shown_as_stopped
 from actors.safety.latch import LatchSet
 from actors.vocabulary import Instant, Quality, SiteConfig
@@ -21,8 +22,9 @@ NOT_FOLLOWING_POINT: Final = "not_following"
 class Display:
     """Remembers what was shown last; `update` computes it anew and returns what changed. No I/O."""
 
-    def __init__(self, site: SiteConfig) -> None:
+    def __init__(self, site: SiteConfig, judge: FeedbackJudge) -> None:
         self._site = site
+        self._judge = judge
         self._pictures: dict[str, dict[str, PumpImage]] = {
             station.station_id: {} for station in site.stations
         }
@@ -39,7 +41,6 @@ class Display:
         board: Board,
         *,
         whole: bool,
-        stale_s: float,
         now: Instant,
         only: str | None = None,
     ) -> tuple[dict[str, StationGate], dict[str, Shown]]:
@@ -74,8 +75,10 @@ class Display:
             self._failsafe[station.station_id] = any(picture.failsafe for picture in pictures)
             self._note_states(changed, latches, station.station_id, pumps, now)
             if station.station_id in board.changed:
+                judged = self._judge.judged(station, board, now=now)
+                stale_s = self._judge.control.feedback_stale_s
                 for pump_id, point, value in shown_points(
-                    board, station.station_id, pumps, now=now, stale_s=stale_s
+                    board, station.station_id, judged, now=now, stale_s=stale_s
                 ):
                     self._note(changed, self._path(station.station_id, pump_id, point), value, stamped=True)
         self._note_states(changed, latches, None, (), now)

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from actors.feedback import newest
-from actors.messages import FeedbackReceived, PumpFeedback, Sample
+from actors.messages import FeedbackReceived, JudgedValue, PumpFeedback, Sample
 from actors.publisher.stops import other_endpoints
 from actors.safety.limits import is_finite_number
 from actors.vocabulary import Address, Instant, Quality, SiteConfig, WriteRefusal
@@ -51,7 +51,7 @@ RULES: Final[Mapping[str, PointRule]] = {
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """A point's value as a client reads it, its true quality and when it was written (ns UTC; None: never)."""
+    """A point's value as a client reads it, its judged quality and when it was written (ns UTC; None: never)."""
 
     value: bool | int | float
     quality: Quality
@@ -189,21 +189,33 @@ def scada_beat(board: Board, station_id: str) -> Heartbeat | None:
 
 
 def shown_points(
-    board: Board, station_id: str, pump_ids: Iterable[str], *, now: Instant, stale_s: float
+    board: Board,
+    station_id: str,
+    judged: Mapping[str, Mapping[str, JudgedValue]],
+    *,
+    now: Instant,
+    stale_s: float,
 ) -> Iterator[tuple[str | None, str, Shown]]:
-    """Yield (pump, point, what to show) for a station: BAD when never written or older than `stale_s` (CTL-4)."""
+    """Yield (pump, point, what to show) for a station, its pumps' points with the quality that `judged` gives them.
+
+    The station's `scada_heartbeat` is no feedback: it is BAD when never written or older than `stale_s`, and whether
+    it moves is the watchdog's matter (WDG-1).
+    """
     beat = scada_beat(board, station_id)
     sample = None if beat is None else beat.sample
-    yield None, SCADA_HEARTBEAT, _shown(sample, RULES[SCADA_HEARTBEAT], now=now, stale_s=stale_s)
-    for pump_id in pump_ids:
+    fresh = sample is not None and now.seconds_since(sample.at) <= stale_s
+    quality = Quality.GOOD if fresh else Quality.BAD
+    yield None, SCADA_HEARTBEAT, _shown(sample, RULES[SCADA_HEARTBEAT], quality)
+    for pump_id, verdicts in judged.items():
         feedback = held(board, station_id, pump_id, now=now)
         for point, rule in RULES.items():
             if point != SCADA_HEARTBEAT:
                 of_pump: Sample | None = getattr(feedback, rule.field)
-                yield pump_id, point, _shown(of_pump, rule, now=now, stale_s=stale_s)
+                yield pump_id, point, _shown(of_pump, rule, verdicts[rule.field].quality)
 
 
-def _shown(sample: Sample | None, rule: PointRule, *, now: Instant, stale_s: float) -> Shown:
+def _shown(sample: Sample | None, rule: PointRule, quality: Quality) -> Shown:
+    """Return the controller's own number, true or not, beside the quality that it was given."""
     empty: bool | int | float = {"bool": False, "int": 0}.get(rule.kind, 0.0)
     # What was passed on (from a database, say) may not fit the wire at all.
     if sample is None or not is_finite_number(sample.value) or not rule.low <= sample.value <= rule.high:
@@ -213,8 +225,7 @@ def _shown(sample: Sample | None, rule: PointRule, *, now: Instant, stale_s: flo
         value = sample.value != 0.0
     elif rule.kind == "int":
         value = int(sample.value)
-    good = now.seconds_since(sample.at) <= stale_s
-    return Shown(value, Quality.GOOD if good else Quality.BAD, sample.at.utc_ns)
+    return Shown(value, quality, sample.at.utc_ns)
 
 
 def _beaten(beats: Mapping[str, Heartbeat], station_id: str, sample: Sample) -> dict[str, Heartbeat]:

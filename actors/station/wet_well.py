@@ -44,6 +44,7 @@ def merged_level(levels: Mapping[str, JudgedValue], *, tolerance_m: float = TOLE
         quality=Quality.UNCERTAIN,
         age_s=chosen.age_s,
         why=f"controllers disagree: {chosen_id} {chosen.value:.3f} m, {others}",
+        utc_ns=chosen.utc_ns,
     )
 
 

@@ -26,7 +26,7 @@ from actors.messages import (
 from actors.vocabulary import PumpConfig, SiteConfig, StationConfig
 from actors.vocabulary.records import StopEventRecord
 from api.stream.topics import Item, Place, Topic, item
-from api.views import alarm_view, decision_of, stop_view, when
+from api.views import alarm_view, decision_of, stop_view, value_of, when, written_at
 
 Table = Mapping[str, Item]
 
@@ -182,7 +182,9 @@ def _setpoint_row(
 def _feedback_row(at: Place, decided: StationDecisions | str) -> dict[str, Any]:
     known = not isinstance(decided, str)
     values = {} if isinstance(decided, str) else decided.feedback.get(at.pump_id, {})
-    return {**_where(at), "known": known, "values": {name: _value(each) for name, each in values.items()}}
+    # A controller's heartbeat is among them: such a row is news each second, whatever else stands in it.
+    told = {name: {**_value(each, name), "utc": written_at(each)} for name, each in values.items()}
+    return {**_where(at), "known": known, "values": told}
 
 
 def _mode_row(at: Place, decision: PumpDecision | None, out: frozenset[str]) -> dict[str, Any]:
@@ -207,8 +209,8 @@ def _station_row(at: Place, station: StationConfig, status: StationStatus | str)
     return row | {"known": True, "level": _value(status.level), "running": status.running}
 
 
-def _value(judged: JudgedValue) -> dict[str, Any]:
-    return {"value": judged.value, "quality": judged.quality.name, "why": judged.why}
+def _value(judged: JudgedValue, point: str = "") -> dict[str, Any]:
+    return {"value": value_of(point, judged), "quality": judged.quality.name, "why": judged.why}
 
 
 def _where(at: Place) -> dict[str, str]:

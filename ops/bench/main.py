@@ -41,7 +41,7 @@ def command(arguments: argparse.Namespace) -> int:
         raise ExitError(FAILED, f"--json {json_file}: there is no such folder")
     if getattr(arguments, "audit", 0):
         return _audit(arguments, json_file)
-    if getattr(arguments, "opcua", 0):
+    if getattr(arguments, "opcua", 0) or getattr(arguments, "only", None) == "opcua":
         return _opcua(arguments, json_file)
     # First of all that imports ray: it sets what Ray reads from the environment at its import.
     importlib.import_module("supervisors.on_ray.session")
@@ -106,17 +106,20 @@ def _audit(arguments: argparse.Namespace, json_file: Path | None) -> int:
 
 
 def _opcua(arguments: argparse.Namespace, json_file: Path | None) -> int:
-    """Run `--opcua N` alone: the endpoint beside bare asyncua, without Ray."""
+    """Run `--opcua N` or `--only opcua` alone: the endpoint beside bare asyncua, without Ray."""
     from actors.vocabulary import CalejoError
     from ops.bench import opcua
+    from ops.bench.machine import facts
+    from ops.bench.report import LawReport, law_tables
 
     try:
         with _ended_like_ctrl_c(), _work_dir(arguments.data_dir) as work_dir:
             seconds = min(arguments.seconds, _WINDOW_S_MAX)
-            report = opcua.run(work_dir, pumps=arguments.opcua, seconds=seconds)
+            pumps = getattr(arguments, "opcua", 0) or opcua.PUMPS_DEFAULT
+            report = LawReport(machine=facts(), opcua=opcua.measure(work_dir, pumps=pumps, seconds=seconds))
     except CalejoError as error:
         raise ExitError(FAILED, str(error)) from error
-    print(opcua.shown(report), flush=True)
+    print(law_tables(report), flush=True)
     if json_file is not None:
         _write(report, json_file)
     return DONE

@@ -15,7 +15,7 @@ from typing import Final
 from actors.publisher.latency import summary_of
 from actors.vocabulary import Address, DeviceError, Settings, UnavailableError
 from actors.vocabulary.settings import RuntimeSettings
-from ops.bench import kernel, modbus, stops
+from ops.bench import kernel, modbus, opcua, stops
 from ops.bench.bare import Crowd
 from ops.bench.machine import facts
 from ops.bench.processes import Memory, command_line, memory, processor_s, used_s
@@ -117,7 +117,7 @@ class Bench:
         self._demo(RATES_HZ[0], with_kills=True)
         self._bare()
         self._bare_forked()
-        figures = self._modbus()
+        figures, opcua_figures = self._modbus(), self._opcua()
         self._shortfalls += [f"left behind and killed: {line}" for line in self._left]
         return Report(
             machine=machine,
@@ -132,6 +132,7 @@ class Bench:
             kernel=kernel.measure(seconds=KERNEL_S),
             stops=self._stops,
             modbus=figures,
+            opcua=opcua_figures,
         )
 
     def _modbus(self) -> modbus.ModbusFigures | None:
@@ -139,6 +140,15 @@ class Bench:
         _say(f"asking two Modbus servers for {self._seconds:g} s each, by {modbus.CLIENTS} clients")
         try:
             return modbus.measure(seconds=self._seconds)
+        except DeviceError as error:
+            self._shortfalls.append(str(error))
+            return None
+
+    def _opcua(self) -> opcua.OpcUaFigures | None:
+        """Measure OPC UA beside bare asyncua; what goes wrong is a shortfall."""
+        _say(f"asking two OPC UA servers, {self._seconds:g} s for each figure")
+        try:
+            return opcua.measure(self._work_dir, pumps=opcua.PUMPS_DEFAULT, seconds=self._seconds)
         except DeviceError as error:
             self._shortfalls.append(str(error))
             return None

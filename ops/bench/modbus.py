@@ -19,11 +19,15 @@ import msgspec
 from actors.publisher.latency import summary_of
 from actors.vocabulary import DeviceError
 from ops.bench.modbus_servers import STAMP_ADDRESS, age_ms
+from ops.bench.started import Started, at_most
 from protocols.points import PUMP_BASE
+from supervisors.process import rss_mib
 
 CLIENTS: Final = (1, 10, 50)
 ROUNDS: Final = 4
 READ_REGISTERS: Final = 100
+PUMPS: Final = 7
+PUMPS_LARGE: Final = 1_000
 OURS, BARE = "Calejo", "pymodbus, fixed"
 _WHICH: Final = {OURS: "ours", BARE: "bare"}
 _MBAP: Final = 7
@@ -58,6 +62,15 @@ class ModbusFigures(msgspec.Struct, frozen=True, kw_only=True):
 
     rates: tuple[ModbusRate, ...]
     seen: tuple[Seen, ...]
+    large: Started
+
+
+class _Served(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that listens, and after how many seconds."""
+
+    port: int
+    pid: int
+    start_s: float
 
 
 class Asker(asyncio.Protocol):
@@ -136,10 +149,15 @@ def measure(*, seconds: float) -> ModbusFigures:
 
     """
     with _served(OURS) as ours, _served(BARE) as bare:
-        return asyncio.run(_measured({OURS: ours, BARE: bare}, seconds=seconds))
+        rates, seen = asyncio.run(_measured({OURS: ours.port, BARE: bare.port}, seconds=seconds))
+    with _served(OURS, pumps=PUMPS_LARGE) as large:
+        started = Started(pumps=PUMPS_LARGE, start_s=large.start_s, rss_mib=rss_mib(large.pid) or 0.0)
+    return ModbusFigures(rates=rates, seen=seen, large=started)
 
 
-async def _measured(ports: dict[str, int], *, seconds: float) -> ModbusFigures:
+async def _measured(
+    ports: dict[str, int], *, seconds: float
+) -> tuple[tuple[ModbusRate, ...], tuple[Seen, ...]]:
     rates: list[ModbusRate] = []
     for clients in CLIENTS:
         took: dict[str, list[int]] = {name: [] for name in ports}
@@ -162,7 +180,7 @@ async def _measured(ports: dict[str, int], *, seconds: float) -> ModbusFigures:
                 )
             )
     seen = [await _seen(name, port, seconds) for name, port in ports.items()]
-    return ModbusFigures(rates=tuple(rates), seen=tuple(seen))
+    return tuple(rates), tuple(seen)
 
 
 async def _connected(port: int, address: int, count: int) -> Asker:
@@ -204,15 +222,15 @@ async def _seen(name: str, port: int, seconds: float) -> Seen:
 
 
 @contextlib.contextmanager
-def _served(name: str) -> Iterator[int]:
-    """Start one server; yield its port.
+def _served(name: str, *, pumps: int = PUMPS) -> Iterator[_Served]:
+    """Start one server; yield where it is.
 
     Raises:
         DeviceError: it does not start.
 
     """
     process = subprocess.Popen(
-        [sys.executable, "-m", "ops.bench.modbus_servers", _WHICH[name]],
+        [sys.executable, "-m", "ops.bench.modbus_servers", _WHICH[name], str(pumps)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -220,10 +238,11 @@ def _served(name: str) -> Iterator[int]:
     assert process.stdout is not None
     assert process.stdin is not None
     try:
-        bound = process.stdout.readline()
-        if not bound:
-            raise DeviceError(f"bench: {name} did not start")
-        yield int(bound.rpartition(":")[2])
+        with at_most(_START_S, process.kill):
+            bound, _, start_s = process.stdout.readline().strip().partition(" ")
+        if not start_s:
+            raise DeviceError(f"bench: {name} did not start within {_START_S:g} s")
+        yield _Served(port=int(bound.rpartition(":")[2]), pid=process.pid, start_s=float(start_s))
     finally:
         process.stdin.close()
         try:

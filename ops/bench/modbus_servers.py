@@ -1,7 +1,8 @@
 """The two Modbus servers that are measured, each in a process of its own: ours, and pymodbus's with its defects fixed.
 
-`python -m ops.bench.modbus_servers ours|bare` prints where it listens and serves until its input ends. Both show the
-same registers; both write one 32-bit number anew every 50 ms, the machine's monotonic clock in units of 0.1 ms.
+`python -m ops.bench.modbus_servers ours|bare PUMPS` prints where it listens and after how many seconds; it serves until
+its input ends. Both show the first pump's registers and write one 32-bit number there anew every 50 ms: the machine's
+monotonic clock in units of 0.1 ms.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 from pymodbus.transaction import TransactionManager
 
-from actors.vocabulary import ControlType, FailsafeStrategy, PumpConfig, Quality, SiteConfig, StationConfig
+from actors.vocabulary import Quality
+from ops.bench.plants import plant
 from protocols.endpoint import ClientWrite
 from protocols.modbus.limits import ModbusLimits
 from protocols.modbus.points import modbus_points
 from protocols.modbus.server import ModbusEndpoint
 from protocols.points import PUMP_BASE, PointValue
 
-PUMPS: Final = 7
 STAMP_ADDRESS: Final = PUMP_BASE + 6
 """Where the clock stands: the epoch of the first pump, two registers."""
 STAMP_S: Final = 0.05
@@ -51,28 +52,13 @@ def age_ms(stamped: int) -> float:
 # --------------------------------------------------------------------------- ours
 
 
-def plant() -> SiteConfig:
-    """Return one station with as many pumps as the demo has."""
-    pumps = tuple(
-        PumpConfig(
-            pump_id=f"p{slot}", station_id="s", name=f"p{slot}", control_type=ControlType.DIRECT_SPEED,
-            default_setpoint_hz=0.0, failsafe_strategy=FailsafeStrategy.DEFAULT_SETPOINT, wire_slot=slot,
-        )
-        for slot in range(PUMPS)
-    )  # fmt: skip
-    station = StationConfig(
-        station_id="s", site_id="bench", name="s", timezone="UTC", modbus_unit_id=1, pumps=pumps
-    )
-    return SiteConfig(site_id="bench", name="bench", timezone="UTC", stations=(station,))
-
-
-async def serve_ours() -> None:
+async def serve_ours(pumps: int, *, began_s: float) -> None:
     """Serve by our endpoint: every check is made, the rates alone are out of reach."""
     limits = ModbusLimits(
         clients_max=128, requests_per_s=1e6, requests_burst=10**6, pool_per_s=1e6, pool_burst=10**6
     )
     endpoint = ModbusEndpoint("127.0.0.1", 0, limits)
-    await endpoint.configure(modbus_points(plant()))
+    await endpoint.configure(modbus_points(plant(pumps)))
     clock = {"stale_at_ns": 0}
 
     def refresh() -> None:
@@ -85,9 +71,9 @@ async def serve_ours() -> None:
         return [None] * len(writes)
 
     await endpoint.open(guard=guard, refresh=refresh, news=lambda *_: None)
-    print(endpoint.bound, flush=True)
+    print(endpoint.bound, f"{time.monotonic() - began_s:.3f}", flush=True)
     while True:
-        endpoint.publish({"/bench/s/p0/epoch": PointValue(value=stamp(), quality=Quality.GOOD)})
+        endpoint.publish({"/bench/s0/p0/epoch": PointValue(value=stamp(), quality=Quality.GOOD)})
         await asyncio.sleep(STAMP_S)
 
 
@@ -158,13 +144,14 @@ class FixedServer(ModbusTcpServer):
         return Ordered(self, None, None, None)  # type: ignore[no-untyped-call] # untyped in pymodbus
 
 
-async def serve_bare() -> None:
+async def serve_bare(*, began_s: float) -> None:
     """Serve the same registers by pymodbus."""
     data = [SimData(0, values=[0] * _REGISTERS, datatype=DataType.REGISTERS)]
     server = FixedServer(SimDevice(1, simdata=data), address=("127.0.0.1", 0))
     await server.serve_forever(background=True)
     listening: Any = server.transport
-    print("{}:{}".format(*listening.sockets[0].getsockname()[:2]), flush=True)
+    host, port = listening.sockets[0].getsockname()[:2]
+    print(f"{host}:{port}", f"{time.monotonic() - began_s:.3f}", flush=True)
     while True:
         now = stamp()
         await server.async_setValues(1, 16, STAMP_ADDRESS, [now >> 16, now & 0xFFFF])
@@ -183,10 +170,13 @@ async def _until_input_ends(serving: asyncio.Task[None]) -> None:
     serving.cancel()
 
 
-async def _main(which: str) -> None:
-    serving = asyncio.create_task(serve_ours() if which == "ours" else serve_bare())
+async def _main(which: str, pumps: int) -> None:
+    began_s = time.monotonic()
+    serving = asyncio.create_task(
+        serve_ours(pumps, began_s=began_s) if which == "ours" else serve_bare(began_s=began_s)
+    )
     await _until_input_ends(serving)
 
 
 if __name__ == "__main__":
-    asyncio.run(_main(sys.argv[1]))
+    asyncio.run(_main(sys.argv[1], int(sys.argv[2])))

@@ -1,8 +1,8 @@
 """Measures the OPC UA endpoint beside bare asyncua with the same data, in one run (OPC-5, OPC-6).
 
-`calejo bench --opcua N`: N pumps on each server; reads by one client, changes to ten subscribers, fifty sessions at
-once, and 2,000 CreateSessions from a bad client while a good one reads. Clients are asyncua's, in this process; the
-endpoint is measured without security beside the bare server, and once more signed and encrypted.
+N pumps on each server; reads by one client, changes to ten subscribers, fifty sessions at once without security and
+signed and encrypted, and 2,000 CreateSessions from a bad client while a good one reads. Last, ours starts with a
+thousand pumps. Clients are asyncua's, in this process.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ from typing import Any, Final
 
 import msgspec
 from asyncua import Client, ua
+from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss
 
 import protocols.opcua.decoding  # noqa: F401 - silences asyncua's logger
 from actors.vocabulary import DeviceError
-from ops.bench.machine import facts
-from ops.bench.opcua_servers import changing, plant
-from ops.bench.report import Machine
+from ops.bench.opcua_servers import CLIENT_URI, changing, papers
+from ops.bench.plants import plant
+from ops.bench.started import Started, at_most
 from protocols.opcua.ids import own
-from protocols.points import site_points
+from protocols.points import opcua_points
+from supervisors.process import rss_mib
 
 PUMPS_MAX: Final = 1_000
+PUMPS_DEFAULT: Final = 50
+KINDS: Final = {"calejo": "ours", "bare asyncua": "bare"}
 SUBSCRIBERS: Final = 10
 CHANGES_PER_S: Final = 1_000
 SESSIONS: Final = 50
@@ -54,21 +58,23 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     changes_received: float
     sessions_p50_ms: float
     sessions_p99_ms: float
+    secure_sessions_p50_ms: float
+    secure_sessions_p99_ms: float
     flood_seconds: float
     flood_sessions_made: int
     flood_p99_ms: float
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--json` writes."""
+class OpcUaFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is measured of OPC UA."""
 
-    machine: Machine
     pumps: int
     seconds: float
     servers: tuple[Measured, ...]
+    large: Started
 
 
-def run(work_dir: Path, *, pumps: int, seconds: float) -> Report:
+def measure(work_dir: Path, *, pumps: int, seconds: float) -> OpcUaFigures:
     """Measure both servers one after the other, `seconds` for each figure.
 
     Raises:
@@ -76,30 +82,39 @@ def run(work_dir: Path, *, pumps: int, seconds: float) -> Report:
 
     """
     count = min(max(pumps, 1), PUMPS_MAX)
-    found = [
-        asyncio.run(_measured(work_dir, name, kind, count, seconds))
-        for name, kind in (("calejo", "ours"), ("bare asyncua", "bare"))
-    ]
-    return Report(machine=facts(), pumps=count, seconds=seconds, servers=tuple(found))
+    found = [asyncio.run(_measured(work_dir, name, kind, count, seconds)) for name, kind in KINDS.items()]
+    # Ours alone: asyncua's own way of making nodes one by one takes minutes for so many.
+    large = _started(work_dir, PUMPS_MAX)
+    return OpcUaFigures(pumps=count, seconds=seconds, servers=tuple(found), large=large)
 
 
-def shown(report: Report) -> str:
+def shown(figures: OpcUaFigures) -> str:
     """Return the figures as a table, ours beside the bare server's."""
-    lines = [f"OPC UA, {report.pumps} pumps, {report.seconds:g} s for each figure, no security on either"]
+    lines = [f"OPC UA, {figures.pumps} pumps, {figures.seconds:g} s for each figure"]
     names = [name for name in Measured.__struct_fields__ if name != "server"]
-    lines.append(f"{'':<24}" + "".join(f"{each.server:>16}" for each in report.servers) + f"{'ratio':>8}")
+    lines.append(f"{'':<24}" + "".join(f"{each.server:>16}" for each in figures.servers) + f"{'ratio':>8}")
     for name in names:
-        values = [float(getattr(each, name)) for each in report.servers]
+        values = [float(getattr(each, name)) for each in figures.servers]
         ratio = f"{values[0] / values[1]:8.2f}" if values[1] else f"{'':>8}"
         lines.append(f"{name:<24}" + "".join(f"{value:>16.2f}" for value in values) + ratio)
+    lines.append(f"Calejo, {figures.large}")
     return "\n".join(lines)
 
 
-class _Server:
-    """A server's process."""
+def _started(work_dir: Path, pumps: int) -> Started:
+    server = Server(work_dir / "large", "ours", pumps, 0)
+    try:
+        return Started(pumps=pumps, start_s=server.start_s, rss_mib=server.rss_mib())
+    finally:
+        server.close()
+
+
+class Server:
+    """A measured server's process; its folder has the client's papers."""
 
     def __init__(self, folder: Path, kind: str, pumps: int, changes_per_s: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
         self._process = subprocess.Popen(
             [
                 sys.executable,
@@ -115,7 +130,9 @@ class _Server:
             text=True,
         )
         assert self._process.stdout is not None
-        words = self._process.stdout.readline().split()
+        # Its line is waited for without a deadline of its own; whoever is not up by then is ended, and there is none.
+        with at_most(_START_S, self._process.kill):
+            words = self._process.stdout.readline().split()
         if len(words) != 2:  # noqa: PLR2004 - port and seconds
             self.close()
             raise DeviceError(f"bench: the {kind} OPC UA server did not start")
@@ -123,8 +140,7 @@ class _Server:
 
     def rss_mib(self) -> float:
         """Resident memory."""
-        text = Path(f"/proc/{self._process.pid}/status").read_text()
-        return int(text.partition("VmRSS:")[2].split()[0]) / 1024.0
+        return rss_mib(self._process.pid) or 0.0
 
     def close(self) -> None:
         """End it."""
@@ -140,19 +156,20 @@ class _Server:
 
 
 async def _measured(work_dir: Path, name: str, kind: str, pumps: int, seconds: float) -> Measured:
-    points = site_points(plant(pumps))
+    points = opcua_points(plant(pumps))
     every, moving = [own(point.path) for point in points], [own(path) for path in changing(points)]
-    quiet = await asyncio.to_thread(_Server, work_dir / f"{kind}-quiet", kind, pumps, 0)
+    quiet = await asyncio.to_thread(Server, work_dir / f"{kind}-quiet", kind, pumps, 0)
     try:
         async with Client(quiet.url) as client:
             single = await _timed(seconds, lambda: _read(client, every[:1]))
             batched = await _timed(seconds, lambda: _read(client, every[:BATCH]))
         many = await _many(quiet.url, every, seconds)
+        secure = await _many(quiet.url, every, seconds, folder=quiet.folder)
         flood_s, made, meanwhile = await _flood(quiet.url, every)
         rss_mib = quiet.rss_mib()
     finally:
         await asyncio.to_thread(quiet.close)
-    busy = await asyncio.to_thread(_Server, work_dir / f"{kind}-busy", kind, pumps, CHANGES_PER_S)
+    busy = await asyncio.to_thread(Server, work_dir / f"{kind}-busy", kind, pumps, CHANGES_PER_S)
     try:
         lags_s = await _subscribed(busy.url, moving, seconds)
     finally:
@@ -170,6 +187,8 @@ async def _measured(work_dir: Path, name: str, kind: str, pumps: int, seconds: f
         changes_received=len(lags_s) / (SUBSCRIBERS * CHANGES_PER_S * seconds),
         sessions_p50_ms=_at(many, 0.5),
         sessions_p99_ms=_at(many, 0.99),
+        secure_sessions_p50_ms=_at(secure, 0.5),
+        secure_sessions_p99_ms=_at(secure, 0.99),
         flood_seconds=flood_s,
         flood_sessions_made=made,
         flood_p99_ms=_at(meanwhile, 0.99),
@@ -201,11 +220,21 @@ async def _timed(seconds: float, work: Callable[[], Awaitable[None]]) -> list[fl
 
 
 @asynccontextmanager
-async def _clients(url: str, count: int) -> AsyncIterator[list[Client]]:
+async def _clients(url: str, count: int, *, folder: Path | None = None) -> AsyncIterator[list[Client]]:
+    """Connect so many; with `folder` signed and encrypted, by the papers there."""
     clients: list[Client] = []
     try:
         for _ in range(count):
             client = Client(url, timeout=30)
+            if folder is not None:
+                own, mine = papers(folder)
+                client.application_uri = CLIENT_URI
+                await client.set_security(
+                    SecurityPolicyAes256Sha256RsaPss,
+                    mine.certificate,
+                    mine.private_key,
+                    server_certificate=str(own.certificate),
+                )
             await client.connect()
             clients.append(client)
         yield clients
@@ -214,7 +243,9 @@ async def _clients(url: str, count: int) -> AsyncIterator[list[Client]]:
             await client.disconnect()
 
 
-async def _many(url: str, nodes: Sequence[ua.NodeId], seconds: float) -> list[float]:
+async def _many(
+    url: str, nodes: Sequence[ua.NodeId], seconds: float, *, folder: Path | None = None
+) -> list[float]:
     """Fifty sessions, each reading ten values ten times a second."""
 
     async def one(client: Client, offset: int) -> list[float]:
@@ -230,7 +261,7 @@ async def _many(url: str, nodes: Sequence[ua.NodeId], seconds: float) -> list[fl
             await asyncio.sleep(max(0.0, 0.1 - took[-1]))
         return took
 
-    async with _clients(url, SESSIONS) as clients:
+    async with _clients(url, SESSIONS, folder=folder) as clients:
         found = await asyncio.gather(*(one(client, number) for number, client in enumerate(clients)))
     return [each for took in found for each in took]
 

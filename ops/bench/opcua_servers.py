@@ -1,7 +1,8 @@
 """The measured OPC UA servers, each a process of its own: our endpoint, and bare asyncua with the same data.
 
 `python -m ops.bench.opcua_servers ours|bare PUMPS CHANGES_PER_S FOLDER` prints its port and serves until its standard
-input ends. A changing point's value is the monotonic clock (s) at its publication, which all processes share.
+input ends. Both let anybody read without security, and the client whose certificate they make in FOLDER with it. A
+changing point's value is the monotonic clock (s) at its publication, which all processes share.
 """
 
 from __future__ import annotations
@@ -14,58 +15,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from actors.vocabulary import (
-    ControlType,
-    FailsafeStrategy,
-    PumpConfig,
-    Quality,
-    SiteConfig,
-    StationConfig,
-    WriteRefusal,
-)
+from actors.vocabulary import Quality, WriteRefusal
 from actors.vocabulary.access import UserRole
+from ops.bench.plants import plant
 from ops.certificates import self_made_opcua
 from protocols.endpoint import ClientWrite
-from protocols.points import Point, PointType, PointValue, site_points
-from storage.certificates import files_of
+from protocols.points import Point, PointType, PointValue, opcua_points
+from storage.certificates import CertificateFiles, files_of
 
-PUMPS_PER_STATION: Final = 50
 SLICE_S: Final = 0.01
 CHANGING_MAX: Final = 1_000
-
-
-def plant(pumps: int) -> SiteConfig:
-    """Return a site with so many pumps."""
-    stations = []
-    for first in range(0, pumps, PUMPS_PER_STATION):
-        station_id = f"s{first // PUMPS_PER_STATION}"
-        stations.append(
-            StationConfig(
-                station_id=station_id,
-                site_id="bench",
-                name=station_id,
-                timezone="UTC",
-                modbus_unit_id=1 + first // PUMPS_PER_STATION,
-                pumps=tuple(
-                    PumpConfig(
-                        pump_id=f"p{number}",
-                        station_id=station_id,
-                        name=f"p{number}",
-                        control_type=ControlType.DIRECT_SPEED,
-                        default_setpoint_hz=0.0,
-                        failsafe_strategy=FailsafeStrategy.DEFAULT_SETPOINT,
-                        wire_slot=number - first,
-                    )
-                    for number in range(first, min(first + PUMPS_PER_STATION, pumps))
-                ),
-            )
-        )
-    return SiteConfig(site_id="bench", name="bench", timezone="UTC", stations=tuple(stations))
+CLIENT_URI: Final = "urn:calejo:bench"
 
 
 def changing(points: Sequence[Point]) -> list[str]:
     """Return the paths of what changes: numbers, at most a thousand."""
     return [point.path for point in points if point.type is PointType.FLOAT][:CHANGING_MAX]
+
+
+def papers(folder: Path) -> tuple[CertificateFiles, CertificateFiles]:
+    """Make, where they are missing, and return the server's and the client's certificate and key."""
+    own, client = files_of(folder, "own"), files_of(folder, "client")
+    now = datetime.now(UTC)  # noqa: TID251 - a program of its own, it has no other clock
+    self_made_opcua(own, now=now)
+    self_made_opcua(client, uri=CLIENT_URI, now=now)
+    return own, client
 
 
 async def _ours(
@@ -75,10 +49,11 @@ async def _ours(
     from protocols.opcua.admission import Rules
     from storage.opcua_pki import PkiFolder
 
-    files = files_of(folder, "own")
-    self_made_opcua(files, now=datetime.now(UTC))  # noqa: TID251 - a program of its own, it has no other clock
+    files, client = papers(folder)
+    pki = PkiFolder(folder, lambda: files)
+    pki.add_application("bench", pki.found(str(client.certificate))[1])
     rules = Rules(allow_none=True, anonymous_roles=frozenset({UserRole.READ_ONLY}))
-    endpoint = OpcUaEndpoint("127.0.0.1", 0, rules=rules, pki=PkiFolder(folder, lambda: files))
+    endpoint = OpcUaEndpoint("127.0.0.1", 0, rules=rules, pki=pki)
 
     async def guard(writes: Sequence[ClientWrite], _: bool) -> Sequence[WriteRefusal | None]:
         return [WriteRefusal.NOT_PERMITTED] * len(writes)
@@ -93,7 +68,9 @@ async def _ours(
     return int(endpoint.bound.rpartition(":")[2]), publish
 
 
-async def _bare(points: Sequence[Point]) -> tuple[int, Callable[[Sequence[str]], Awaitable[None]]]:
+async def _bare(
+    points: Sequence[Point], folder: Path
+) -> tuple[int, Callable[[Sequence[str]], Awaitable[None]]]:
     import socket
 
     from asyncua import Server, ua
@@ -107,7 +84,12 @@ async def _bare(points: Sequence[Point]) -> tuple[int, Callable[[Sequence[str]],
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = int(probe.getsockname()[1])
     server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
-    server.set_security_policy([ua.SecurityPolicyType.NoSecurity])
+    files, _ = papers(folder)
+    server.set_security_policy(
+        [ua.SecurityPolicyType.NoSecurity, ua.SecurityPolicyType.Aes256Sha256RsaPss_SignAndEncrypt]
+    )
+    await server.load_certificate(str(files.certificate))
+    await server.load_private_key(str(files.private_key))
     await server.register_namespace("urn:calejo")
     parent = server.get_objects_node()
     for point in points:
@@ -127,9 +109,9 @@ async def _bare(points: Sequence[Point]) -> tuple[int, Callable[[Sequence[str]],
 
 
 async def _main(kind: str, pumps: int, changes_per_s: int, folder: Path) -> None:
-    points = site_points(plant(pumps))
+    points = opcua_points(plant(pumps))
     began_s = time.monotonic()
-    port, publish = await (_ours(points, folder) if kind == "ours" else _bare(points))
+    port, publish = await (_ours(points, folder) if kind == "ours" else _bare(points, folder))
     paths = changing(points)
     await publish(paths)
     print(port, f"{time.monotonic() - began_s:.3f}", flush=True)

@@ -10,7 +10,9 @@ from typing import TypeVar
 import msgspec
 
 from actors.messages import LatencySummary
+from ops.bench import opcua as opc
 from ops.bench.modbus import ModbusFigures
+from ops.bench.opcua import OpcUaFigures
 from ops.bench.processes import Memory
 from ops.bench.recovery import Recovered
 
@@ -138,15 +140,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     kernel: tuple[KernelRate, ...] = ()
     stops: tuple[StopTime, ...] = ()
     modbus: ModbusFigures | None = None
+    opcua: OpcUaFigures | None = None
 
 
 class LawReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What `--only kernel`, `--only stops` and `--only modbus` measure."""
+    """What `--only` measures."""
 
     machine: Machine
     kernel: tuple[KernelRate, ...] = ()
     stops: tuple[StopTime, ...] = ()
     modbus: ModbusFigures | None = None
+    opcua: OpcUaFigures | None = None
 
 
 BARE = "bare Ray"
@@ -335,6 +339,8 @@ def tables(report: Report) -> str:
             )
         )
     parts += [*_law_tables(report.kernel, report.stops), *modbus_tables(report.modbus)]
+    if report.opcua is not None:
+        parts.append(opc.shown(report.opcua))
     if report.shortfalls:
         parts.append("Fell short:\n" + "\n".join(f"  {line}" for line in report.shortfalls))
     return "\n\n".join(parts)
@@ -343,6 +349,8 @@ def tables(report: Report) -> str:
 def law_tables(report: LawReport) -> str:
     """Return what `--only` measured as text."""
     parts = [_head(report.machine), *_law_tables(report.kernel, report.stops), *modbus_tables(report.modbus)]
+    if report.opcua is not None:
+        parts.append(opc.shown(report.opcua))
     return "\n\n".join(parts)
 
 
@@ -363,6 +371,7 @@ def modbus_tables(figures: ModbusFigures | None) -> list[str]:
             rates,
         ),
         _table("Publish to a client that looks every ms (ms)", ("server", "n", "p50", "p99"), seen),
+        f"Modbus, {figures.large}",
     ]
 
 

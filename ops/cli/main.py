@@ -168,7 +168,7 @@ def _add_run(
         help="how often every pump is stopped by each way (0 to 1000)",
     )
     bench.add_argument(
-        "--only", choices=("kernel", "stops", "modbus"), default=None, help="measure only this"
+        "--only", choices=("kernel", "stops", "modbus", "opcua"), default=None, help="measure only this"
     )
 
 

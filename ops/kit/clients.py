@@ -288,6 +288,22 @@ class OpcUaWire:
             found[tag.path] = Shown(value=rounded, status=_status(data))
         return found
 
+    async def subscribe(self, node_id: str, handler: Any, *, publishing_ms: float) -> None:
+        """Have asyncua tell `handler` each change of a node, until `close`.
+
+        Raises:
+            DeviceError: no answer; Refused: it cannot be watched.
+
+        """
+        try:
+            subscription = await self._client.create_subscription(publishing_ms, handler)
+            await subscription.subscribe_data_change(self._client.get_node(node_id))
+        except ua.UaStatusCodeError as error:
+            name = ua.status_codes.get_name_and_doc(error.code)[0]
+            raise Refused(name, f"opcua {node_id}: not watched: {name}") from error
+        except _FAULTS as error:
+            raise DeviceError(f"opcua {self.where}: subscribe: {_why(error)}") from error
+
     async def attributes(self, node_ids: Sequence[str], attribute: ua.AttributeIds) -> list[ua.DataValue]:
         """Read one attribute of many nodes.
 

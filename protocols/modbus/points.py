@@ -93,6 +93,8 @@ class StateBit(NamedTuple):
     description: str
 
 
+_GOOD: Final = "is GOOD (neither stale nor impossible nor frozen)"
+
 STATES: Final = (
     StateBit("is_enabled", 0, "remote_enabled", _is_set, "1: the controller may obey the setpoint"),
     StateBit("is_inhibited", 1, "run_inhibit", _is_set, "1: a stop or OUT_OF_SERVICE holds"),
@@ -119,7 +121,7 @@ STATES: Final = (
     StateBit("is_out_of_service", 13, "mode", _is(Mode.OUT_OF_SERVICE), "1: out of service"),
     *(
         StateBit(
-            f"good_{point}", 16 + index, point, _is_good, f"1: {point} was written and is not stale"
+            f"good_{point}", 16 + index, point, _is_good, f"1: {point} {_GOOD}"
         )
         for index, point in enumerate(FEEDBACK_POINTS)
     ),

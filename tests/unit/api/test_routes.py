@@ -80,7 +80,7 @@ def test_stations_show_level_and_plan(api: Served) -> None:
     """API-2: stations with wet well, plan coverage and pumps."""
     first, second = api.get("/api/v1/stations").json()
     assert (first["station_id"], second["station_id"]) == ("s1", "s2")
-    assert first["level"] == {"value": 1.23, "quality": "GOOD", "age_s": 0.4, "why": ""}
+    assert first["level"] == {"value": 1.23, "quality": "GOOD", "age_s": 0.4, "why": "", "utc": None}
     assert first["plan"]["last_refusals"] == {"p1": "60 Hz is above 45 Hz"}
     assert first["pumps"] == ["p1", "p2"]
     assert api.get("/api/v1/stations/S1").json()["unavailable"] == []
@@ -114,6 +114,7 @@ def test_pumps_show_the_current_setpoint_with_its_trail(api: Served) -> None:
         "quality": "BAD",
         "age_s": None,
         "why": "never written",
+        "utc": None,
     }
     assert [each["pump_id"] for each in api.get("/api/v1/pumps?station_id=s2").json()] == ["p3"]
 

@@ -236,3 +236,26 @@ def test_what_operators_ask_for_goes_to_the_pump_and_alarms_to_their_actor() -> 
             await scada.close()
 
     asyncio.run(story())
+
+
+def test_a_read_modify_write_sees_the_write_before_it() -> None:
+    """MOD-2, MOD-3: FC22 twice in one moment sets both bits; FC23 answers with what it wrote; other pumps too."""
+
+    async def story() -> None:
+        async with plant(ModbusAccess(allow=ALLOW)) as made:
+            first = await Raw.connect(made.served, source=PLC)
+            second = await Raw.connect(made.served, source=PLC)
+            fault = 132
+            assert await first.ask(pdu(3, fault, 1)) == b"\x03\x02\x00\x00"
+            # AND mask keeps everything, OR mask sets one bit (FC22); the clock stands still all the while.
+            assert await first.ask(pdu(22, fault, 0xFFFE, 0x0001)) == pdu(22, fault, 0xFFFE, 0x0001)
+            assert await second.ask(pdu(22, fault, 0xFFFD, 0x0002)) == pdu(22, fault, 0xFFFD, 0x0002)
+            assert await second.ask(pdu(3, fault, 1)) == b"\x03\x02\x00\x03"
+            both = struct.pack(">B4HBH", 23, fault, 1, fault, 1, 2, 77)
+            assert await first.ask(both) == b"\x17\x02\x00\x4d"
+            other = struct.pack(">B4HBH", 23, fault + 50, 1, fault + 50, 1, 2, 78)
+            assert await first.ask(other) == b"\x17\x02\x00\x4e"
+            for client in (first, second):
+                await client.close()
+
+    asyncio.run(story())

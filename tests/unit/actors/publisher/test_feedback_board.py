@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.messages import FeedbackReceived, PumpFeedback, Sample
+from actors.feedback import POINTS
+from actors.messages import FeedbackReceived, JudgedValue, PumpFeedback, Sample
 from actors.publisher.feedback_board import (
     RULES,
     Board,
@@ -103,7 +104,9 @@ def test_what_cannot_be_on_the_wire_is_shown_as_never_written() -> None:
     for value in (math.nan, math.inf, -5.0, 1e9):
         heard = PumpFeedback(pump_id="p1", actual_speed_hz=Sample(value, T0, "database"))
         board = merged(Board(), FeedbackReceived(station_id="s1", source="database", pumps=(heard,)), now=T0)
-        shown = {point: value for _, point, value in shown_points(board, "s1", ["p1"], now=T0, stale_s=30.0)}
+        good = dict.fromkeys(POINTS, JudgedValue(value=value, quality=Quality.GOOD, age_s=0.0))
+        points = shown_points(board, "s1", {"p1": good}, now=T0, stale_s=30.0)
+        shown = {point: value for _, point, value in points}
         assert (shown["actual_speed"].value, shown["actual_speed"].quality) == (0.0, Quality.BAD)
 
 

@@ -85,7 +85,7 @@ def test_the_snapshot_shows_what_every_other_resource_shows(api: Served) -> None
             }
             assert {key: one[key] for key in shared} == {key: other[key] for key in shared}
         level = feedback[pump["pump_id"]]["values"]["level"]
-        assert level == {key: pump["feedback"]["level"][key] for key in ("value", "quality", "why")}
+        assert level == {key: pump["feedback"]["level"][key] for key in ("value", "quality", "why", "utc")}
         assert modes[pump["pump_id"]]["mode"] == pump["mode"]
     topics = snapshot.data["topics"]
     assert {each["station_id"]: each["level"]["value"] for each in topics["stations"]}["s1"] == 1.23

@@ -19,7 +19,10 @@ def test_both_servers_are_measured_side_by_side() -> None:
         assert (each.ratio is None) == (each.server == BARE)
     assert [each.server for each in figures.seen] == [OURS, BARE]
     assert all(0.0 <= each.p50_ms <= each.p99_ms < 10_000.0 for each in figures.seen)
-    rates, seen = modbus_tables(figures)
+    rates, seen, large = modbus_tables(figures)
+    assert "Modbus, 1000 pumps: listens after " in large
+    assert figures.large.start_s > 0.0
+    assert figures.large.rss_mib > 10.0
     assert f"{OURS}, 50 clients" in rates
     assert BARE in seen
     assert modbus_tables(None) == []

@@ -10,16 +10,17 @@ import msgspec
 import pytest
 from asyncua import Client, ua
 
-from ops.bench.machine import facts
-from ops.bench.opcua import Measured, Report, _at, _Server, shown
-from ops.bench.opcua_servers import CHANGING_MAX, changing, plant
+from ops.bench.opcua import Measured, OpcUaFigures, Server, _at, _clients, shown
+from ops.bench.opcua_servers import CHANGING_MAX, changing
+from ops.bench.plants import plant
+from ops.bench.started import Started
 from protocols.opcua.ids import own
-from protocols.points import site_points
+from protocols.points import opcua_points
 
 
 def test_a_plant_of_any_size_has_a_map() -> None:
     """OPS-5: a thousand pumps in stations of fifty, a thousand numbers that change."""
-    points = site_points(plant(1_000))
+    points = opcua_points(plant(1_000))
     assert len({point.pump_id for point in points if point.pump_id}) == 1_000
     assert len(changing(points)) == CHANGING_MAX
 
@@ -38,7 +39,9 @@ def test_the_table_shows_every_figure_beside_the_bare_server() -> None:
     }
     ours = msgspec.convert({"server": "calejo", "flood_sessions_made": 8, **numbers}, Measured)
     bare = msgspec.convert({"server": "bare", "flood_sessions_made": 2_000, **numbers}, Measured)
-    table = shown(Report(machine=facts(), pumps=2, seconds=1.0, servers=(ours, bare)))
+    large = Started(pumps=1_000, start_s=2.5, rss_mib=221.4)
+    table = shown(OpcUaFigures(pumps=2, seconds=1.0, servers=(ours, bare), large=large))
+    assert "Calejo, 1000 pumps: listens after 2.50 s, 221 MiB" in table
     assert all(name in table for name in Measured.__struct_fields__ if name != "server")
     assert "1.00" in table
 
@@ -47,11 +50,11 @@ def test_the_table_shows_every_figure_beside_the_bare_server() -> None:
 @pytest.mark.parametrize("kind", ["ours", "bare"])
 def test_each_server_serves_changes_and_ends(kind: str, tmp_path: Path) -> None:
     """OPS-5, OPC-6: the measured programs start, change what they serve, and leave nothing behind."""
-    server = _Server(tmp_path, kind, 2, 100)
+    server = Server(tmp_path, kind, 2, 100)
     try:
 
         async def story() -> None:
-            points = site_points(plant(2))
+            points = opcua_points(plant(2))
             async with Client(server.url, timeout=10) as client:
                 node = client.get_node(own(changing(points)[0]))
                 first = await node.read_value()
@@ -62,7 +65,14 @@ def test_each_server_serves_changes_and_ends(kind: str, tmp_path: Path) -> None:
                     data = await client.get_node(own(point.path)).read_data_value(False)
                     assert data.StatusCode != ua.StatusCode(ua.UInt32(ua.StatusCodes.BadNodeIdUnknown))
 
+        async def signed_and_encrypted() -> None:
+            async with _clients(server.url, 2, folder=tmp_path) as clients:
+                for client in clients:
+                    assert client.security_policy.Mode is ua.MessageSecurityMode.SignAndEncrypt
+                    await client.get_node(own(changing(opcua_points(plant(2)))[0])).read_value()
+
         asyncio.run(story())
+        asyncio.run(signed_and_encrypted())
         assert server.rss_mib() > 10
     finally:
         server.close()
