@@ -10,11 +10,13 @@ import re
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from tests.browser.test_pictures import take
 from tests.program import Program, until
 
 pytestmark = [
@@ -158,6 +160,52 @@ def test_a_stop_reaches_the_wire_and_is_cleared(context: BrowserContext, demo: P
     page.locator("#clear-reason").fill("seen to stand")
     page.locator("#clear-dialog").get_by_role("button", name="Clear").click()
     expect(page.locator(".stops-hold")).to_have_count(0, timeout=SOON_MS)
+    page.close()
+
+
+@pytest.mark.prove
+def test_pictures_of_the_demo_in_trouble(context: BrowserContext, demo: Program, tmp_path: Path) -> None:
+    """HMI-1: pictures of the real plant: a stop, a failsafe, a dead endpoint, values that grow stale (for a person)."""
+    pumps = demo.get("/api/v1/pumps")
+    site = pumps[0]["site_id"]
+    stations = list(dict.fromkeys(each["station_id"] for each in pumps))
+    page = opened(context, "/")
+    take(page, "demo-calm-overview", tmp_path)
+    stop = {"scope": "PUMP", "scope_id": pumps[0]["pump_id"], "reason": "rag in the impeller", "by": "bert"}
+    set_ = demo.request("POST", "/api/v1/emergency-stops", stop)
+    last = stations[-1]
+    plan = until(
+        lambda: demo.running(f"/sites/{site}/stations/{last}/plan"), within_s=30, what="its plan actor"
+    )
+    modbus = until(
+        lambda: demo.running(f"/sites/{site}/endpoints/modbus"), within_s=30, what="the Modbus endpoint"
+    )
+    frozen = [plan["pid"], modbus["pid"]]
+    try:
+        # What hangs is killed and comes back; frozen again and again it does not serve, and nobody writes feedback.
+        for path, name in (
+            ("/", "overview"),
+            ("/alarms", "alarms"),
+            (f"/stations/{last}", "station"),
+            (f"/pumps/{pumps[-1]['pump_id']}", "pump"),
+            ("/tree", "processes"),
+            ("/stops", "stops"),
+        ):
+            for address in (f"/sites/{site}/stations/{last}/plan", f"/sites/{site}/endpoints/modbus"):
+                now = demo.running(address)
+                if now is not None:
+                    os.kill(now["pid"], signal.SIGSTOP)
+                    frozen.append(now["pid"])
+            page.goto(path)
+            page.locator("html[data-ready=yes]").wait_for(state="attached")
+            page.wait_for_timeout(4_000)  # until the hang is noticed: pictures of what it makes of the views
+            take(page, f"demo-trouble-{name}", tmp_path)
+    finally:
+        for pid in frozen:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        clear = {"stop_ids": [set_["stop_id"]], "reason": "pictures are taken", "by": "bert"}
+        demo.request("POST", "/api/v1/emergency-stops/clear", clear)
     page.close()
 
 
