@@ -48,7 +48,9 @@ def test_every_view_calm_wrong_and_cut_off(
     page = opened("/", color_scheme=theme)
     for state in ("calm", "wrong"):
         if state == "wrong":
+            page.goto("/")
             everything_wrong(plant, watched)
+            expect(page.locator(".stops-hold")).to_be_visible(timeout=SOON_MS)
         for path in VIEWS:
             page.goto(path)
             page.locator("html[data-ready=yes]").wait_for(state="attached")

@@ -114,7 +114,7 @@ def test_an_alarm_is_counted_ranked_acknowledged_and_over(tmp_path: Path) -> Non
         )
         assert "Levels disagree" in page
         page = look(watched, "/alarms").raw.decode()
-        assert rows(page) == [("r4", "UNACKNOWLEDGED"), ("r1", "UNACKNOWLEDGED")]
+        assert rows(page) == [("r4", "UNACKNOWLEDGED"), ("low", "UNACKNOWLEDGED")]
         assert "stands, unseen" in page
         assert page.count('data-open="acknowledge-dialog"') == 2
         plant.answer(str(ALARM), AcknowledgeAlarm(alarm_id=worst, by="olga", comment="gauge is dirty"))
