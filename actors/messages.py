@@ -234,7 +234,8 @@ PlanInbox: TypeAlias = Tick | Configure | PlansWritten | GetPlanIntervals | GetP
 class SetMode(Message, frozen=True, kw_only=True):
     """Command AUTO or MANUAL (with Hz and seconds until expiry). OUT_OF_SERVICE travels as a stop record.
 
-    `only_in`: refused unless the pump is in this mode when the command arrives.
+    `only_in`: refused unless the pump is in this mode when the command arrives. `reason`, `source_address`: for the
+    record, which the pump writes itself: nobody else knows that it took the command.
     """
 
     pump_id: str
@@ -244,6 +245,8 @@ class SetMode(Message, frozen=True, kw_only=True):
     setpoint_hz: float | None = None
     expires_after_s: float | None = None
     only_in: Mode | None = None
+    reason: str = ""
+    source_address: str = ""
 
 
 class SetpointDecided(Message, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Final
 
 from actors.messages import Stored, StoreRecords
@@ -56,6 +57,8 @@ class Backlog:
         self._waiting: dict[int, Record] = {}
         self._failures = 0
         self._not_before: Instant | None = None
+        # Up to this number each is sent alone: among them is one that storage refuses.
+        self._alone_to = 0
         self.dropped_total = 0
         self.refused_total = 0
 
@@ -80,7 +83,9 @@ class Backlog:
         """Return what to send now, oldest first: nothing while it is empty or after a failure."""
         if self.wait_s(now) > 0.0:
             return ()
-        numbers = list(self._waiting)[:BATCH_MAX]
+        numbers = list(islice(self._waiting, BATCH_MAX))
+        if numbers and numbers[0] <= self._alone_to:
+            del numbers[1:]
         return [(number, self._waiting[number]) for number in numbers]
 
     def wait_s(self, now: Instant) -> float:
@@ -97,10 +102,17 @@ class Backlog:
         for number, _ in batch:
             self._waiting.pop(number, None)
 
-    def refused(self, batch: Sequence[tuple[int, Record]]) -> None:
-        """Forget a batch that storage will never take, and count it."""
+    def refused(self, batch: Sequence[tuple[int, Record]]) -> bool:
+        """Forget a record that storage will never take, and count it; of more than one each is first tried alone.
+
+        Returns whether it was forgotten.
+        """
+        if len(batch) > 1:
+            self._alone_to = batch[-1][0]
+            return False
         self.acknowledged(batch)
         self.refused_total += len(batch)
+        return True
 
     def failed(self, now: Instant, *, chance: float) -> None:
         """Keep everything and wait, longer each time; `chance` in [0, 1) spreads the senders."""
@@ -156,8 +168,8 @@ class Outbox:
             answer = await self._storage.ask(message, deadline_s=DEADLINE_S)
         except CallerError as error:
             # Sent again it would be refused again, and everything behind it would wait for ever.
-            self._backlog.refused(batch)
-            self._ports.log.warning("records_refused", count=len(batch), error=str(error))
+            if self._backlog.refused(batch):
+                self._ports.log.warning("records_refused", count=len(batch), error=str(error))
         except DeviceError as error:
             self._backlog.failed(self._ports.clock.now(), chance=self._ports.clock.random())
             self._ports.log.warning("records_wait", waiting=len(self._backlog), error=str(error))

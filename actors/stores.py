@@ -84,11 +84,14 @@ class LatchStore(Protocol):
         """Return a number above every stamp and release issued so far, at least the current UTC second (EST-6)."""
         ...
 
-    def merge(self, records: Sequence[StopEventRecord]) -> None:
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
         """Make these durable (fsync of file and folder) and return; a known one is kept, a clear is added to it.
 
+        `wanted` is asked immediately before the clears among them come into force, and never about stops.
+
         Raises:
-            DeviceError: the disk refused; the caller must still act on a stop, and must refuse a clear.
+            DeviceError: the disk refused; the caller must still act on a stop, and must refuse a clear. Or the clears
+                were not `wanted` any more, and are not in force.
 
         """
         ...
@@ -261,6 +264,14 @@ class PastReader(Protocol):
 
     async def read(self, question: PastQuestion) -> PastPage:
         """Return one page, bounded."""
+        ...
+
+
+class PointReader(Protocol):
+    """Reads the past of points as REST shows it (API-2); no control waits for it."""
+
+    async def read(self, question: PastQuestion, *, endpoint: str) -> PastPage:
+        """Return one page, bounded; `endpoint`: whose picture of what was shown on a wire."""
         ...
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Response, get
+from litestar import Request, Response, get
 from litestar.datastructures import State
 from litestar.params import QueryParameter
 
@@ -18,8 +18,8 @@ from actors.vocabulary import InvalidValueError, UnavailableError
 from actors.vocabulary.access import Operation
 from actors.vocabulary.audit_events import EVENT_TYPES, clauses_of
 from actors.vocabulary.audit_trail import SEARCH_MAX, AuditQuery, AuditWindow
-from api.access.guarding import needs
-from api.handling import service_of
+from api.access.guarding import by_of, needs
+from api.handling import peer_of, service_of
 
 VERIFY_MAX: Final = 10_000
 """Records verified in one request."""
@@ -167,11 +167,24 @@ async def verify(
 )
 async def export_records(
     state: State,
+    request: Request[Any, Any, State],
     after: _After = 0,
     limit: Annotated[int, QueryParameter(description="records", ge=1, le=EXPORT_MAX)] = EXPORT_MAX,
 ) -> Response[bytes]:
-    """Export records behind `after` as JSON lines: `records.jsonl`, a page at a time."""
-    return _jsonl(await _trail(state).records(after=after, count_max=limit))
+    """Export records behind `after` as JSON lines: `records.jsonl`, a page at a time.
+
+    That an export begins is itself a record (AUDIT_EXPORTED); pages that go on from the last one are not.
+    """
+    records = await _trail(state).records(after=after, count_max=limit)
+    if records:
+        service_of(state).exports.page(
+            actor=by_of(request, ""),
+            peer=peer_of(request),
+            after=after,
+            first=records[0]["sequence"],
+            last=records[-1]["sequence"],
+        )
+    return _jsonl(records)
 
 
 @get(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 from litestar import Request
@@ -12,6 +12,9 @@ from litestar.datastructures import State
 from actors.vocabulary import InvalidValueError
 from api.guard import BODY_KEY
 from api.service import Service
+
+FORMS: Final = "forms"
+"""In the `opt` of a handler: kinds of content that it answers beside JSON."""
 
 
 def service_of(state: State) -> Service:

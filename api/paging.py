@@ -68,6 +68,24 @@ def link_to(request: Request[Any, Any, State], **named: str) -> str:
     return f'<{request.url.path}?{urlencode([*kept, *named.items()])}>; rel="next"'
 
 
+def sealed(text: str) -> str:
+    """Return a place in a list as a cursor."""
+    return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+
+def unsealed(cursor: str) -> str:
+    """Return the place that a cursor names.
+
+    Raises:
+        InvalidValueError: this is no cursor.
+
+    """
+    try:
+        return base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode()
+    except (ValueError, binascii.Error) as error:
+        raise InvalidValueError(f"cursor: {cursor[:40]!r}, expected one from a Link header") from error
+
+
 def _short(key: str) -> str:
     return key[:_KEY_MAX]
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
-import uuid
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final, TypeVar
 
@@ -13,14 +11,11 @@ from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from actors.messages import EndpointStatus, SetMode, StationDecisions
+from actors.messages import EndpointStatus, StationDecisions
 from actors.safety.priorities import Priorities, priorities
 from actors.vocabulary import (
     DeviceError,
-    InvalidValueError,
-    Mode,
     PumpConfig,
-    RefusedError,
     Scope,
     SiteConfig,
     StationConfig,
@@ -32,6 +27,7 @@ from api.handling import peer_of as _peer
 from api.handling import service_of as _service
 from api.handling import strictly as _strictly
 from api.keys import Keyed, id_by_key, keyed
+from api.mode_commands import ModeCommand, command_mode
 from api.paging import LIMIT_MAX, Cursor, Limit, paged
 from api.service import Service
 from api.sources import find_pump, find_station
@@ -49,8 +45,6 @@ from api.views import (
     when,
 )
 from protocols.tags import tags as point_tags
-
-_MODES: Final = {"AUTO": Mode.AUTO, "MANUAL": Mode.MANUAL, "OUT_OF_SERVICE": Mode.OUT_OF_SERVICE}
 
 # What a refused request claimed goes into the trail, but not all of it.
 _ACTOR_MAX: Final = 200
@@ -78,17 +72,6 @@ class ClearStops(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     stop_ids: Annotated[list[str], msgspec.Meta(max_length=1000)]
     reason: str
     by: str = ""
-
-
-class ModeCommand(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A mode for a pump: AUTO, MANUAL with `setpoint_hz`, or OUT_OF_SERVICE. LOCAL comes from the panel only."""
-
-    mode: str
-    by: str = ""
-    setpoint_hz: float | None = None
-    expires_after_s: float | None = None
-    reason: str = ""
-    command_id: str | None = None
 
 
 class Retry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -280,80 +263,14 @@ async def set_mode(
     Only AUTO returns a pump to service: a speed meant for a pump that runs must not lift the mark of another hand.
     """
     _strictly(request, ModeCommand)
-    noting, peer, by = _service(state).noting, _peer(request), by_of(request, data.by)
-    return await noting.refusals(
-        _set_mode(state, peer, pump_id, data, by=by, command_id=data.command_id or id_by_key(request)),
-        "MODE_REFUSED",
-        actor=by[:_ACTOR_MAX],
-        peer=peer,
-        object_id=f"PUMP:{pump_id.lower()}",
+    return await command_mode(
+        _service(state),
+        pump_id,
+        data,
+        by=by_of(request, data.by),
+        peer=_peer(request),
+        command_id=data.command_id or id_by_key(request),
     )
-
-
-async def _set_mode(
-    state: State, peer: str, pump_id: str, data: ModeCommand, *, by: str, command_id: str
-) -> ModeView:
-    service, _, station, chosen = await _found(state, pump_id)
-    mode = _checked_mode(data)
-    now = service.clock.now()
-    if mode is Mode.OUT_OF_SERVICE:
-        answer = await service.stops.withdraw(
-            pump_id=chosen.pump_id, mark_id=command_id, reason=data.reason, by=by, now=now, peer=peer
-        )
-        note = "durable" if answer.durable else f"NOT durable: {answer.detail}"
-        return ModeView(pump_id=chosen.pump_id, mode=data.mode, by=by, note=note)
-    if mode is Mode.MANUAL and chosen.pump_id in (await service.stops.out_of_service())[0]:
-        raise RefusedError(f"pump {chosen.pump_id}: out of service, AUTO returns it to service first")
-    command = SetMode(
-        pump_id=chosen.pump_id,
-        command_id=command_id,
-        mode=mode,
-        by=by,
-        setpoint_hz=data.setpoint_hz,
-        expires_after_s=data.expires_after_s,
-    )
-    # The pump's own mode first: a return to service must find the mode that the operator asked for.
-    status, repeat_of = await service.sources.set_mode(station, command)
-    if mode is Mode.AUTO:
-        # Also when it is repeated: the first time may have ended half way. But its late copy must not lift a mark
-        # that somebody set after it.
-        await service.stops.return_to_service(
-            pump_id=chosen.pump_id, reason=data.reason, by=by, now=now, peer=peer, set_until=repeat_of
-        )
-    service.mode_done(command, peer=peer, now=now)
-    return ModeView(
-        pump_id=chosen.pump_id,
-        mode=status.mode.name,
-        manual_hz=status.manual_hz,
-        mode_expires_at=when(status.mode_expires_at),
-        by=status.mode_by,
-        note="carried out before" if repeat_of is not None else "",
-    )
-
-
-def _checked_mode(data: ModeCommand) -> Mode:
-    if (mode := _MODES.get(data.mode)) is None:
-        raise InvalidValueError(
-            f"mode: {data.mode[:60]!r}, expected AUTO, MANUAL or OUT_OF_SERVICE (LOCAL comes from the station's panel)"
-        )
-    for key, value in (("setpoint_hz", data.setpoint_hz), ("expires_after_s", data.expires_after_s)):
-        if value is None:
-            continue
-        if mode is not Mode.MANUAL:
-            raise InvalidValueError(f"{key}: {value!r}, expected none: it goes with MANUAL only")
-        if not math.isfinite(value) or value < 0.0:
-            raise InvalidValueError(f"{key}: {value!r}, expected a finite number from 0")
-    if data.command_id is not None and not _is_uuid(data.command_id):
-        raise InvalidValueError(f"command_id: {data.command_id[:60]!r}, expected a UUID")
-    return mode
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        uuid.UUID(text)
-    except ValueError:
-        return False
-    return True
 
 
 @get("/alarms", summary="Alarms raised and returned", opt=needs(Operation.READ_PLANT))

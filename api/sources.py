@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from actors.messages import (
@@ -47,6 +46,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
     Topology,
+    UnansweredError,
     UnavailableError,
     UnknownSubjectError,
 )
@@ -61,6 +61,7 @@ from actors.vocabulary.ids import (
     watchdog_address,
 )
 from actors.vocabulary.settings import PORT_PROTOCOLS
+from api.access.errors import OutcomeUnknownError
 from api.disk import Disk
 
 _DEADLINE_S: Final = 1.0
@@ -171,7 +172,8 @@ class Sources:
 
         Raises:
             InvalidValueError: this is no address.
-            UnavailableError: that supervisor does not answer.
+            UnavailableError: that supervisor was not reached.
+            OutcomeUnknownError: it does not answer, and may have done it.
             CallerError: there is no such child, or it is not in quarantine.
 
         """
@@ -181,7 +183,7 @@ class Sources:
         parts = address.split("/")
         in_site = len(parts) > 3 and parts[1] == "sites"  # noqa: PLR2004  ("", "sites", SITE, something below)
         supervisor = Address("/".join(parts[:3])) if in_site else ROOT
-        await self._directory.ref(supervisor).ask(RetryChild(child=address), deadline_s=_TREE_DEADLINE_S)
+        await self._order(supervisor, RetryChild(child=address), object, deadline_s=_TREE_DEADLINE_S)
 
     async def station_decisions(self, station: StationConfig) -> StationDecisions:
         """Return safety's current decisions of a station.
@@ -223,28 +225,30 @@ class Sources:
         address = pump_address(station.site_id, station.station_id, pump.pump_id)
         return await self._ask(address, GetPump(), PumpStatus)
 
-    async def set_mode(self, station: StationConfig, command: SetMode) -> tuple[PumpStatus, datetime | None]:
-        """Give a pump's actor a mode command; return what it is in now, and when it took a repeated one first.
+    async def set_mode(self, station: StationConfig, command: SetMode) -> Done:
+        """Give a pump's actor a mode command; the answer says when it took a repeated one first.
 
         Raises:
-            UnavailableError: it does not answer.
+            UnavailableError: the command did not reach it.
+            OutcomeUnknownError: it does not answer, and may have taken it.
             CallerError: it refused.
 
         """
-        address = pump_address(station.site_id, station.station_id, command.pump_id)
-        done = await self._ask(address, command, Done)
-        return await self._ask(address, GetPump(), PumpStatus), done.repeat_of
+        return await self._order(
+            pump_address(station.site_id, station.station_id, command.pump_id), command, Done
+        )
 
     async def clean_out(self, station: StationConfig, command: StartCleanOut | StopCleanOut) -> Done:
         """Give a station's safety an order to clean out, or to end it.
 
         Raises:
-            UnavailableError: it does not answer.
+            UnavailableError: the order did not reach it.
+            OutcomeUnknownError: it does not answer, and may have begun.
             CallerError: it refused.
 
         """
         address = station_part_address(station.site_id, station.station_id, "safety")
-        return await self._ask(address, command, Done)
+        return await self._order(address, command, Done)
 
     async def endpoints(self, site: SiteConfig) -> dict[str, EndpointStatus | str]:
         """Return what each endpoint of a site shows, or why it does not answer."""
@@ -307,6 +311,15 @@ class Sources:
     def tell(self, address: Address, message: Message) -> None:
         """Send news without an answer."""
         self._directory.ref(address).tell(message)
+
+    async def _order(
+        self, address: Address, command: Message, kind: type[_Answer], *, deadline_s: float = _DEADLINE_S
+    ) -> _Answer:
+        """Ask for something to be done: unlike a question, one that is not answered may have been carried out."""
+        try:
+            return await self._ask(address, command, kind, deadline_s=deadline_s)
+        except UnansweredError as error:
+            raise OutcomeUnknownError(f"{error}; whether it was carried out is not known") from error
 
     async def _ask(
         self, address: Address, message: Message, kind: type[_Answer], *, deadline_s: float = _DEADLINE_S

@@ -185,7 +185,7 @@ CONTROLS: Final = (
         "CR 6.1",
         "Audit log accessibility",
         "Search, reports and export by command and REST, read-only",
-        ("storage/audit_reader.py", "api/audit_routes.py", "ops/audit_report.py"),
+        ("storage/audit_reader.py", "api/audit_routes.py", "api/report_routes.py"),
         ("tests/unit/api/test_audit.py", "tests/unit/ops/audit/test_keeping.py"),
     ),
     Control(
@@ -308,7 +308,7 @@ CONTROLS: Final = (
         "21.2(b)",
         "Incident handling",
         "The trail, alarms, reports, incident export",
-        ("ops/cli/incident.py", "ops/audit_report.py"),
+        ("ops/cli/incident.py", "api/reports/report.py"),
         ("tests/unit/ops/audit/test_incident.py", "tests/unit/ops/audit/test_keeping.py"),
     ),
     Control(

@@ -110,7 +110,8 @@ MEANINGS: Final = {
     "audit.checkpoint_s": "... or after so long, when there are new ones",
     "audit.checkpoint_dir": "Folder (absolute, on another machine) where checkpoints and public keys are kept as well;"
     " it must exist; empty: nowhere",
-    "audit.retention_days": "`calejo audit archive` takes records older than this; 0: only when told `--days`",
+    "audit.retention_days": "`calejo audit archive` takes records older than this, and the alarm `audit_retention_due`"
+    " tells of them; 0: no alarm, and only when told `--days`",
     "audit.disk_free_mib_min": "Less free space than this under the data directory raises an alarm; 0: never",
     "history.decisions_days": "How long decisions, and what the endpoints made of them, stay explainable; 2 to 3650."
     " The last decision before that stays too",

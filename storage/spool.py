@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from actors.vocabulary import DeviceError
+from actors.vocabulary import DeviceError, InvalidValueError
 from actors.vocabulary.records import (
     AlarmRecord,
     AuditRecord,
@@ -89,11 +89,15 @@ class SpoolFile:
 
         Raises:
             DeviceError: the disk refused, or nothing is left that may be dropped. None of the records was taken.
+            InvalidValueError: one of them holds what cannot be encoded, now or ever. None was taken.
 
         """
         rows = []
         for record in records:
-            body = _ENCODER.encode(record)
+            try:
+                body = _ENCODER.encode(record)
+            except (ValueError, OverflowError) as error:  # no UTF-8, or a number beyond 64 bits
+                raise InvalidValueError(f"{type(record).__name__} {record.record_id!r}: {error!r}") from error
             rows.append((PRIORITY[type(record)], len(body) + _OVERHEAD_BYTES, body))
 
         def work(connection: sqlite3.Connection) -> int:

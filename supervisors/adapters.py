@@ -26,6 +26,7 @@ from actors.stores import (
     ModeStore,
     PastReader,
     PlanReader,
+    PointReader,
     RecordSpool,
     RecordWriter,
     TableReader,
@@ -229,6 +230,14 @@ def past(ports: Ports, start: WorkerStart) -> PastReader | None:
         return PastPoints(_database(ports, start, Access.READ, as_writer=True), endpoint=start.role.value)
 
     return _Past(make)
+
+
+def points(ports: Ports, start: WorkerStart) -> PointReader:
+    """Return the past of points as REST shows it: the writer's role, never writing."""
+    from storage.engine import Access
+    from storage.past import PastOfPoints
+
+    return PastOfPoints(_database(ports, start, Access.READ, as_writer=True))
 
 
 def trends(ports: Ports, start: WorkerStart) -> TrendReader:

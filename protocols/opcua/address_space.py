@@ -16,6 +16,7 @@ from protocols.opcua import limits
 from protocols.opcua.ids import below, own, standard, status
 from protocols.opcua.methods import Place, argument_lists, method_items
 from protocols.opcua.model_changes import ModelChange, changes_between
+from protocols.opcua.monitored_items import reporter_of
 from protocols.opcua.nodes import (
     COMPONENT,
     DICTIONARIES,
@@ -43,7 +44,6 @@ from protocols.opcua.nodes import (
 from protocols.opcua.ranges import Ranges
 from protocols.opcua.session import Sessions
 from protocols.opcua.small_nodes import delete, reference, variable
-from protocols.opcua.subscriptions import reporter_of
 from protocols.opcua.values import NEVER_WRITTEN, encode, wire_time
 from protocols.points import (
     OPCUA_NAMESPACE_INDEX,
@@ -112,6 +112,8 @@ class AddressSpace:
         for name, most in OPERATION_LIMITS.items():
             number = getattr(ua.ObjectIds, f"Server_ServerCapabilities_OperationLimits_{name}")
             self._set(standard(number), ua.Variant(most, ua.VariantType.UInt32))
+        points_max = ua.Variant(limits.BROWSE_POINTS_MAX, ua.VariantType.UInt16)
+        self._set(standard(ua.ObjectIds.Server_ServerCapabilities_MaxBrowseContinuationPoints), points_max)
         self._add(type_item(name) for name in LEVELS.values())
         self._types.update({level: own(f"types/{name}") for level, name in LEVELS.items()})
         self._add_methods()

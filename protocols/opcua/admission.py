@@ -18,6 +18,7 @@ from actors.vocabulary import CallerError, DeviceError
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.callers import Caller, Shown
 from actors.vocabulary.pki import OwnCertificate, Trust
+from actors.vocabulary.texts import is_storable
 from protocols.opcua import limits
 from protocols.opcua.certificates import (
     Rejected,
@@ -31,6 +32,7 @@ from protocols.opcua.doorkeeper import Doorkeeper, Standing
 from protocols.opcua.identity import anonymous
 from protocols.opcua.policies import NONCE_BYTES, VERIFIERS
 from protocols.opcua.quota import Quota
+from protocols.opcua.refusals import CERTIFICATE_REJECTED, RATE_LIMITED, KnownRefusal, Refusals
 from protocols.opcua.values import wire_time
 
 _LENGTH_BYTES: Final = 4
@@ -56,6 +58,7 @@ class Admission:
     def __init__(self, rules: Rules, doorkeeper: Doorkeeper) -> None:
         self.rules: Final = rules
         self.doorkeeper: Final = doorkeeper
+        self.refusals: Final = Refusals(doorkeeper)
         self.own: OwnCertificate | None = None
         self.trust = Trust()
         # Certificates to be kept for somebody to look at; a flood of them is not worth a disk.
@@ -82,7 +85,7 @@ class Admission:
             judge_application(chain, self.trust, now=wire_time())
         except Rejected as error:
             self._turn_away(error, peer)
-            raise ServiceError(error.code) from error
+            raise KnownRefusal(error.code) from error
         self.spend(peer)
 
     def spend(self, peer: str) -> None:
@@ -93,8 +96,8 @@ class Admission:
 
         """
         if not self._handshakes.take(source_of(peer), asyncio.get_running_loop().time()):
-            self.doorkeeper.tell("RATE_LIMITED", actor="", peer=peer, refused="too many handshakes")
-            raise ServiceError(ua.StatusCodes.BadTcpServerTooBusy)
+            self.refusals.event(RATE_LIMITED, actor="", peer=peer, refused="too many handshakes")
+            raise KnownRefusal(ua.StatusCodes.BadTcpServerTooBusy)
 
     async def identify(
         self, params: ua.ActivateSessionParameters, policy: Any, nonce: bytes, peer: str
@@ -102,7 +105,7 @@ class Admission:
         """Return who activates a session. `nonce`: the one that the session was given last.
 
         Raises:
-            ServiceError: nobody who may.
+            KnownRefusal: nobody who may; it is told already, as a login.
 
         """
         token: Any = params.UserIdentityToken
@@ -120,34 +123,35 @@ class Admission:
         if is_secure and isinstance(token, ua.X509IdentityToken):
             return self._by_certificate(token, params.UserTokenSignature, policy, nonce, peer)
         self.doorkeeper.tell("LOGIN", actor="", peer=peer, refused="an identity that is not offered")
-        raise ServiceError(ua.StatusCodes.BadIdentityTokenRejected)
+        raise KnownRefusal(ua.StatusCodes.BadIdentityTokenRejected)
 
     async def _by_password(self, token: Any, policy: Any, nonce: bytes, peer: str) -> Caller:
         name = str(token.UserName or "")
         password = _password(token, policy, nonce)
-        if password is None or len(name) > _NAME_MAX:
+        # A name of bytes that are no UTF-8 is nobody's, and no record could hold it.
+        if password is None or len(name) > _NAME_MAX or not is_storable(name):
             self.doorkeeper.tell("LOGIN", actor="", peer=peer, refused="a malformed password token")
-            raise ServiceError(ua.StatusCodes.BadIdentityTokenInvalid)
+            raise KnownRefusal(ua.StatusCodes.BadIdentityTokenInvalid)
         try:
             async with asyncio.timeout(limits.IDENTIFY_DEADLINE_S):
                 return await self.doorkeeper.by_password(name, password, peer=peer)
         except CallerError as error:
-            raise ServiceError(ua.StatusCodes.BadUserAccessDenied) from error
+            raise KnownRefusal(ua.StatusCodes.BadUserAccessDenied) from error
         except (DeviceError, TimeoutError) as error:
-            raise ServiceError(ua.StatusCodes.BadResourceUnavailable) from error
+            raise KnownRefusal(ua.StatusCodes.BadResourceUnavailable) from error
 
     def _by_certificate(self, token: Any, signature: Any, policy: Any, nonce: bytes, peer: str) -> Caller:
         try:
             certificate, user = judge_user(token.CertificateData or b"", self.trust, now=wire_time())
         except Rejected as error:
             self._turn_away(error, peer)
-            raise ServiceError(error.code) from error
+            raise KnownRefusal(error.code) from error
         name = f"certificate:{user.name}"
         # By the channel's algorithm, no weaker one of the client's choice.
         verifier = VERIFIERS[policy.AsymmetricSignatureURI](certificate)
         if not is_signed(verifier, (policy.host_certificate or b"") + nonce, signature):
             self.doorkeeper.tell("LOGIN", actor=name, peer=peer, refused="the signature is not its own")
-            raise ServiceError(ua.StatusCodes.BadUserSignatureInvalid)
+            raise KnownRefusal(ua.StatusCodes.BadUserSignatureInvalid)
         self.doorkeeper.tell("LOGIN", actor=name, peer=peer)
         return Caller(name=name, roles=frozenset({user.role}), how=Shown.CERTIFICATE)
 
@@ -174,7 +178,7 @@ class Admission:
         return await self.doorkeeper.standing(caller) is not Standing.OVER
 
     def _turn_away(self, error: Rejected, peer: str) -> None:
-        self.doorkeeper.tell("CERTIFICATE_REJECTED", actor="", peer=peer, refused=error.why)
+        self.refusals.event(CERTIFICATE_REJECTED, actor="", peer=peer, refused=error.why)
         if error.certificate:
             self.rejected.append((error.certificate, error.why))
 

@@ -12,13 +12,14 @@ from asyncua.common.utils import ServiceError
 from actors.vocabulary import WriteRefusal
 from actors.vocabulary.access import Operation
 from actors.vocabulary.client_calls import TEXT_MAX, CallAnswer, ClientCall, ClientCommand, SeeAlarm
-from protocols.endpoint import CallDesk, ClientNews
+from protocols.endpoint import CallDesk
 from protocols.opcua import limits
 from protocols.opcua.condition_nodes import ACKNOWLEDGE
 from protocols.opcua.conditions import Conditions
 from protocols.opcua.identity import current_caller
 from protocols.opcua.ids import standard, status
 from protocols.opcua.methods import BY_NODE, ArgumentError, Method, Place, readable
+from protocols.opcua.refusals import CLIENT_REFUSED, Refusals
 from protocols.opcua.values import refusal_status
 
 if TYPE_CHECKING:
@@ -47,28 +48,34 @@ class Calls:
         self._place_of = place_of
         self._conditions = conditions
         self._desk: CallDesk | None = None
-        self._news: ClientNews = lambda _event, _peer, _detail: None
+        self._refusals: Refusals | None = None
 
     def operate(self, desk: CallDesk) -> None:
         """Take what carries commands out."""
         self._desk = desk
 
-    def open(self, news: ClientNews) -> None:
+    def open(self, refusals: Refusals) -> None:
         """Take who hears of calls that never reach the desk."""
-        self._news = news
+        self._refusals = refusals
 
     async def answer(
         self, items: Sequence[ua.CallMethodRequest], session: Session
     ) -> list[ua.CallMethodResult]:
         """Answer every call of a request, one after the other."""
         results = [await self._one(item, session) for item in items]
-        refused = [index for index, result in enumerate(results) if not result.StatusCode.is_good()]
-        if refused:
-            first = items[refused[0]]
-            name = str(first.MethodId.Identifier)[:_NAME_SHOWN]
-            code = results[refused[0]].StatusCode.name
-            text = f"{len(refused)} of {len(items)} calls, first {name!r}: {code}"
-            self._news("refused", str(session.name), text)
+        # What came before the desk is counted and audited there, each by itself.
+        refused = [
+            (item, result)
+            for item, result in zip(items, results, strict=True)
+            if not result.StatusCode.is_good() and not isinstance(result, _Judged)
+        ]
+        if refused and self._refusals is not None:
+            item, result = refused[0]
+            name = str(item.MethodId.Identifier)[:_NAME_SHOWN]
+            text = f"{len(refused)} of {len(items)} calls, first {name!r}: {result.StatusCode.name}"
+            self._refusals.event(
+                CLIENT_REFUSED, actor=current_caller().name, peer=str(session.name), refused=text
+            )
         return results
 
     async def _one(self, item: ua.CallMethodRequest, session: Session) -> ua.CallMethodResult:
@@ -96,7 +103,12 @@ class Calls:
             command = method.command(place, arguments)
         except ArgumentError as error:
             return _wrong(error, len(arguments))
-        if isinstance(command, SeeAlarm) and self._conditions.alarm(command.alarm_id) is None:
+        # Whether there is such an alarm is nobody else's to know: they are refused by the desk, as all are.
+        if (
+            isinstance(command, SeeAlarm)
+            and current_caller().may(method.operation)
+            and self._conditions.alarm(command.alarm_id) is None
+        ):
             return _result(ua.StatusCodes.BadNotFound)
         result, answer = await self._ask(command, session)
         if result.StatusCode.is_good():
@@ -118,9 +130,9 @@ class Calls:
             # It may or may not have been carried out; the client sees by what is shown.
             return _result(ua.StatusCodes.BadTimeout), nothing
         if answer.refusal is WriteRefusal.UNKNOWN_POINT:
-            return _result(ua.StatusCodes.BadNotFound), answer
+            return _Judged(StatusCode=status(ua.StatusCodes.BadNotFound)), answer
         code = ua.StatusCode() if answer.refusal is None else refusal_status(answer.refusal)
-        return ua.CallMethodResult(StatusCode=code), answer
+        return _Judged(StatusCode=code), answer
 
     # --- The standard's own methods of conditions -----------------------------------------------------------------
 
@@ -173,11 +185,16 @@ class Calls:
         if only is not None and only not in items.listeners:
             return _result(ua.StatusCodes.BadMonitoredItemIdInvalid)
         now_s = asyncio.get_running_loop().time()
-        if now_s < items.refresh_not_before_s:
+        heard = len(items.listeners) if only is None else 1
+        if now_s < items.refresh_not_before_s or not session.may_refresh(heard, now_s):
             return _result(ua.StatusCodes.BadRefreshInProgress)
         items.refresh_not_before_s = now_s + limits.REFRESH_APART_S
         self._conditions.refresh(lambda event: items.hear(event, only=only))
         return _result(ua.StatusCodes.Good)
+
+
+class _Judged(ua.CallMethodResult):
+    """The result of a call that the desk has judged: it is told there."""
 
 
 def _result(code: int) -> ua.CallMethodResult:

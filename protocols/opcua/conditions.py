@@ -20,7 +20,7 @@ from actors.vocabulary.client_calls import ShownAlarm, ShownAlarms
 from protocols.opcua import limits
 from protocols.opcua.condition_nodes import ConditionNodes
 from protocols.opcua.events import EventData, text
-from protocols.opcua.ids import own, standard, status
+from protocols.opcua.ids import CONDITIONS, own, standard, status
 from protocols.opcua.values import wire_time
 
 ALARM_TYPE: Final = standard(ua.ObjectIds.AlarmConditionType)
@@ -68,6 +68,9 @@ class Conditions:
         self._held: dict[tuple[str, str], Condition] = {}
         self._by_node: dict[ua.NodeId, Condition] = {}
         self._current = False
+        # How many alarms there are that have no condition here.
+        self.hidden = 0
+        self._site = SERVER
 
     def show(self, shown: ShownAlarms) -> None:
         """Take the alarms as they are now, and tell what is new about them.
@@ -79,15 +82,27 @@ class Conditions:
             self._nodes.mark(current=False)
             return
         self._nodes.mark(current=True)
-        present = set()
-        for alarm in shown.alarms[: limits.CONDITIONS_MAX]:
-            key = (alarm.condition, alarm.subject)
-            present.add(key)
+        alarms = {(alarm.condition, alarm.subject): alarm for alarm in shown.alarms}
+        if shown.whole:
+            # First, so that what has left makes room for what has come.
+            for key in [key for key in self._held if key not in alarms]:
+                self._drop(key)
+        for key, alarm in alarms.items():
             self._take(key, alarm)
-        if not shown.whole:
-            return
-        for key in [key for key in self._held if key not in present]:
-            self._drop(key)
+        hidden = [alarm for key, alarm in alarms.items() if key not in self._held]
+        self._site = next((own(f"/{alarm.source[1:].partition('/')[0]}") for alarm in hidden), self._site)
+        # Not with each one that comes or goes.
+        is_news, self.hidden = bool(hidden) != bool(self.hidden), len(hidden)
+        if is_news:
+            self._tell(self._hidden_event())
+
+    def _hidden_event(self) -> EventData:
+        """Return the event of the site that says whether every alarm has its condition."""
+        message, severity = "every alarm is shown again", 1
+        if self.hidden:
+            message = f"{self.hidden} alarms are not shown here: more than {limits.CONDITIONS_MAX} at a time"
+            severity = SEVERITIES[Severity.HIGH]
+        return _system_event(ua.ObjectIds.SystemEventType, message, source=self._site, severity=severity)
 
     def _take(self, key: tuple[str, str], alarm: ShownAlarm) -> None:
         known = self._held.get(key)
@@ -152,6 +167,8 @@ class Conditions:
         for condition in self._held.values():
             if condition.retained:
                 hear(self._event(condition))
+        if self.hidden:
+            hear(self._hidden_event())
         hear(_marker(ua.ObjectIds.RefreshEndEventType, "refresh ends"))
 
     def alarm_of(self, node: ua.NodeId, wanted: Any) -> ShownAlarm | ua.StatusCode:
@@ -217,7 +234,7 @@ class Conditions:
 
 def node_of(condition: str, subject: str) -> ua.NodeId:
     """Return the node id of a condition: its name, or for a name that is no short text the beginning and a digest."""
-    name = f"conditions/{condition}/{subject}"
+    name = f"{CONDITIONS}{condition}/{subject}"
     shown = name.encode("utf-8", "replace").decode("utf-8")
     if shown != name or len(name) > _NAME_MAX:
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
@@ -240,6 +257,11 @@ def event_id(alarm: ShownAlarm) -> bytes:
 
 
 def _marker(number: int, message: str) -> EventData:
+    made = _system_event(number, message, source=SERVER, severity=1)
+    return msgspec.structs.replace(made, everywhere=True)
+
+
+def _system_event(number: int, message: str, *, source: ua.NodeId, severity: int) -> EventData:
     kind, now = standard(number), wire_time()
     above = {standard(ua.ObjectIds.SystemEventType), standard(ua.ObjectIds.BaseEventType)}
     fields = {
@@ -247,14 +269,16 @@ def _marker(number: int, message: str) -> EventData:
             hashlib.sha256(f"{message} {now}".encode()).digest()[:_EVENT_ID_BYTES], ua.VariantType.ByteString
         ),
         "EventType": ua.Variant(kind, ua.VariantType.NodeId),
-        "SourceNode": ua.Variant(SERVER, ua.VariantType.NodeId),
-        "SourceName": ua.Variant("Server", ua.VariantType.String),
+        "SourceNode": ua.Variant(source, ua.VariantType.NodeId),
+        "SourceName": ua.Variant(
+            "Server" if source == SERVER else str(source.Identifier), ua.VariantType.String
+        ),
         "Time": ua.Variant(now, ua.VariantType.DateTime),
         "ReceiveTime": ua.Variant(now, ua.VariantType.DateTime),
         "Message": text(message),
-        "Severity": ua.Variant(ua.UInt16(1), ua.VariantType.UInt16),
+        "Severity": ua.Variant(ua.UInt16(severity), ua.VariantType.UInt16),
     }
-    return EventData(frozenset({kind, *above}), frozenset({SERVER}), fields, everywhere=True)
+    return EventData(frozenset({kind, *above}), frozenset({SERVER, source}), fields)
 
 
 def _state(name: str, true: str, false: str, *, holds: bool, since: datetime | None) -> dict[str, ua.Variant]:

@@ -7,6 +7,7 @@ evaluated is refused when the filter comes, never guessed at when an event does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -160,17 +161,38 @@ def _operand(operand: Any, index: int, made: Mapping[int, _Test], used: set[int]
 
 
 def _equal(one: Any, other: Any) -> bool:
-    return one is not None and other is not None and bool(one == other)
+    return one is not None and other is not None and bool(_utc(one) == _utc(other))
+
+
+def _kind_of_order(value: Any) -> str:
+    """Return what a value is ordered among; '': it has no order (a flag, a node id, a localised text)."""
+    match value:
+        case bool():
+            return ""
+        case int() | float():
+            return "number"
+        case str():
+            return "text"
+        case datetime():
+            return "time"
+        case _:
+            return ""
 
 
 def _ordered(test: Callable[[Any, Any], Any]) -> Callable[[Any, Any], bool]:
     def compared(one: Any, other: Any) -> bool:
-        try:
-            return one is not None and other is not None and bool(test(one, other))
-        except TypeError:
-            return False  # a text and a number have no order: no match
+        # Only numbers among numbers, texts among texts, times among times; else no match. What the library's own
+        # values do when they are compared (a node id raises AttributeError) is never asked for.
+        kind = _kind_of_order(one)
+        return kind != "" and kind == _kind_of_order(other) and bool(test(_utc(one), _utc(other)))
 
     return compared
+
+
+def _utc(value: Any) -> Any:
+    """Return a time as one with its zone: without one the wire's times are UTC."""
+    is_naive = isinstance(value, datetime) and value.tzinfo is None
+    return value.replace(tzinfo=UTC) if is_naive else value
 
 
 _greater: Final = _ordered(lambda one, other: one > other)

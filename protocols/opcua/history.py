@@ -17,7 +17,7 @@ from asyncua.common.utils import ServiceError
 
 from actors.vocabulary import CalejoError, InvalidValueError
 from actors.vocabulary.access import Operation
-from actors.vocabulary.client_calls import PastPage, PastQuestion, PastValue
+from actors.vocabulary.client_calls import PastQuestion, PastValue
 from protocols.endpoint import PastReader
 from protocols.opcua import limits
 from protocols.opcua.identity import current_caller
@@ -36,7 +36,10 @@ _POINT_BYTES_MAX: Final = 1_000
 
 
 class _Cursor(msgspec.Struct, frozen=True):
-    """A continuation point: whose it is, the whole question, and where the page before ended."""
+    """A continuation point: whose it is, the whole question, and where the page before ended.
+
+    `opened`: the bound at its beginning was given; `closing`: nothing is left but the one at its end.
+    """
 
     path: str
     start: datetime | None
@@ -44,6 +47,8 @@ class _Cursor(msgspec.Struct, frozen=True):
     backwards: bool
     bounds: bool
     following: str
+    opened: bool = False
+    closing: bool = False
 
 
 class History:
@@ -111,7 +116,7 @@ class History:
         try:
             cursor = _continued(node.ContinuationPoint, slot.point) or _begun(details, slot.point)
             count_max = min(details.NumValuesPerNode or limits.HISTORY_VALUES_MAX, limits.HISTORY_VALUES_MAX)
-            values, page = await self._read(slot.point, cursor, count_max, self._past)
+            values, after = await self._read(slot.point, cursor, count_max, self._past)
         except _RefusedError as refused:
             return _result(refused.code)
         except InvalidValueError:
@@ -120,8 +125,7 @@ class History:
             return _result(ua.StatusCodes.BadNoCommunication)
         result = ua.HistoryReadResult()
         result.HistoryData = ua.HistoryData([_stamped(value, stamps) for value in values])
-        if page.following:
-            after = msgspec.structs.replace(cursor, following=page.following)
+        if after is not None:
             result.ContinuationPoint = msgspec.msgpack.encode(after)
         elif not values:
             result.StatusCode = status(ua.StatusCodes.GoodNoData)
@@ -129,7 +133,8 @@ class History:
 
     async def _read(
         self, point: Point, cursor: _Cursor, count_max: int, past: PastReader
-    ) -> tuple[list[ua.DataValue], PastPage]:
+    ) -> tuple[list[ua.DataValue], _Cursor | None]:
+        """Return one page, and where the next one begins; the bounds count among its values (6.5.3.2)."""
         assert point.pump_id is not None, "only pumps have a past"
         question = PastQuestion(
             pump_id=point.pump_id,
@@ -140,18 +145,28 @@ class History:
             backwards=cursor.backwards,
             following=cursor.following,
         )
-        page = await past(question)
-        values = [_encoded(value, point) for value in page.values]
-        if cursor.bounds and not cursor.following and cursor.start is not None:
-            starts_there = bool(page.values) and page.values[0].at == cursor.start
-            if not starts_there:
-                values.insert(0, await self._bound(question, cursor.start, point, past))
-        if cursor.bounds and not page.following and cursor.end is not None and cursor.end != cursor.start:
-            beyond = msgspec.structs.replace(
-                question, start=cursor.end, backwards=not cursor.backwards, following=""
-            )
-            values.append(await self._bound(beyond, cursor.end, point, past))
-        return values, page
+        values: list[ua.DataValue] = []
+        if cursor.bounds and not (cursor.opened or cursor.following) and cursor.start is not None:
+            bound = await self._bound(question, cursor.start, point, past)
+            is_missing = bound.StatusCode == status(ua.StatusCodes.BadBoundNotFound)
+            if is_missing or bound.SourceTimestamp != cursor.start:
+                values.append(bound)
+        cursor = msgspec.structs.replace(cursor, opened=True)
+        if not cursor.closing and len(values) < count_max:
+            page = await past(msgspec.structs.replace(question, count_max=count_max - len(values)))
+            values += [_encoded(value, point) for value in page.values]
+            cursor = msgspec.structs.replace(cursor, following=page.following, closing=not page.following)
+        if not cursor.closing:
+            return values, cursor
+        if not cursor.bounds or cursor.end is None or cursor.end == cursor.start:
+            return values, None
+        if len(values) >= count_max:
+            return values, cursor
+        beyond = msgspec.structs.replace(
+            question, start=cursor.end, backwards=not cursor.backwards, following=""
+        )
+        values.append(await self._bound(beyond, cursor.end, point, past))
+        return values, None
 
     async def _bound(
         self, question: PastQuestion, at: datetime, point: Point, past: PastReader
@@ -193,7 +208,8 @@ def _continued(given: bytes | None, point: Point) -> _Cursor | None:
     except (msgspec.DecodeError, OverflowError, ValueError):
         raise _RefusedError(ua.StatusCodes.BadContinuationPointInvalid) from None
     ours = all(at is None or _is_on_the_wire(at) for at in (cursor.start, cursor.end))
-    if cursor.path != point.path or not cursor.following or not ours:
+    goes_on = cursor.following or cursor.opened
+    if cursor.path != point.path or not goes_on or not ours:
         raise _RefusedError(ua.StatusCodes.BadContinuationPointInvalid)
     return cursor
 

@@ -33,3 +33,16 @@ def below(node_id: ua.NodeId, name: str) -> ua.NodeId:
     """Node id of a property of one of our nodes."""
     assert isinstance(node_id.Identifier, str), "our node ids are texts"
     return own(f"{node_id.Identifier}/{name}")
+
+
+CONDITIONS = "conditions/"
+"""How the node ids of conditions begin: what alarms tell, and by whom they were seen, is not for everybody."""
+
+
+def is_of_condition(node_id: ua.NodeId) -> bool:
+    """Say whether a node is a condition or of one, whether it is there or not."""
+    return (
+        node_id.NamespaceIndex == OPCUA_NAMESPACE_INDEX
+        and isinstance(node_id.Identifier, str)
+        and node_id.Identifier.startswith(CONDITIONS)
+    )

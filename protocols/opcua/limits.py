@@ -61,6 +61,12 @@ ARRAY_ELEMENTS_MAX: Final = 64
 NODES_PER_READ_MAX: Final = 1_000
 NODES_PER_WRITE_MAX: Final = 500
 NODES_PER_BROWSE_MAX: Final = 200
+# References in one answer, 15 microseconds each, and each node's least part of them; the rest by BrowseNext.
+REFERENCES_PER_BROWSE_MAX: Final = 3_000
+REFERENCES_PER_NODE_MIN: Final = 15
+BROWSE_POINTS_MAX: Final = 200
+PATH_ELEMENTS_MAX: Final = 16
+PATH_TARGETS_MAX: Final = 100
 NODES_PER_TRANSLATE_MAX: Final = 200
 NODES_PER_REGISTER_MAX: Final = 1_000
 ITEMS_PER_CALL_MAX: Final = 1_000
@@ -80,6 +86,8 @@ MONITORED_ITEMS_FLOOR: Final = 2_000
 MONITORED_ITEMS_PER_POINT: Final = 3
 ITEM_QUEUE_MAX: Final = 10
 NOTIFICATIONS_PER_MESSAGE_MAX: Final = 5_000
+# An event has as many fields as its client selected, and one that is a list counts by its length.
+EVENT_FIELDS_PER_MESSAGE_MAX: Final = 5_000
 UNACKNOWLEDGED_MAX: Final = 16
 
 # --- Methods, history, events -------------------------------------------------------------------------------
@@ -94,7 +102,8 @@ CONDITIONS_MAX: Final = 500
 EVENT_QUEUE: Final = 600
 EVENT_ITEMS_MAX: Final = 100
 EVENT_ITEMS_PER_SESSION_MAX: Final = 10
-# One subscription's refreshes; each costs as much as there are conditions.
+# Between one subscription's refreshes; and what each item's costs its session, which may have all of its items
+# refreshed at once: each costs as much as there are conditions.
 REFRESH_APART_S: Final = 0.5
 SELECT_CLAUSES_MAX: Final = 100
 WHERE_ELEMENTS_MAX: Final = 32
@@ -108,9 +117,13 @@ NODES_PER_SLICE: Final = 200
 REFRESH_SHARE_MAX: Final = 0.1
 REFRESH_INTERVAL_S_MAX: Final = 0.5
 assert 0 < REFRESH_SHARE_MAX < 1
-assert CONDITIONS_MAX + 2 < EVENT_QUEUE
+# A refresh: its start, its end, and that some are not shown.
+assert CONDITIONS_MAX + 3 < EVENT_QUEUE
 # A client must be able to keep its subscription alive with the longest interval we grant.
 assert 3 * PUBLISHING_INTERVAL_MS_MAX <= LIFETIME_MS_MAX
+assert NODES_PER_BROWSE_MAX * REFERENCES_PER_NODE_MIN <= REFERENCES_PER_BROWSE_MAX
+# Every node of a request can be cut off; those of the request before are then forgotten.
+assert NODES_PER_BROWSE_MAX <= BROWSE_POINTS_MAX
 assert IDLE_CONNECTION_S < SESSION_TIMEOUT_S_MAX
 assert CHUNK_BYTES_MAX < REQUEST_BYTES_MAX < WRITE_BUFFER_BYTES
 

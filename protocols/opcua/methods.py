@@ -23,6 +23,7 @@ from actors.vocabulary.client_calls import (
     SeeAlarm,
     SetStop,
 )
+from actors.vocabulary.texts import storable
 from protocols.opcua.ids import own, standard
 from protocols.opcua.nodes import (
     COMPONENT,
@@ -46,7 +47,7 @@ def readable(text: str | None) -> str:
 
     Replaced, not refused: a stop must not fail for its reason.
     """
-    return (text or "").encode("utf-8", "replace").decode("utf-8").strip()
+    return storable(text or "").strip()
 
 
 class ArgumentError(Exception):
@@ -103,14 +104,17 @@ class Argument(msgspec.Struct, frozen=True):
         if self.array:
             # An empty array is null on the wire of some clients.
             values = [] if value is None else value
-            if not isinstance(values, list) or (values and given.VariantType is not _KINDS[self.type]):
+            is_list = isinstance(values, list) and not any(isinstance(each, list) for each in values)
+            if not is_list or (values and given.VariantType is not _KINDS[self.type]):
                 raise ArgumentError(place, ua.StatusCodes.BadTypeMismatch)
             if len(values) > STOP_IDS_MAX or any(len(each or "") > TEXT_MAX for each in values):
                 raise ArgumentError(place, ua.StatusCodes.BadOutOfRange)
             return tuple(readable(each) for each in values)
+        if isinstance(value, list):
+            raise ArgumentError(place, ua.StatusCodes.BadTypeMismatch)
         if given.VariantType is ua.VariantType.LocalizedText and self.type == "String":
             value = None if value is None else value.Text
-        elif given.VariantType is not _KINDS[self.type] or isinstance(value, list):
+        elif given.VariantType is not _KINDS[self.type]:
             raise ArgumentError(place, ua.StatusCodes.BadTypeMismatch)
         if self.type == "String":
             if len(value or "") > TEXT_MAX:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final
 from asyncua import ua
 
 from actors.vocabulary.client_calls import ShownAlarms
-from protocols.endpoint import CallDesk, ClientNews, PastReader
+from protocols.endpoint import CallDesk, PastReader
 from protocols.opcua.address_space import AddressSpace
 from protocols.opcua.calling import Calls
 from protocols.opcua.condition_nodes import ConditionNodes
 from protocols.opcua.conditions import Conditions
 from protocols.opcua.history import History
 from protocols.opcua.model_changes import DELETED, ModelChange, event_of
+from protocols.opcua.refusals import Refusals
 
 if TYPE_CHECKING:
     from protocols.opcua.session import Session, Sessions
@@ -35,9 +36,9 @@ class EndpointOperations:
         self._calls.operate(call)
         self._history.operate(past)
 
-    def open(self, news: ClientNews) -> None:
+    def open(self, refusals: Refusals) -> None:
         """Take who hears of refusals that reach nobody else."""
-        self._calls.open(news)
+        self._calls.open(refusals)
 
     def show_alarms(self, alarms: ShownAlarms) -> None:
         """Show the site's alarms as they are now."""

@@ -18,6 +18,7 @@ from protocols.opcua.channel import Channel
 from protocols.opcua.decoding import tcp_message
 from protocols.opcua.identity import answering
 from protocols.opcua.ids import status
+from protocols.opcua.refusals import CLIENT_REFUSED, KnownRefusal
 
 if TYPE_CHECKING:
     from asyncua.common.connection import TransportLimits
@@ -47,6 +48,9 @@ class Service:
     answer: Callable[[Processor, Request], Awaitable[Any | None]]
     # May be asked by a stranger without any security: what there is, and how to get in.
     is_discovery: bool = False
+    name: str = ""
+    # Whose refused operations are told here; those of the others have somebody else who does.
+    tells_items: bool = False
 
 
 class Processor(UaProcessor):
@@ -160,21 +164,31 @@ class Processor(UaProcessor):
         """Answer one request with its response or a service fault."""
         type_id = nodeid_from_binary(body)
         header = struct_from_binary(ua.RequestHeader, body)
+        service = None
+        if type_id.NamespaceIndex == 0 and isinstance(type_id.Identifier, int):
+            service = self._services.get(type_id.Identifier)
+        asked = "a service that is not offered" if service is None else service.name
         try:
-            response = await self._answer(type_id, header, seqhdr, body)
+            response = await self._answer(service, header, seqhdr, body)
             if response is not None:
                 self._send(header, seqhdr, response)
         except (ServiceError, ua.uaerrors.UaStatusCodeError) as refusal:
+            refusals = self.iserver.admission.refusals
+            refusals.fault(refusal, actor=self._actor, peer=self.peer, asked=asked)
             self.refuse(header, seqhdr, refusal.code)
         except Exception as error:  # noqa: BLE001 - one client's request; the fault goes to the loop's handler
             self._fault(error, self.peer)
             self.refuse(header, seqhdr, ua.StatusCodes.BadInternalError)
         return True
 
-    async def _answer(self, type_id: ua.NodeId, header: ua.RequestHeader, seqhdr: Any, body: Buffer) -> Any:
-        service = None
-        if type_id.NamespaceIndex == 0 and isinstance(type_id.Identifier, int):
-            service = self._services.get(type_id.Identifier)
+    @property
+    def _actor(self) -> str:
+        session = self.session
+        return session.caller.name if session is not None and session.caller is not None else ""
+
+    async def _answer(
+        self, service: Service | None, header: ua.RequestHeader, seqhdr: Any, body: Buffer
+    ) -> Any:
         if service is None:
             raise ServiceError(ua.StatusCodes.BadServiceUnsupported)
         if not self._connection.is_open() or not self._may_serve(service):
@@ -187,7 +201,13 @@ class Processor(UaProcessor):
             raise ServiceError(ua.StatusCodes.BadDecodingError) from error
         session = self.session
         with answering(session.caller if session is not None and self.active else None):
-            return await service.answer(self, Request(params, header, seqhdr))
+            response = await service.answer(self, Request(params, header, seqhdr))
+        if service.tells_items and response is not None:
+            results = response.Parameters.Results if hasattr(response, "Parameters") else response.Results
+            codes = [each.StatusCode for each in results]
+            refusals = self.iserver.admission.refusals
+            refusals.items(codes, actor=self._actor, peer=self.peer, asked=service.name)
+        return response
 
     def current_session(self, header: ua.RequestHeader) -> Session:
         """Return the activated session that this connection carries, if the request names it.
@@ -227,7 +247,23 @@ class Processor(UaProcessor):
         self, requesthandle: Any, seqhdr: Any, response: Any, msgtype: Any = ua.MessageType.SecureMessage
     ) -> None:
         """Send what asyncua's own code answers (publish responses, time-outs)."""
-        self._write(requesthandle, seqhdr, response, struct_to_binary, msgtype)
+        try:
+            self._write(requesthandle, seqhdr, response, self._bounded, msgtype)
+        except ServiceError as refusal:
+            # More than this client takes: it may ask for less in one message.
+            refusals = self.iserver.admission.refusals
+            refusals.fault(refusal, actor=self._actor, peer=self.peer, asked="Publish")
+            fault = ua.ServiceFault()
+            fault.ResponseHeader.ServiceResult = status(refusal.code)
+            self._write(requesthandle, seqhdr, fault, struct_to_binary, msgtype)
+
+    def get_publish_request(self, subscription_id: ua.IntegerId) -> PublishRequestData | None:
+        """Return a publish request that waits; none for a client that does not read what it was sent."""
+        if self._transport.get_write_buffer_size() < limits.WRITE_BUFFER_BYTES:
+            found: PublishRequestData | None = super().get_publish_request(subscription_id)
+            return found
+        self._publish_results_subs[subscription_id] = True
+        return None
 
     def _send(
         self,
@@ -297,23 +333,23 @@ class Processor(UaProcessor):
         session = self._session_to_activate(request.header)
         policy = self._connection.security_policy
         nonce = session.nonce or b""
-        if self._connection.is_secure:
-            keys: Any = policy.asymmetric_cryptography
-            signed = (policy.host_certificate or b"") + nonce
-            if not is_signed(keys.Verifier, signed, request.params.ClientSignature):
-                raise ServiceError(ua.StatusCodes.BadApplicationSignatureInvalid)
         try:
+            if self._connection.is_secure:
+                keys: Any = policy.asymmetric_cryptography
+                signed = (policy.host_certificate or b"") + nonce
+                if not is_signed(keys.Verifier, signed, request.params.ClientSignature):
+                    raise ServiceError(ua.StatusCodes.BadApplicationSignatureInvalid)
             caller = await self.iserver.admission.identify(request.params, policy, nonce, self.peer)
+            # While the password was compared the session may have ended, or its client come by another way.
+            if self._session_to_activate(request.header) is not session or session.nonce != nonce:
+                raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
+            if self.session is None and session.caller is not None and session.caller.name != caller.name:
+                # OPC 10000-4, 5.6.3: on another channel it stays the same user's.
+                raise self._takeover(caller.name, "another user's session")
         except ServiceError:
             self._failed_activations += 1
             self._finished = self._failed_activations >= limits.ACTIVATIONS_FAILED_MAX
             raise
-        # While the password was compared the session may have ended, or its client may have come by another way.
-        if self._session_to_activate(request.header) is not session or session.nonce != nonce:
-            raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
-        if self.session is None and session.caller is not None and session.caller.name != caller.name:
-            # OPC 10000-4, 5.6.3: on another channel it stays the same user's.
-            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
         response = ua.ActivateSessionResponse()
         response.Parameters = session.activate_as(caller, request.params)
         if self.session is None:
@@ -342,8 +378,14 @@ class Processor(UaProcessor):
         if taken is None or not taken.is_activated():
             raise ServiceError(ua.StatusCodes.BadSessionIdInvalid)
         if not taken.is_bound_to(self._connection.security_policy):
-            raise ServiceError(ua.StatusCodes.BadSecurityChecksFailed)
+            raise self._takeover("", "another program's session")
         return taken
+
+    def _takeover(self, actor: str, whose: str) -> KnownRefusal:
+        """Tell of somebody who came for a session that is not theirs; return the refusal."""
+        refusals = self.iserver.admission.refusals
+        refusals.event(CLIENT_REFUSED, actor=actor, peer=self.peer, refused=f"ActivateSession: {whose}")
+        return KnownRefusal(ua.StatusCodes.BadSecurityChecksFailed)
 
     async def close_session(self, request: Request) -> Any:
         """End the session and its subscriptions."""

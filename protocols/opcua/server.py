@@ -157,10 +157,11 @@ class OpcUaEndpoint:
         assert self._sessions is not None
         assert self._server is not None
         assert self._health is not None
+        news = self._admission.refusals.counting(news)
         self._refresh, self._news = refresh, news
         self._writes.open(guard, news)
         assert self._operations is not None
-        self._operations.open(news)
+        self._operations.open(self._admission.refusals)
         await self._upkeep.load()
         if self._admission.own is None and not self._admission.rules.allow_none:
             raise DeviceError(
@@ -210,6 +211,11 @@ class OpcUaEndpoint:
     def security(self) -> Mapping[tuple[str, str], int]:
         """How often each security event came since the start, by (event, outcome)."""
         return self._admission.doorkeeper.counts
+
+    @property
+    def told(self) -> Mapping[str, int]:
+        """How often since the start, by event: connected, refused, limited, certificate_rejected, fault and so on."""
+        return self._admission.refusals.counts
 
     def show_health(self, level: int) -> None:
         """Take the service level (0 to 255) that clients shall see from now on."""
@@ -265,6 +271,7 @@ class OpcUaEndpoint:
             server.product_uri, server.manufacturer_name, server.name, release, release, _UNKNOWN_DATE
         )
         sessions.rights = Rights(space)
+        sessions.bounded_subscriptions.on_filter_failed = self._filter_failed
         sessions.operations = self._operations = EndpointOperations(sessions, space)
         if self._desks is not None:
             self._operations.operate(call=self._desks[0], past=self._desks[1])
@@ -293,6 +300,11 @@ class OpcUaEndpoint:
         asyncio.get_running_loop().call_exception_handler(
             {"message": f"OPC UA: a request of {peer} met a fault of ours", "exception": error}
         )
+
+    def _filter_failed(self, error: Exception) -> None:
+        """Tell of a client's filter that could not be evaluated; it costs that client its item, and us nothing."""
+        if self._news is not None:
+            self._news("failed", "an event filter", repr(error)[:NAME_SHOWN])
 
     async def _write(self, items: Sequence[ua.WriteValue], peer: str) -> list[ua.StatusCode]:
         space = self._space

@@ -50,7 +50,17 @@ async def _write(processor: Processor, request: Request) -> Any:
 async def _browse(processor: Processor, request: Request) -> Any:
     _counted(request.params.NodesToBrowse, limits.NODES_PER_BROWSE_MAX)
     response = ua.BrowseResponse()
-    response.Results = await processor.current_session(request.header).browse(request.params)
+    response.Results = await processor.current_session(request.header).browser.browse(request.params)
+    return response
+
+
+async def _browse_next(processor: Processor, request: Request) -> Any:
+    points = _counted(request.params.ContinuationPoints, limits.NODES_PER_BROWSE_MAX)
+    browser = processor.current_session(request.header).browser
+    response = ua.BrowseNextResponse()
+    response.Parameters.Results = await browser.browse_next(
+        points, release=request.params.ReleaseContinuationPoints
+    )
     return response
 
 
@@ -59,8 +69,8 @@ async def _translate(processor: Processor, request: Request) -> Any:
     if any(not path.RelativePath.Elements for path in paths):
         raise ServiceError(ua.StatusCodes.BadNothingToDo)
     response = ua.TranslateBrowsePathsToNodeIdsResponse()
-    session = processor.current_session(request.header)
-    response.Results = await session.translate_browsepaths_to_nodeids(paths)
+    processor.current_session(request.header)
+    response.Results = await processor.iserver.view_service.translate(paths)
     return response
 
 
@@ -175,11 +185,15 @@ def _number(name: str) -> int:
 
 # Absent on purpose, thus BadServiceUnsupported: RegisterServer(2) (anybody could fill our memory), node and
 # reference management, HistoryUpdate (what was is not to be rewritten), Query, TransferSubscriptions (anonymous clients
-# cannot prove that one was theirs), BrowseNext (no browse is cut off).
+# cannot prove that one was theirs).
+# Of Write and Call the publisher tells each operation that it was asked for, by name.
+_TELL_ITEMS: Final = frozenset({"Read", "Browse", "BrowseNext", "HistoryRead", "CreateMonitoredItems"})
 _DISCOVERY: Final = frozenset({"GetEndpoints", "FindServers", "CloseSecureChannel"})
 
 SERVICES: Final = {
-    _number(name): Service(decode, needs_session, answer, name in _DISCOVERY)
+    _number(name): Service(
+        decode, needs_session, answer, name in _DISCOVERY, name=name, tells_items=name in _TELL_ITEMS
+    )
     for name, decode, needs_session, answer in (
         ("GetEndpoints", ua.GetEndpointsParameters, False, _get_endpoints),
         ("FindServers", ua.FindServersParameters, False, _find_servers),
@@ -192,6 +206,7 @@ SERVICES: Final = {
         ("Call", ua.CallParameters, True, _call),
         ("HistoryRead", ua.HistoryReadParameters, True, _history_read),
         ("Browse", ua.BrowseParameters, True, _browse),
+        ("BrowseNext", ua.BrowseNextParameters, True, _browse_next),
         ("TranslateBrowsePathsToNodeIds", ua.TranslateBrowsePathsToNodeIdsParameters, True, _translate),
         ("RegisterNodes", ua.RegisterNodesParameters, True, _register_nodes),
         ("UnregisterNodes", ua.UnregisterNodesParameters, True, _unregister_nodes),

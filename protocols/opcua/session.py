@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from asyncua import ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User
 from asyncua.crypto.permission_rules import UserRole as StockRole
-from asyncua.server.address_space import ViewService
 from asyncua.server.internal_server import InternalServer
 from asyncua.server.internal_session import InternalSession
 from asyncua.server.user_managers import UserManager
@@ -21,8 +19,9 @@ from actors.vocabulary.access import Operation
 from actors.vocabulary.callers import Caller
 from protocols.opcua import limits
 from protocols.opcua.admission import Admission, source_of, user_certificate_of
+from protocols.opcua.browsing import Browser, Views
 from protocols.opcua.identity import current_caller
-from protocols.opcua.ids import random, status
+from protocols.opcua.ids import is_of_condition, random, status
 from protocols.opcua.subscriptions import BoundedSubscriptions, cancel
 from protocols.opcua.values import wire_time
 
@@ -92,6 +91,9 @@ class Session(InternalSession):
         self.session_id = random(16)
         self.subscriptions: Final = server.bounded_subscriptions
         self.server: Final = server
+        self.browser: Final = Browser(server.view_service)
+        # Until when its refreshes of conditions are paid for, by the loop's clock.
+        self._refreshed_until_s = 0.0
         # The processor whose connection carries this session now; None between two connections.
         self.channel: object | None = None
         # Who it is, once it is activated, and by which certificate (b'': by none).
@@ -131,6 +133,15 @@ class Session(InternalSession):
         self.caller, self.user_certificate = caller, shown
         return result
 
+    def may_refresh(self, heard: int, now_s: float) -> bool:
+        """Take the turn of so many items to be refreshed; False: the session had all of its own lately."""
+        begins_s = max(self._refreshed_until_s, now_s)
+        ends_s = begins_s + heard * limits.REFRESH_APART_S
+        if ends_s > now_s + limits.EVENT_ITEMS_PER_SESSION_MAX * limits.REFRESH_APART_S:
+            return False
+        self._refreshed_until_s = ends_s
+        return True
+
     async def close_session(self, delete_subs: bool = True) -> None:
         """End the session with all its subscriptions: none may outlive its owner."""
         await super().close_session(delete_subs=True)
@@ -152,6 +163,8 @@ class Session(InternalSession):
                 return own
         if item.IndexRange:  # nothing of ours is an array; asyncua would return the whole value
             return ua.DataValue(StatusCode=status(ua.StatusCodes.BadIndexRangeNoData))
+        if is_of_condition(item.NodeId) and not current_caller().may(Operation.READ_PLANT):
+            return ua.DataValue(StatusCode=status(ua.StatusCodes.BadUserAccessDenied))
         return self.aspace.read_attribute_value(item.NodeId, item.AttributeId)
 
     async def write(self, params: ua.WriteParameters) -> list[ua.StatusCode]:
@@ -222,25 +235,6 @@ class Session(InternalSession):
         return len(own), results
 
 
-class CachedViews(ViewService):
-    """Browsing at a steady cost: the tree of reference types is walked once, not once per reference."""
-
-    def __init__(self, aspace: Any) -> None:
-        super().__init__(aspace)
-        # Reference types are the standard's and do not change. Bounded: the key comes from the client.
-        self._subtypes = lru_cache(maxsize=256)(self._walk)
-
-    def _walk(self, reference_type: ua.NodeId) -> frozenset[ua.NodeId]:
-        return frozenset(super()._get_sub_ref(reference_type))
-
-    def _get_sub_ref(self, ref: ua.NodeId) -> Any:
-        return self._subtypes(ref)
-
-    def _find_elements_in_node(self, el: ua.RelativePathElement, nodeid: ua.NodeId) -> list[ua.NodeId]:
-        """Find each child once, by however many references it is one (component and source of events)."""
-        return list(dict.fromkeys(super()._find_elements_in_node(el, nodeid)))
-
-
 class Sessions(InternalServer):
     """asyncua's inner server with our sessions, subscriptions and bounds."""
 
@@ -251,7 +245,7 @@ class Sessions(InternalServer):
         # What only whoever asks can know: their own rights at a node; None until the space is built.
         self.rights: Rights | None = None
         self.write_items: Final = write_items
-        self.view_service = CachedViews(self.aspace)
+        self.view_service: Views = Views(self.aspace)
         self.bounded_subscriptions: Final = BoundedSubscriptions(self.aspace, self)
         self.subscription_service = self.bounded_subscriptions
         self.isession.subscription_service = self.bounded_subscriptions

@@ -13,7 +13,7 @@ from asyncua import ua
 from asyncua.server.address_space import AddressSpace, AttributeValue, NodeData
 
 from protocols.opcua.ids import standard
-from protocols.opcua.subscriptions import reporter_of
+from protocols.opcua.monitored_items import reporter_of
 
 HAS_TYPE: Final = standard(ua.ObjectIds.HasTypeDefinition)
 READABLE: Final = ua.AccessLevel.CurrentRead.mask

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from asyncua import ua
 
 from actors.vocabulary import WriteRefusal
+from actors.vocabulary.texts import storable
 from protocols.endpoint import ClientNews, ClientWrite, WriteGuard
 from protocols.opcua import limits
 from protocols.opcua.identity import current_caller
 from protocols.opcua.ids import status
 from protocols.opcua.rights import operation_of
 from protocols.opcua.values import decode, refusal_status
-from protocols.points import Access
+from protocols.points import OPCUA_NAMESPACE_INDEX, Access
 
 if TYPE_CHECKING:
     from protocols.opcua.address_space import AddressSpace
@@ -42,55 +44,58 @@ class Writes:
     async def write(
         self, items: Sequence[ua.WriteValue], peer: str, space: AddressSpace
     ) -> list[ua.StatusCode]:
-        """Answer every item with its own status code."""
+        """Answer every item with its own status code.
+
+        What is refused here is put before the guard all the same: it counts, and audits by name.
+        """
         assert self._guard is not None
         assert self._news is not None
-        answers: list[ua.StatusCode | None] = []
-        asked: list[ClientWrite] = []
-        for item in items:
-            judged = judge(item, peer, space)
-            if isinstance(judged, ClientWrite):
-                asked.append(judged)
-                answers.append(None)
-            else:
-                answers.append(judged)
-        verdicts = iter(await self._ask(self._guard, asked))
-        codes = [next(verdicts) if answer is None else answer for answer in answers]
-        refused = [index for index, code in enumerate(codes) if not code.is_good()]
-        if refused:
-            # One line per request: a client could otherwise make hundreds with one message.
-            first = str(items[refused[0]].NodeId.Identifier)[:NAME_SHOWN]
-            text = f"{len(refused)} of {len(items)} writes, first {first!r}: {codes[refused[0]].name}"
-            self._news("refused", peer, text)
-        return codes
-
-    async def _ask(self, guard: WriteGuard, asked: Sequence[ClientWrite]) -> list[ua.StatusCode]:
-        if not asked:
-            return []
+        judged = [judge(item, peer, space) for item in items]
         try:
             async with asyncio.timeout(limits.GUARD_DEADLINE_S):
-                verdicts = await guard(asked, False)
+                verdicts = await self._guard([write for write, _ in judged], False)
         except TimeoutError:
             # It may or may not have been taken; the client sees by reading back.
-            return [status(ua.StatusCodes.BadTimeout)] * len(asked)
-        assert len(verdicts) == len(asked), f"{len(verdicts)} verdicts on {len(asked)} writes"
-        return [ua.StatusCode() if verdict is None else refusal_status(verdict) for verdict in verdicts]
+            self._news("unanswered", peer, f"{len(items)} writes were not judged in time")
+            return [code or status(ua.StatusCodes.BadTimeout) for _, code in judged]
+        assert len(verdicts) == len(judged), f"{len(verdicts)} verdicts on {len(judged)} writes"
+        return [code or _code_of(verdict) for (_, code), verdict in zip(judged, verdicts, strict=True)]
 
 
-def judge(item: ua.WriteValue, peer: str, space: AddressSpace) -> ClientWrite | ua.StatusCode:
-    """Return the write that the guard is to judge, or why it does not get that far."""
+def _code_of(verdict: WriteRefusal | None) -> ua.StatusCode:
+    return ua.StatusCode() if verdict is None else refusal_status(verdict)
+
+
+def judge(item: ua.WriteValue, peer: str, space: AddressSpace) -> tuple[ClientWrite, ua.StatusCode | None]:
+    """Return the write that the guard is to judge; of one that is refused already the status that says why best."""
+    slot, caller = space.slot_of(item.NodeId), current_caller()
+
+    def refused(why: WriteRefusal, code: ua.StatusCode) -> tuple[ClientWrite, ua.StatusCode]:
+        path = _named(item.NodeId) if slot is None else slot.point.path
+        return ClientWrite(path=path, value=_shown(item), peer=peer, refusal=why, caller=caller), code
+
     attribute = space.attribute_status(item.NodeId, item.AttributeId)
     if not attribute.is_good():
-        return attribute
-    slot = space.slot_of(item.NodeId)
+        return refused(WriteRefusal.UNKNOWN_POINT, attribute)
     if slot is None or item.AttributeId != ua.AttributeIds.Value or slot.point.access is Access.READ:
-        return status(ua.StatusCodes.BadNotWritable)
+        return refused(WriteRefusal.READ_ONLY, status(ua.StatusCodes.BadNotWritable))
     if item.IndexRange:
-        return status(ua.StatusCodes.BadIndexRangeNoData)
+        return refused(WriteRefusal.BAD_TYPE, status(ua.StatusCodes.BadIndexRangeNoData))
     value = decode(item.Value, slot.point.type)
     if isinstance(value, ua.StatusCode):
-        return value
-    caller = current_caller()
-    # What they may not do is told to the publisher all the same: it counts and audits by name.
+        is_out = value.value == ua.StatusCodes.BadOutOfRange
+        return refused(WriteRefusal.OUT_OF_RANGE if is_out else WriteRefusal.BAD_TYPE, value)
     refusal = None if caller.may(operation_of(slot.point)) else WriteRefusal.NOT_PERMITTED
-    return ClientWrite(path=slot.point.path, value=value, peer=peer, refusal=refusal, caller=caller)
+    return ClientWrite(path=slot.point.path, value=value, peer=peer, refusal=refusal, caller=caller), None
+
+
+def _named(node: ua.NodeId) -> str:
+    """Return how a node that is no point of ours is called in a record."""
+    name = storable(str(node.Identifier)[:NAME_SHOWN])
+    return name if node.NamespaceIndex == OPCUA_NAMESPACE_INDEX else f"ns={node.NamespaceIndex};{name}"
+
+
+def _shown(item: ua.WriteValue) -> float:
+    """Return the number that was to be written; not a number: it was none."""
+    value = None if item.Value.Value is None else item.Value.Value.Value
+    return value if isinstance(value, bool | int | float) else math.nan

@@ -125,6 +125,32 @@ def test_a_batch_that_storage_will_never_take_does_not_block_the_others() -> Non
     run(story)
 
 
+def test_one_record_that_storage_will_never_take_costs_no_other() -> None:
+    """DAT-3, AUD-4: a refused batch is sent again one by one; only what is refused alone is dropped, and counted."""
+
+    async def story(ports: FakePorts, storage: Any, outbox: Outbox) -> None:
+        kept: list[str] = []
+
+        def take(message: StoreRecords) -> Stored:
+            ids = [record.record_id for record in message.records]
+            if "s3" in ids:
+                raise InvalidValueError("s3: what is this")
+            kept.extend(ids)
+            return Stored(count=len(ids))
+
+        storage.answer = take
+        outbox.put(*(stop(number) for number in range(1, 8)))
+        await ports.tasks.settle(lambda: outbox.waiting == 0)
+        assert kept == ["s1", "s2", "s4", "s5", "s6", "s7"]
+        refused = [fields for event, fields in ports.log.events if event == "records_refused"]
+        assert refused == [{"count": 1, "error": "s3: what is this"}]
+        outbox.put(*(stop(number) for number in range(8, 12)))
+        await ports.tasks.settle(lambda: outbox.waiting == 0)
+        assert kept[-4:] == ["s8", "s9", "s10", "s11"]
+
+    run(story)
+
+
 def test_a_sleep_that_ends_early_is_slept_again() -> None:
     """DAT-3: nothing is sent before its time, and nothing is lost by a timer that is early."""
 

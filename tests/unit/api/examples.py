@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from actors.vocabulary import Quality
 from actors.vocabulary.access import UserRole
+from actors.vocabulary.client_calls import PastValue
 from actors.vocabulary.past import PastTable
 from api.access.hashing import hash_now
 from api.openapi.document import EXAMPLES
@@ -72,6 +75,26 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "GET /api/v1/audit/export/records": {"parameters": {"after": 0, "limit": 1000}},
     "GET /api/v1/audit/export/checkpoints": {"parameters": {}},
     "GET /api/v1/audit/export/keys": {"parameters": {}},
+    "GET /api/v1/reports/{kind}": {
+        "parameters": {"kind": "emergency", "format": "json", "since": "2026-11-21T00:00Z"},
+        "response": {
+            "title": "Emergency operations",
+            "facts": [
+                {"name": "Period (UTC)", "value": "2026-11-21 00:00:00 to now"},
+                {"name": "State of the trail", "value": "records 1 to 4711 hold, 4 checkpoints are met"},
+            ],
+            "counts": {"EMERGENCY_STOP_SET": 1},
+            "rows": [
+                {
+                    "sequence": "4711", "at": AT, "severity": "HIGH", "event_type": "EMERGENCY_STOP_SET",
+                    "actor": "olga", "source_address": "192.0.2.7:50112", "object_id": "pump:p1",
+                    "outcome": "success", "change": 'reason: "leak"',
+                    "correlation_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11", "clauses": "IEC62443-4-2:CR2.8",
+                    "hash": "a1" * 32,
+                }
+            ],
+        },
+    },
     "GET /api/v1/stream": {
         "parameters": {"topics": "setpoints,stops", "station_id": "s1"},
         "response": 'event: hello\ndata: {"user":"anna","role":"OPERATOR","topics":["setpoints","stops"]}\n\n',
@@ -85,6 +108,12 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
     with served(folder) as api:
         for table, row in PAST.items():
             api.past.rows[table] = [row]
+        api.points.shown["opcua"] = [
+            PastValue(
+                value=hz, quality=Quality.GOOD, at=datetime.fromisoformat(AT) - timedelta(seconds=place)
+            )
+            for place, hz in enumerate((34.5, 35.0, 35.5))
+        ]
         now = api.desk.clock.now().utc
         anna = api.token("anna")
         api.users.by_id["olga"] = person("olga", UserRole.OPERATOR, now, password_hash=hash_now(PASSWORD))
@@ -117,7 +146,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     for template in (
         "/alive", "/tree", "/tags", "/stations", "/pumps", "/alarms", "/limit-proposals", "/plans",
         "/plan-refusals", "/violations", "/failsafes", "/users", "/sessions", "/permissions", "/audit/events",
-        "/account",
+        "/reports", "/account",
     ):  # fmt: skip
         ask("GET", template)
     ask("GET", "/stations/{station_id}", station_id="s1")
@@ -133,6 +162,15 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     ask("POST", "/pumps/{pump_id}/clean-out", {"reason": "grease", "lasts_s": 300}, pump_id="p1")
     ask("POST", "/pumps/{pump_id}/clean-out/end", {"reason": "clean"}, pump_id="p1")
     ask("POST", "/alarms/{alarm_id}/acknowledge", {"comment": "sent the van"}, alarm_id="a2")
+    ask(
+        "GET",
+        "/pumps/{pump_id}/history",
+        pump_id="p1",
+        point="actual_speed",
+        **{"from": "2026-11-21T09:00:00Z", "to": "2026-11-21T11:00:00Z"},
+    )
+    ask("GET", "/configuration")
+    found["GET /api/v1/configuration"]["response"]["data_dir"] = "/var/lib/calejo"
     ask("POST", "/tree/retry", {"address": "/sites/north/watchdog"})
     ask("POST", "/discovery", {})
     stop = ask(

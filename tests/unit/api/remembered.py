@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from actors.vocabulary import DeviceError, RefusedError
+from actors.vocabulary import DeviceError, InvalidValueError, RefusedError
+from actors.vocabulary.client_calls import PastPage, PastQuestion, PastValue
 from actors.vocabulary.past import PastTable
 from actors.vocabulary.requests import KEYS_PER_USER_MAX, WINDOW, Command, Failing, LoginFailures
 
@@ -65,6 +66,29 @@ class Requests:
     def _there(self) -> None:
         if self.away:
             raise DeviceError("postgresql://db: connection refused")
+
+
+class Points:
+    """The past of points in memory: `shown` per endpoint, newest first; `asked` is what was asked for."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, list[PastValue]] = {}
+        self.asked: list[tuple[PastQuestion, str]] = []
+        self.away = False
+
+    async def read(self, question: PastQuestion, *, endpoint: str) -> PastPage:
+        """Return a page; what marks its end is the number of values before the next one."""
+        self.asked.append((question, endpoint))
+        if self.away:
+            raise DeviceError("postgresql://db: connection refused")
+        if question.following and not question.following.isdigit():
+            raise InvalidValueError("following: nothing that a page said")
+        assert question.start is not None
+        assert question.end is not None
+        inside = [each for each in self.shown.get(endpoint, []) if question.end < each.at <= question.start]
+        begin = int(question.following or 0)
+        end = begin + question.count_max
+        return PastPage(values=tuple(inside[begin:end]), following=str(end) if end < len(inside) else "")
 
 
 class Past:

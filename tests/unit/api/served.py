@@ -64,7 +64,7 @@ from actors.messages import (
     TreeView,
     WatchdogStatus,
 )
-from actors.safety.latch import LatchSet
+from actors.safety.latch import LatchSet, is_cleared
 from actors.start import WorkerStart
 from actors.stores import DecisionReader
 from actors.vocabulary import (
@@ -93,7 +93,7 @@ from ops.ports import free_ports
 from storage.local_credential import LocalCredential
 from tests.unit.actors.limits.books import Store
 from tests.unit.api.people import Users, logged_in
-from tests.unit.api.remembered import Past, Requests
+from tests.unit.api.remembered import Past, Points, Requests
 from tests.unit.protocols.plants import north
 
 R = TypeVar("R")
@@ -139,8 +139,10 @@ class Latches:
             self._stamp = max(self._stamp + 1, time.time_ns() // 10**9)
             return self._stamp
 
-    def merge(self, records: Sequence[StopEventRecord]) -> None:
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
         self._disk()
+        if any(map(is_cleared, records)) and not wanted():
+            raise DeviceError("latches: nobody waits for it any more")
         with self._lock:
             self.held = self.held.merge(records)
             self.merges += 1
@@ -258,7 +260,10 @@ class TreeRef:
         if self.address in self._tree.dead:
             raise UnavailableError(f"{self.address}: no such actor now")
         if self.address in self._tree.deaf:
-            await asyncio.sleep(deadline_s)
+            # Or until it is healed: what was asked before that stays unanswered.
+            gives_up = time.monotonic() + deadline_s
+            while self.address in self._tree.deaf and time.monotonic() < gives_up:
+                await asyncio.sleep(0.01)
             raise UnavailableError(f"{self.address}: no answer within {deadline_s:g} s")
         return self._tree.answer(self.address, message)
 
@@ -561,7 +566,7 @@ class Served:
         self.users = users or Users()
         self.users.audits = tree.records
         self.requests = requests or Requests()
-        self.past = Past()
+        self.past, self.points = Past(), Points()
         self.actor = ApiActor(
             self.ports,
             self.start_arguments(),
@@ -572,6 +577,7 @@ class Served:
             users=self.users,
             requests=self.requests,
             tables=self.past,
+            points=self.points,
             **readers,
         )
         LocalCredential(tmp_path).renew()

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from actors.vocabulary import InvalidValueError
-from ops.settings import load, masked
+from ops.settings import load
+from storage.masking import masked
 
 SECRET = "k" * 40
 

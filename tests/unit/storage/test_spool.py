@@ -7,9 +7,10 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from actors.vocabulary import DeviceError, Scope, Severity
+from actors.vocabulary import CallerError, DeviceError, Scope, Severity
 from actors.vocabulary.records import (
     AlarmRecord,
     AuditRecord,
@@ -202,3 +203,18 @@ def test_sigkill_in_the_middle_loses_nothing_that_was_acknowledged(tmp_path: Pat
     assert len(found) in {3 * (acknowledged + 1), 3 * (acknowledged + 2)}
     assert survivor.size()[0] == len(found)
     survivor.close()
+
+
+@pytest.mark.parametrize("bad", [{"actor": "ab\udcff"}, {"after": {"value": 2**70}}])
+def test_a_record_that_cannot_be_encoded_is_its_sender_s_fault(
+    tmp_path: Path, bad: dict[str, object]
+) -> None:
+    """AUD-4, OPC-5: refused as the caller's, whole, so that nobody sends it again for ever; the spool goes on."""
+    waiting = spool(tmp_path)
+    good = precious(1)
+    with pytest.raises(CallerError, match="AuditRecord 'a1'"):
+        waiting.append([*good, msgspec.structs.replace(good[0], **bad)])
+    assert ids(waiting) == []
+    waiting.append(good)
+    assert len(ids(waiting)) == len(good)
+    waiting.close()

@@ -42,6 +42,7 @@ from tests.unit.protocols.plants import north
 from tests.wire.opcua.standard_nodes import built_once
 
 DEADLINE_S = 15.0
+CHUNK_BYTES = 60_000
 PUMP = "/north/s1/p1"
 
 
@@ -127,6 +128,11 @@ class Publisher:
         self.endpoint.publish(
             {path: PointValue(value=value, quality=quality, utc_ns=utc_ns) for path, value in values.items()}
         )
+
+    @property
+    def offered(self) -> list[ClientWrite]:
+        """Writes that were put before the guard to be taken, not only to be counted as refused."""
+        return [write for request in self.requests for write in request if write.refusal is None]
 
     def events(self, event: str) -> list[str]:
         return [detail for name, _, detail in self.news if name == event]
@@ -281,14 +287,22 @@ class Raw:
 
     async def post(self, request: Any) -> None:
         request.RequestHeader.AuthenticationToken = self.token
-        await self.send_bytes(struct_to_binary(request))
+        body = struct_to_binary(request)
+        first = self.sequence + 1
+        while len(body) > CHUNK_BYTES:
+            part, body = body[:CHUNK_BYTES], body[CHUNK_BYTES:]
+            await self.send_bytes(part, chunk=b"C", request_id=first)
+        await self.send_bytes(body, request_id=first)
 
-    async def send_bytes(self, body: bytes, *, chunk: bytes = b"F") -> None:
-        await self.send(b"MSG", struct.pack("<II", self.channel, self._token_id), body, chunk=chunk)
+    async def send_bytes(self, body: bytes, *, chunk: bytes = b"F", request_id: int = 0) -> None:
+        security = struct.pack("<II", self.channel, self._token_id)
+        await self.send(b"MSG", security, body, chunk=chunk, request_id=request_id)
 
-    async def send(self, kind: bytes, security: bytes, body: bytes, *, chunk: bytes = b"F") -> None:
+    async def send(
+        self, kind: bytes, security: bytes, body: bytes, *, chunk: bytes = b"F", request_id: int = 0
+    ) -> None:
         self.sequence += 1
-        data = security + struct.pack("<II", self.sequence, self.sequence) + body
+        data = security + struct.pack("<II", self.sequence, request_id or self.sequence) + body
         self.writer.write(kind + chunk + struct.pack("<I", len(data) + 8) + data)
         await self.writer.drain()
 

@@ -64,15 +64,15 @@ IMPROPER_WRITES = [
 ]  # fmt: skip
 
 
-def test_what_is_no_proper_write_never_reaches_the_guard() -> None:
-    """OPC-2, OPC-5: NaN, arrays, wrong types, a client's own status or time, other attributes: refused, unheard."""
+def test_what_is_no_proper_write_is_never_taken() -> None:
+    """OPC-2, OPC-5: NaN, arrays, wrong types, a client's own status or time, other attributes: refused as that."""
 
     async def story() -> None:
         async with served() as publisher:
             one = await Raw.session_to(publisher)
             for write, code in IMPROPER_WRITES:
                 assert await one.write(write) == [code], write
-            assert publisher.requests == []
+            assert publisher.offered == []
             assert await one.read(LEVEL, f"{PUMP}/setpoint") == [(0.0, "BadWaitingForInitialData")] * 2
 
     asyncio.run(story())
@@ -95,7 +95,7 @@ def test_ranges_and_the_standard_s_nodes_are_no_way_in() -> None:
             ]
             (value,) = (await one.ask(request, ua.ReadResponse)).Results
             assert value.StatusCode.name == "BadIndexRangeNoData"
-            assert publisher.requests == []
+            assert publisher.offered == []
 
     asyncio.run(story())
 
@@ -163,7 +163,7 @@ def test_a_value_that_claims_much_costs_nothing() -> None:
                 assert codes in (["BadDecodingError"], ["BadTypeMismatch"]), claim
                 assert time.monotonic() - start_s < 0.5, claim
                 assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 16 * 1024, claim
-            assert publisher.requests == []
+            assert publisher.offered == []
             assert publisher.events("failed") == []
             await alive(publisher)
 

@@ -165,6 +165,10 @@ def test_without_security_there_is_nothing_but_discovery() -> None:
                     await attempt()
             assert one.publisher.endpoint._sessions is not None
             assert one.publisher.endpoint._sessions.sessions == []
+            told = one.users.reasons("CLIENT_REFUSED")
+            asked = ("CreateSession", "ActivateSession", "Read")
+            assert told == [f"{name}: BadSecurityPolicyRejected" for name in asked]
+            assert one.publisher.endpoint.told["refused"] == 3
 
     asyncio.run(story())
 
@@ -248,6 +252,11 @@ def test_a_session_needs_the_channel_s_own_certificate() -> None:
                 params.ClientNonce = ua.ByteString(bytes(8))
                 with pytest.raises(ua.uaerrors.BadNonceInvalid):
                     await client.uaclient.create_session(params)
+            assert one.users.reasons("CERTIFICATE_REJECTED") == [
+                "CreateSession: BadSecurityChecksFailed", "CreateSession: BadSecurityChecksFailed",
+                "CreateSession: BadCertificateUriInvalid", "CreateSession: BadNonceInvalid",
+            ]  # fmt: skip
+            assert one.publisher.endpoint.told["certificate_rejected"] == 4
 
     asyncio.run(story())
 
@@ -310,6 +319,29 @@ def test_who_fails_three_times_loses_the_connection(monkeypatch: pytest.MonkeyPa
     asyncio.run(story())
 
 
+def test_who_signs_wrongly_three_times_loses_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OPC-4, SEC-1: a signature that is not its own is a failed activation like a wrong password."""
+
+    async def story() -> None:
+        monkeypatch.setattr(limits, "IDLE_CONNECTION_S", 1_000.0)  # not for that it would be cut
+        async with guarded() as one, channel(await client_of(one)) as client:
+            await client.create_session()
+            send = client.uaclient.activate_session
+
+            async def forged(params: ua.ActivateSessionParameters) -> Any:
+                params.ClientSignature.Signature = ua.ByteString(bytes(256))
+                return await send(params)
+
+            client.uaclient.activate_session = forged  # type: ignore[assignment]
+            for _ in range(limits.ACTIVATIONS_FAILED_MAX):
+                with pytest.raises(ua.uaerrors.BadApplicationSignatureInvalid):
+                    await client.activate_session(username="anna", password="correct horse")
+            await until(lambda: one.publisher.endpoint.clients == 0, what="the connection is cut")
+            assert one.publisher.endpoint.told["certificate_rejected"] == limits.ACTIVATIONS_FAILED_MAX
+
+    asyncio.run(story())
+
+
 def test_a_copied_activation_is_worth_nothing() -> None:
     """OPC-4: signature and password are tied to a nonce that counts once; the same bytes again are refused."""
 
@@ -327,6 +359,8 @@ def test_a_copied_activation_is_worth_nothing() -> None:
             await client.activate_session(username="anna", password="correct horse")
             with pytest.raises(ua.uaerrors.BadApplicationSignatureInvalid):
                 await send(copied[0])
+            told = one.users.reasons("CERTIFICATE_REJECTED")
+            assert told == ["ActivateSession: BadApplicationSignatureInvalid"]
             # With a signature that is good, the password of before is not: its nonce is another one.
             token = copied[0].UserIdentityToken
 
@@ -386,6 +420,9 @@ def test_a_session_is_not_taken_over_by_another_program_or_user() -> None:
                     knows(thief, owner)
                     with pytest.raises(ua.uaerrors.BadSecurityChecksFailed):
                         await thief.activate_session(username=user, password=password)
+            assert one.users.reasons("CLIENT_REFUSED") == [
+                "ActivateSession: another program's session", "ActivateSession: another user's session"
+            ]  # fmt: skip
             # The owner itself may come back on a new channel (a lost connection), and nobody else has it then.
             async with channel(await client_of(one)) as again:
                 knows(again, owner)
@@ -594,15 +631,20 @@ def test_two_thousand_sessions_from_one_bad_client_are_one() -> None:
                     return refusals
 
                 flooding = asyncio.create_task(flood())
-                loop, slowest_s = asyncio.get_running_loop(), 0.0
+                loop, took_s = asyncio.get_running_loop(), []
                 while not over.is_set():
                     start_s = loop.time()
                     assert await good.get_node(node_id(POINT)).read_value() == 1.0
-                    slowest_s = max(slowest_s, loop.time() - start_s)
+                    took_s.append(loop.time() - start_s)
                     await asyncio.sleep(0.01)
                 assert await flooding == 2_000
                 assert len(sessions.sessions) == 2
-                assert slowest_s < 2.0
+                p99_s = sorted(took_s)[int(len(took_s) * 0.99)]
+                print(f"{len(took_s)} answers beside the flood, p99 {p99_s * 1_000:.0f} ms")
+                # OPC-6's 100 ms, for each of the three that share this one loop: server, flood and good client.
+                assert p99_s < 3 * 0.1
+                assert one.publisher.endpoint.told["limited"] == 2_000
+                assert one.users.counts["RATE_LIMITED", "refused"] == 2_000
 
     asyncio.run(story())
 

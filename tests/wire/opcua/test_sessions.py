@@ -33,7 +33,6 @@ REFUSED_SERVICES: list[tuple[Any, Any]] = [
     (ua.RegisterServerRequest, ua.RegisterServerResponse),
     (ua.RegisterServer2Request, ua.RegisterServer2Response),
     (ua.TransferSubscriptionsRequest, ua.TransferSubscriptionsResponse),
-    (ua.BrowseNextRequest, ua.BrowseNextResponse),
     (ua.QueryFirstRequest, ua.QueryFirstResponse),
     (ua.CancelRequest, ua.CancelResponse),
 ]

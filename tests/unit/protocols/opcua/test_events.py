@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ EVENT = EventData(
     heard_at=frozenset(),
     fields={
         "Severity": ua.Variant(ua.UInt16(700), ua.VariantType.UInt16),
+        "EventType": ua.Variant(ALARM, ua.VariantType.NodeId),
         "SourceName": ua.Variant("/north/s1", ua.VariantType.String),
         "ActiveState/Id": ua.Variant(True, ua.VariantType.Boolean),
         "Time": ua.Variant(wire_time(), ua.VariantType.DateTime),
@@ -60,6 +62,7 @@ def wanted(*elements: tuple[Any, list[Any]], select: list[Any] | None = None) ->
 
 SEVERITY, TEXT = field("Severity"), literal("/north/s1", ua.VariantType.String)
 LOCAL = literal(ua.LocalizedText("x"), ua.VariantType.LocalizedText)
+LONG_AGO = literal(datetime(2020, 1, 1), ua.VariantType.DateTime)  # noqa: DTZ001 - as the decoder makes them
 OF_TYPE = literal(ALARM, ua.VariantType.NodeId)
 
 
@@ -76,6 +79,15 @@ OF_TYPE = literal(ALARM, ua.VariantType.NodeId)
         ([(OPERATOR.LessThanOrEqual, [SEVERITY, number(699)])], False),
         ([(OPERATOR.GreaterThan, [SEVERITY, TEXT])], False),
         ([(OPERATOR.GreaterThan, [field("Time"), number(1)])], False),
+        ([(OPERATOR.GreaterThan, [field("Time"), LONG_AGO])], True),
+        ([(OPERATOR.LessThan, [field("Time"), LONG_AGO])], False),
+        ([(OPERATOR.GreaterThan, [number(1), field("EventType")])], False),
+        ([(OPERATOR.LessThan, [field("EventType"), number(1)])], False),
+        ([(OPERATOR.GreaterThan, [field("EventType"), field("EventType")])], False),
+        ([(OPERATOR.Between, [field("EventType"), OF_TYPE, number(1)])], False),
+        ([(OPERATOR.GreaterThan, [field("ActiveState", "Id"), number(0)])], False),
+        ([(OPERATOR.GreaterThan, [LOCAL, LOCAL])], False),
+        ([(OPERATOR.Equals, [field("EventType"), number(1)])], False),
         ([(OPERATOR.Between, [SEVERITY, number(600), number(700)])], True),
         ([(OPERATOR.Between, [SEVERITY, number(701), number(900)])], False),
         ([(OPERATOR.IsNull, [field("Nothing")])], True),
