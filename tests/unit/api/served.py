@@ -432,7 +432,7 @@ _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
 
 
 class Ports:
-    """What a runtime gives an actor: real time, tasks on the running loop, beats by hand."""
+    """What a runtime gives an actor: real time, ahead as a test says; tasks on the running loop, beats by hand."""
 
     def __init__(self, tree: Tree) -> None:
         self.address = API
@@ -440,6 +440,7 @@ class Ports:
         self.timed: list[Any] = []
         self.logged: list[tuple[str, dict[str, object]]] = []
         self.failed: list[BaseException] = []
+        self.ahead_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -459,7 +460,7 @@ class Ports:
         return self
 
     def now(self) -> Instant:
-        return moment()
+        return moment().plus(self.ahead_s)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -87,14 +87,6 @@ def test_what_is_no_http_is_a_problem_too(api: Served) -> None:
     assert json.loads(body)["status"] == 400
 
 
-def test_a_full_house_is_a_problem_with_retry_after(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    """API-1: 503 when every connection is taken, and when to come back."""
-    monkeypatch.setattr("api.server.CONNECTIONS_MAX", 0)
-    answer = api.get("/api/v1/alive", token="")
-    assert "connections" in answer.problem(503)
-    assert int(answer.headers["retry-after"]) > 0
-
-
 # --------------------------------------------------------------------------- tags and codings
 
 

@@ -14,9 +14,11 @@ from actors.vocabulary import Settings, UnavailableError
 from actors.vocabulary.records import AuditRecord
 from actors.vocabulary.settings import ApiSettings, PortSettings
 from ops import run as run_module
+from ops.audit_trail import record_of
 from ops.progress import Teller
 from ops.run import _Run
 from ops.rundir import DataDirectory
+from ops.untold import Untold
 
 if TYPE_CHECKING:
     from supervisors.on_ray.runtime import RayRuntime
@@ -104,6 +106,17 @@ def test_a_run_is_in_the_trail_from_beginning_to_end(tmp_path: Path, monkeypatch
     asyncio.run(story())
     assert storage.stored == ["CALEJO_STARTED", "CALEJO_STOPPED"]
     assert said.getvalue() == ""
+
+
+def test_what_commands_did_before_the_trail_was_there_is_told_once(tmp_path: Path) -> None:
+    """AUD-2: `calejo certs init` before the first run: kept until storage has it."""
+    run, _ = run_in(tmp_path)
+    untold = Untold(tmp_path)
+    untold.keep([record_of("CERTIFICATE_MADE", by="local:anna", object_id="CERTIFICATE:all")])
+    storage = FakeStorage(answers_from=1)
+    asyncio.run(run._tell_trail(cast("RayRuntime", storage)))
+    assert storage.stored == ["CERTIFICATE_MADE", "CALEJO_STARTED"]
+    assert untold.records() == ()
 
 
 def test_a_disk_that_refuses_costs_the_notice_and_not_the_run(tmp_path: Path) -> None:
