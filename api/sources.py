@@ -134,7 +134,7 @@ class Sources:
             UnavailableError: discovery does not answer, or has found nothing yet.
 
         """
-        status = await self._ask(DISCOVERY, GetTopology(), DiscoveryStatus, deadline_s=_TOPOLOGY_DEADLINE_S)
+        status = await self.discovery()
         if status.topology is None:
             text = f"no plant discovered yet: {status.last_error or 'the first look is under way'}"
             raise UnavailableError(text)
@@ -153,6 +153,15 @@ class Sources:
             if self._topology is None:
                 raise
             return self._topology
+
+    async def discovery(self) -> DiscoveryStatus:
+        """Return how discovery's last look at the database went, without having it look again.
+
+        Raises:
+            UnavailableError: discovery does not answer.
+
+        """
+        return await self._ask(DISCOVERY, GetTopology(), DiscoveryStatus, deadline_s=_TOPOLOGY_DEADLINE_S)
 
     async def discover(self) -> DiscoveryStatus:
         """Have the database looked at now.

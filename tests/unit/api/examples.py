@@ -182,6 +182,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     ask("GET", "/configuration")
     found["GET /api/v1/configuration"]["response"]["data_dir"] = "/var/lib/calejo"
     ask("POST", "/tree/retry", {"address": "/sites/north/watchdog"})
+    ask("GET", "/discovery")
     ask("POST", "/discovery", {})
     stop = ask(
         "POST", "/emergency-stops", {"scope": "PUMP", "scope_id": "p1", "reason": "leak at the flange"}
