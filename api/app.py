@@ -18,8 +18,10 @@ from actors.vocabulary.settings import ApiSettings
 from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
+from api.alarm_routes import ALARM_HANDLERS
 from api.answering import Answering
 from api.audit_routes import AUDIT_HANDLERS
+from api.certificate_routes import CERTIFICATE_HANDLERS
 from api.configuration_routes import CONFIGURATION_HANDLERS
 from api.dashboard.app import dashboard_router
 from api.dashboard.desktop import DASHBOARD, Dashboard
@@ -71,6 +73,7 @@ ROUTES: Final = [
     *HANDLERS,
     *PLANT_HANDLERS,
     *STOP_HANDLERS,
+    *ALARM_HANDLERS,
     *DUTY_HANDLERS,
     *LIMIT_HANDLERS,
     *DECISION_HANDLERS,
@@ -81,6 +84,7 @@ ROUTES: Final = [
     *PAST_HANDLERS,
     *HISTORY_HANDLERS,
     *CONFIGURATION_HANDLERS,
+    *CERTIFICATE_HANDLERS,
     *REPORT_HANDLERS,
 ]
 """Every route of REST; each names the operation that it is (a test walks them)."""

@@ -43,6 +43,19 @@ PAST: dict[PastTable, dict[str, Any]] = {
 }  # fmt: skip
 # What needs a database that the API of the tests has not.
 WRITTEN: dict[str, dict[str, Any]] = {
+    "GET /api/v1/certificates": {
+        "response": {
+            "certificates": [
+                {
+                    "name": "rest", "file": "/var/lib/calejo/certs/rest.pem", "subject": "CN=Calejo rest",
+                    "issuer": "CN=Calejo development authority of north-1", "not_before": "2026-11-21T09:50:00+00:00",
+                    "not_after": "2027-12-23T10:00:00+00:00", "days_left": 397.0, "sha256": "5f" * 32,
+                    "key_file_mode": "0600", "state": "good",
+                },
+            ],
+            "unreadable": {},
+        },
+    },
     "GET /api/v1/decisions/{pump_id}": {
         "parameters": {"pump_id": "p1", "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T10:00:00Z"},
         "response": [
@@ -158,6 +171,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     )
     ask("POST", "/pumps/{pump_id}/clean-out", {"reason": "grease", "lasts_s": 300}, pump_id="p1")
     ask("POST", "/pumps/{pump_id}/clean-out/end", {"reason": "clean"}, pump_id="p1")
+    ask("POST", "/alarms/{alarm_id}/acknowledge", {"comment": "sent the van"}, alarm_id="a2")
     ask(
         "GET",
         "/pumps/{pump_id}/history",
@@ -168,6 +182,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     ask("GET", "/configuration")
     found["GET /api/v1/configuration"]["response"]["data_dir"] = "/var/lib/calejo"
     ask("POST", "/tree/retry", {"address": "/sites/north/watchdog"})
+    ask("GET", "/discovery")
     ask("POST", "/discovery", {})
     stop = ask(
         "POST", "/emergency-stops", {"scope": "PUMP", "scope_id": "p1", "reason": "leak at the flange"}
