@@ -62,7 +62,7 @@ class TagView(msgspec.Struct, frozen=True, kw_only=True):
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the process tree; `birth`: forked from a warm process, or started cold.
 
-    `gone_at`: when it was last noticed that it no longer ran; `away_s`: until it answered again, null while it does not.
+    `gone_at`: when it was last noticed that it no longer ran; `away_s`: until it answered again, null: not yet.
     """
 
     address: str
