@@ -48,14 +48,18 @@ async def decisions(
     trail: Annotated[bool, QueryParameter(description="with everything recorded of each decision")] = False,
 ) -> Response[PastView | list[DecidedView]]:
     """Explain one moment (`at`), or list what was decided, the newest first."""
-    past = service_of(state).decisions
+    service = service_of(state)
+    past = service.decisions
     if at is not None:
         if start is not None or end is not None or cursor:
             raise InvalidValueError(
                 f"at: {at[:60]!r}, expected either `at` or a span (`from`, `to`), not both"
             )
         return Response(await past.at(pump_id, at))
-    page = await past.page(pump_id, start=start, end=end, cursor=cursor, count=limit, trail=trail)
+    page = await service.questions.ask(
+        ("decisions", pump_id, start, end, cursor, limit, trail),
+        lambda: past.page(pump_id, start=start, end=end, cursor=cursor, count=limit, trail=trail),
+    )
     # The next page is of the same span, also when that began and ended with the moment of asking.
     span = {"from": page.start.isoformat(), "to": page.end.isoformat()}
     return Response(page.rows, headers=link_headers(request, page.following, **span))

@@ -5,8 +5,8 @@ whole answers, and beside it how long setpoints took to the wires, in two idle m
 load. An answer that names a part as silent counts as a refused one: it was quick because it says less.
 
 By the run's own credential, or, with `--logins N`, by the tokens of N users who are made for it, log in as anybody
-does, and are disabled at the end (a user may ask 100 times a second: ten for a thousand). They stay in the list of
-users.
+does, and are disabled at the end (a user may ask 100 times a second: thirty for three thousand). They stay in the list
+of users.
 """
 
 from __future__ import annotations
