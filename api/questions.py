@@ -2,8 +2,8 @@
 
 Who asks while the same question is under way does not join it: what it will tell may be older than the command that
 the asker has just given. They wait for it, and share the next one. So the answer is as fresh as if everybody had asked
-alone, at the price of two questions however many ask. Nothing is kept: neither an answer nor an error outlives those
-who waited for it.
+alone, at the price of two questions however many ask, and of one more for each quarter of a second that they take.
+Nothing is kept: neither an answer nor an error outlives those who waited for it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any, Final, TypeVar
 
-PATIENCE_S: Final = 0.1
-"""How long the next question waits for the one under way: an actor that hangs must not cost two deadlines."""
+PATIENCE_S: Final = 0.25
+"""How long the next question waits for the one under way: an actor that hangs must not cost two deadlines.
+
+Longer than any question takes that keeps API-4, so that on a machine that has too much to do they do not pile up.
+"""
 
 _Answer = TypeVar("_Answer")
 
