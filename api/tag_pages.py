@@ -61,8 +61,10 @@ class TagPages:
         """Return the rows of a topology, made once beside the loop: a stop must not wait for a thousand pumps' map."""
         known = self._made is not None and self._made[0] is topology
         if self._made is None or not known or _failed(self._made[1]):
-            self._made = topology, asyncio.create_task(asyncio.to_thread(_rows_of, topology))
-            self._pages = {}
+            making = asyncio.create_task(asyncio.to_thread(_rows_of, topology))
+            # Those who gave up have told nobody of its error: that is fine.
+            making.add_done_callback(lambda done: done.cancelled() or done.exception())
+            self._made, self._pages = (topology, making), {}
         return await asyncio.shield(self._made[1])
 
 
