@@ -427,11 +427,15 @@ def _configuration_folder() -> str:
 
 
 @asynccontextmanager
-async def node_client(peers: Path, publisher: Publisher) -> AsyncIterator[NodeClient]:
+async def node_client(
+    peers: Path, publisher: Publisher | str, options: dict[str, Any] | None = None
+) -> AsyncIterator[NodeClient]:
+    """Start node-opcua's client for an endpoint or its address; `options`: how it connects (opcua/client.js)."""
     process = await asyncio.create_subprocess_exec(
         "node",
         "opcua/client.js",
-        publisher.endpoint.bound,
+        publisher if isinstance(publisher, str) else publisher.endpoint.bound,
+        json.dumps(options or {}),
         cwd=peers,
         env={**os.environ, "XDG_CONFIG_HOME": _configuration_folder()},
         stdin=asyncio.subprocess.PIPE,
