@@ -92,7 +92,8 @@ class ReportingItems(MonitoredItemService):
         if notifier.Value is None:
             assert notifier.StatusCode is not None
             return refusal(notifier.StatusCode.value)
-        if not notifier.Value.Value & ua.EventNotifier.SubscribeToEvents.mask:
+        # asyncua gives every node that may have the attribute one, some without a value.
+        if not (notifier.Value.Value or 0) & ua.EventNotifier.SubscribeToEvents.mask:
             return refusal(ua.StatusCodes.BadNotSupported)
         own = self._service.event_items_of(self.isub.session_id)
         if own >= limits.EVENT_ITEMS_PER_SESSION_MAX or self._service.event_items >= limits.EVENT_ITEMS_MAX:

@@ -21,7 +21,7 @@ from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
 
-from actors.vocabulary import DeviceError, Quality, Severity, SiteConfig, WriteRefusal
+from actors.vocabulary import DeviceError, InvalidValueError, Quality, Severity, SiteConfig, WriteRefusal
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.client_calls import (
     CallAnswer,
@@ -93,6 +93,8 @@ class Publisher:
             found = [
                 one for one in held if (first is None or one.at >= first) and (last is None or one.at < last)
             ]
+        if question.following and not question.following.isdecimal():
+            raise InvalidValueError(f"following: {question.following!r}, expected what a page gave")
         begin = int(question.following or 0)
         page = tuple(found[begin : begin + question.count_max])
         more = begin + len(page) < len(found)
