@@ -234,7 +234,8 @@ PlanInbox: TypeAlias = Tick | Configure | PlansWritten | GetPlanIntervals | GetP
 class SetMode(Message, frozen=True, kw_only=True):
     """Command AUTO or MANUAL (with Hz and seconds until expiry). OUT_OF_SERVICE travels as a stop record.
 
-    `only_in`: refused unless the pump is in this mode when the command arrives.
+    `only_in`: refused unless the pump is in this mode when the command arrives. `reason`, `source_address`: for the
+    record, which the pump writes itself: nobody else knows that it took the command.
     """
 
     pump_id: str
@@ -244,6 +245,8 @@ class SetMode(Message, frozen=True, kw_only=True):
     setpoint_hz: float | None = None
     expires_after_s: float | None = None
     only_in: Mode | None = None
+    reason: str = ""
+    source_address: str = ""
 
 
 class SetpointDecided(Message, frozen=True, kw_only=True):
@@ -675,7 +678,11 @@ class GetTree(Message, frozen=True, kw_only=True):
 
 
 class TreeNode(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of `calejo tree` (SUP-7)."""
+    """One row of `calejo tree` (SUP-7).
+
+    `gone_at`: when its supervisor last noticed that it no longer ran; `away_s`: how long it took from then until it
+    answered again, None while it does not. A supervisor that was restarted itself knows of no earlier absence.
+    """
 
     address: str
     role: Role
@@ -689,6 +696,8 @@ class TreeNode(msgspec.Struct, frozen=True, kw_only=True):
     rss_mib: float | None
     lost_tells: int = 0
     birth: str | None = None  # 'forked' from a warm process or started 'cold'; None: not known
+    gone_at: datetime | None = None
+    away_s: float | None = None
 
 
 class TreeView(Message, frozen=True, kw_only=True):

@@ -46,7 +46,8 @@ class Ref(Protocol):
         """Send and wait for the answer.
 
         Raises:
-            UnavailableError: no answer within `deadline_s`, no such actor now, or its mailbox is full.
+            UnavailableError: no such actor now, its mailbox is full, or the deadline passed before its turn.
+            UnansweredError: it was sent, and no answer came within `deadline_s`: it may have been carried out.
             CallerError: the actor refused; the text says why.
             DeviceError: something outside failed at the actor.
 

@@ -24,7 +24,7 @@ from actors.vocabulary.client_calls import PastPage, PastQuestion
 from actors.vocabulary.durable import Epoch, PumpSeen, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
-from actors.vocabulary.past import PastTable
+from actors.vocabulary.past import PastQuery, PastTable
 from actors.vocabulary.records import (
     AlarmRecord,
     FailsafeRecord,
@@ -84,11 +84,14 @@ class LatchStore(Protocol):
         """Return a number above every stamp and release issued so far, at least the current UTC second (EST-6)."""
         ...
 
-    def merge(self, records: Sequence[StopEventRecord]) -> None:
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
         """Make these durable (fsync of file and folder) and return; a known one is kept, a clear is added to it.
 
+        `wanted` is asked immediately before the clears among them come into force, and never about stops.
+
         Raises:
-            DeviceError: the disk refused; the caller must still act on a stop, and must refuse a clear.
+            DeviceError: the disk refused; the caller must still act on a stop, and must refuse a clear. Or the clears
+                were not `wanted` any more, and are not in force.
 
         """
         ...
@@ -264,6 +267,14 @@ class PastReader(Protocol):
         ...
 
 
+class PointReader(Protocol):
+    """Reads the past of points as REST shows it (API-2); no control waits for it."""
+
+    async def read(self, question: PastQuestion, *, endpoint: str) -> PastPage:
+        """Return one page, bounded; `endpoint`: whose picture of what was shown on a wire."""
+        ...
+
+
 class TrendReader(Protocol):
     """Reads what displays draw, with the read-only role (HMI-2). No control actor has one."""
 
@@ -314,19 +325,17 @@ class LimitsStore(Protocol):
         ...
 
     async def history(
-        self, pump_id: str, *, before: int | None = None, version: int | None = None
+        self, pump_id: str, *, before: int | None = None, version: int | None = None, count_max: int = 500
     ) -> Sequence[LimitVersion]:
-        """Return what ever stood in the limits table for a pump, the newest first, bounded."""
+        """Return what ever stood in the limits table for a pump, the newest first, at most `count_max`."""
         ...
 
 
 class TableReader(Protocol):
     """Rows of the past by pages (API-2)."""
 
-    async def page(
-        self, table: PastTable, *, subject: str | None, before: int | None, count_max: int
-    ) -> tuple[Mapping[str, Any], ...]:
-        """Return rows of a table, the newest first; of one pump or scope, and older than a row's number.
+    async def page(self, table: PastTable, query: PastQuery) -> tuple[Mapping[str, Any], ...]:
+        """Return the rows of a table that fit, the newest first.
 
         Raises:
             DeviceError: the database is away or slow.

@@ -19,7 +19,15 @@ from actors.outbox import Outbox
 from actors.plan.conditions import ConditionBook
 from actors.runtime import Ports
 from actors.start import WorkerStart
-from actors.stores import AuditReader, DecisionReader, LatchStore, LimitsStore, TableReader, TrendReader
+from actors.stores import (
+    AuditReader,
+    DecisionReader,
+    LatchStore,
+    LimitsStore,
+    PointReader,
+    TableReader,
+    TrendReader,
+)
 from actors.vocabulary import CalejoError, DeviceError, Severity, UnavailableError
 from actors.vocabulary.ids import ALARM
 from actors.vocabulary.records import Record
@@ -68,7 +76,8 @@ class ApiActor:
 
     `limits` None: nothing of limits can be asked or changed here; `decisions` None: nothing of the past be asked;
     `audit` None: nothing of the trail be read; `users` None: nobody can log in; `requests` None: failed logins and keys
-    of commands are forgotten with this process; `tables` None: no rows of the past; `trends` None: none can be drawn.
+    of commands are forgotten with this process; `tables` None: no rows of the past; `trends` None: none can be drawn;
+    `points` None: no point's past be asked.
     """
 
     def __init__(  # noqa: PLR0913  (a store each, by name)
@@ -85,6 +94,7 @@ class ApiActor:
         requests: RequestStore | None = None,
         tables: TableReader | None = None,
         trends: TrendReader | None = None,
+        points: PointReader | None = None,
     ) -> None:
         self._ports = ports
         self._settings = start.settings
@@ -121,15 +131,15 @@ class ApiActor:
                 self._desk,
                 logins,
                 Accounts(self._desk, logins),
-                lambda: self._certificates.days_left,
+                self._certificates,
                 Rates(self._settings.api, clock=ports.clock, log=self._security),
             ),
             decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),
             watching=Watching(self._feed, clock=ports.clock, log=self._security),
             clock=ports.clock,
             record=self._record,
-            data_dir=start.settings.data_dir,
-            readers=Readers(audit, tables, trends),
+            readers=Readers(audit, tables, trends, points),
+            settings=start.settings,
         )
         self._servers: list[tuple[str, HttpServer]] = []
         self._tls: Tls | None = None
@@ -176,7 +186,7 @@ class ApiActor:
                         context,
                         proxy=api.trusted_proxy,
                         sockets=True,
-                        cut_off=self._cut_off,
+                        told=self._refused_at_the_door,
                     ),
                 )
             )
@@ -254,10 +264,10 @@ class ApiActor:
         subject = str(self._ports.address)
         if self._tls is not None:
             try:
-                if await self._disk.call(self._tls.look, deadline_s=_DISK_DEADLINE_S):
-                    self._security.done(
-                        "CERTIFICATE_REPLACED", actor="calejo", peer="", subject="CERTIFICATE:rest"
-                    )
+                if await self._disk.call(
+                    self._tls.look, deadline_s=_DISK_DEADLINE_S, late=self._certificate_looked_at
+                ):
+                    self._certificate_looked_at(True)
             except DeviceError as error:
                 self._conditions.hold("certificate_not_taken_up", subject, Severity.HIGH, str(error))
             else:
@@ -268,6 +278,11 @@ class ApiActor:
             self._conditions.hold("access_keys_unreadable", subject, Severity.HIGH, str(error))
         else:
             self._conditions.clear("access_keys_unreadable", subject)
+
+    def _certificate_looked_at(self, end: bool | BaseException) -> None:
+        """Record that it was replaced, also when the disk was late to say so: it is shown from then on."""
+        if end is True:
+            self._security.done("CERTIFICATE_REPLACED", actor="calejo", peer="", subject="CERTIFICATE:rest")
 
     async def _keep_service_keys(self) -> None:
         try:
@@ -288,8 +303,8 @@ class ApiActor:
         except CalejoError as error:
             self._ports.log.info("limit_proposals_not_swept", error=str(error))
 
-    def _cut_off(self, peer: str) -> None:
-        self._security.refused("RATE_LIMITED", "too many connections of one address", actor="", peer=peer)
+    def _refused_at_the_door(self, event: str, peer: str, why: str) -> None:
+        self._security.refused(event, why, actor="", peer=peer, subject="CONNECTION")
 
     def _record(self, records: Iterable[Record]) -> None:
         self._outbox.put(*records)

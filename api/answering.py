@@ -16,7 +16,7 @@ from litestar import Litestar
 
 from actors.vocabulary.requests import Command
 from api.etags import GZIP, matches, tag_of
-from api.keys import CLAIM, Keys
+from api.keys import CLAIM, SETTLES, Keys
 from api.problems import PROBLEM, problem
 
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ _GZIP_BYTES_MIN: Final = 1_024
 # More than this is pressed together beside the loop: a stop must not wait for somebody's export.
 _BESIDE_BYTES_MIN: Final = 65_536
 _GZIP_LEVEL: Final = 1
-_SAME_FOR_ALL: Final = "/api/v1/schema"
+_SAME_FOR_ALL: Final = ("/api/v1/schema", "/api/v1/tags")
 _KEPT_MAX: Final = 8
 _REST: Final = "/api/v1/"
 _JSON: Final = "application/json"
-# What names people, or what they did: no browser keeps it.
+# What names people, or what they did, and how this machine is set up: no browser keeps it.
 _SENSITIVE: Final = (
-    "/api/v1/account", "/api/v1/audit", "/api/v1/auth", "/api/v1/service-keys", "/api/v1/sessions", "/api/v1/users",
+    "/api/v1/account", "/api/v1/audit", "/api/v1/auth", "/api/v1/configuration", "/api/v1/reports",
+    "/api/v1/service-keys", "/api/v1/sessions", "/api/v1/users",
 )  # fmt: skip
 # An answer that is not the asker's alone, or that changes its coding, is told apart by these.
 _VARY: Final = (b"vary", b"Accept, Accept-Encoding, Authorization, Cookie")
@@ -64,6 +65,7 @@ class Answering:
         if scope["method"] == "POST" and not _accepts(asked, _JSON):
             await _out(send, *_not_acceptable(scope, _JSON))
             return
+        scope[SETTLES] = True
         start: dict[str, Any] = {}
         chunks: list[bytes] = []
 
@@ -103,7 +105,9 @@ class Answering:
         headers.append(_VARY)
         tag = ""
         if not scope["path"].startswith(_SENSITIVE):
-            tag = tag_of(body)
+            # What is sent again and again as it was made has its tag from there.
+            tag = _value(headers, b"etag").decode("latin-1") or tag_of(body)
+            headers = _without(headers, b"etag")
             if not _value(headers, b"cache-control"):
                 headers.append(_KEPT)
             if matches(asked.get(b"if-none-match", ""), tag):

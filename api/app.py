@@ -18,8 +18,11 @@ from actors.vocabulary.settings import ApiSettings
 from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
+from api.alarm_routes import ALARM_HANDLERS
 from api.answering import Answering
 from api.audit_routes import AUDIT_HANDLERS
+from api.certificate_routes import CERTIFICATE_HANDLERS
+from api.configuration_routes import CONFIGURATION_HANDLERS
 from api.dashboard.app import dashboard_router
 from api.dashboard.desktop import DASHBOARD, Dashboard
 from api.decision_routes import DECISION_HANDLERS
@@ -27,15 +30,21 @@ from api.duty_routes import DUTY_HANDLERS
 from api.guard import BODY_BYTES_MAX, BODY_KEY, Guard
 from api.handling import service_of
 from api.health import HEALTH_HANDLERS
+from api.history_routes import HISTORY_HANDLERS
 from api.keys import Keys
 from api.limit_routes import LIMIT_HANDLERS
+from api.odd_requests import WHY, refused_request, told_of_answer
 from api.openapi.document import document
 from api.openapi.page import DOCUMENT, PAGE_HANDLERS, Document
 from api.past_routes import PAST_HANDLERS
+from api.plant_routes import PLANT_HANDLERS
 from api.problems import PROBLEM, problem, refusal_of
+from api.report_routes import DEADLINES_S as REPORT_DEADLINES_S
+from api.report_routes import REPORT_HANDLERS
 from api.routes import HANDLERS
 from api.senders import Senders
 from api.service import Service
+from api.stop_routes import STOP_HANDLERS
 from api.stream.routes import PATH as STREAM
 from api.stream.routes import STREAM_HANDLERS
 from api.stream.sockets import Sockets
@@ -50,6 +59,7 @@ _DEADLINES_S: Final = {
     "/api/v1/audit": 20.0,
     "/api/v1/audit/verify": 30.0,
     "/api/v1/audit/export/records": 20.0,
+    **REPORT_DEADLINES_S,
 }
 _SHOWN_MAX: Final = 60
 _KEYS: Final = "keys"
@@ -61,6 +71,9 @@ AnyRequest = Request[Any, Any, Any]
 
 ROUTES: Final = [
     *HANDLERS,
+    *PLANT_HANDLERS,
+    *STOP_HANDLERS,
+    *ALARM_HANDLERS,
     *DUTY_HANDLERS,
     *LIMIT_HANDLERS,
     *DECISION_HANDLERS,
@@ -69,6 +82,10 @@ ROUTES: Final = [
     *USER_HANDLERS,
     *STREAM_HANDLERS,
     *PAST_HANDLERS,
+    *HISTORY_HANDLERS,
+    *CONFIGURATION_HANDLERS,
+    *CERTIFICATE_HANDLERS,
+    *REPORT_HANDLERS,
 ]
 """Every route of REST; each names the operation that it is (a test walks them)."""
 
@@ -97,18 +114,8 @@ def rest_application(service: Service, keys: Keys, *, version: str, log: Log, ap
         endless=frozenset({STREAM}),
         sockets=Sockets(service, log=log),
         counted=service.counted,
-        refused=partial(_refused_unread, service),
-    )
-
-
-def _refused_unread(service: Service, why: str, scope: Any) -> None:
-    client = scope.get("client")
-    service.access.desk.log.refused(
-        "REQUEST_REFUSED",
-        why,
-        actor="",
-        peer="" if client is None else f"{client[0]}:{client[1]}",
-        subject=scope["path"],
+        refused=partial(refused_request, service.access.desk.log),
+        answered=partial(told_of_answer, service.access.desk.log),
     )
 
 
@@ -156,6 +163,8 @@ async def _look_at_once(request: AnyRequest) -> None:
 
 
 def _problem(request: AnyRequest, status: HTTPStatus, detail: str, *, title: str = "") -> Response[Any]:
+    scope: Any = request.scope
+    scope[WHY] = detail
     content = problem(status, detail, instance=request.url.path, title=title)
     return Response(content, status_code=status, media_type=PROBLEM)
 

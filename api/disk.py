@@ -15,6 +15,10 @@ _CALLS_MAX: Final = 32
 _Answer = TypeVar("_Answer")
 
 
+class DiskLateError(DeviceError):
+    """The time was up before the call returned: it may still do its work."""
+
+
 class Disk:
     """Daemon threads, at most `calls_max` at a time: one that never returns must not keep the process from ending."""
 
@@ -23,11 +27,21 @@ class Disk:
         self._calls_max = calls_max
         self._under_way = 0
 
-    async def call(self, function: Callable[[], _Answer], *, deadline_s: float) -> _Answer:
+    async def call(
+        self,
+        function: Callable[[], _Answer],
+        *,
+        deadline_s: float,
+        late: Callable[[_Answer | BaseException], None] | None = None,
+    ) -> _Answer:
         """Return what `function` returns.
 
+        `late` is given, in the loop, what it returned or raised when nobody waited any more (the time was up, or who
+        asked is gone): for work that changes something, and whose end somebody must hear of.
+
         Raises:
-            DeviceError: it did not return within `deadline_s` (it may still do its work), or too many already hang.
+            DiskLateError: it did not return within `deadline_s`; it may still do its work.
+            DeviceError: too many already hang; nothing was begun.
             Exception: what `function` raised.
 
         """
@@ -40,6 +54,8 @@ class Disk:
         def ended(value: _Answer | None, error: BaseException | None) -> None:
             self._under_way -= 1
             if answer.done():
+                if late is not None:
+                    late(error if error is not None else value)  # type: ignore[arg-type]  # as below
                 return
             if error is not None:
                 answer.set_exception(error)
@@ -62,4 +78,4 @@ class Disk:
                 return await answer
         except TimeoutError as error:
             text = f"{self._what}: the disk did not answer within {deadline_s:g} s"
-            raise DeviceError(text) from error
+            raise DiskLateError(text) from error

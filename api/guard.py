@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
+from litestar.utils.path import normalize_path
 
 from actors.runtime import Log
 from api.counting import Counted
@@ -34,7 +35,7 @@ class Guard:
     """ASGI application around another one; `deadlines_s` names paths that may take longer or must be quicker.
 
     `endless`: paths whose answer goes on once it has begun. `sockets`: what serves WebSockets; None: nothing does.
-    `refused` is told why a request was refused here, with its scope.
+    `refused` is told why a request was refused here, with its scope; `answered` how each was answered.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Guard:
         sockets: ASGIApp | None = None,
         counted: Counted | None = None,
         refused: Callable[[str, Any], None] | None = None,
+        answered: Callable[[int, Any], None] | None = None,
     ) -> None:
         self._refused = refused or (lambda _why, _scope: None)
+        self._answered = answered or (lambda _status, _scope: None)
         self._counted = counted or Counted()
         self._endless = endless
         self._sockets = sockets
@@ -60,10 +63,14 @@ class Guard:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one request; always answers, never raises. `scope` is ASGI's, to which servers may add keys."""
-        if scope["type"] == "websocket":
-            await self._socket(scope, receive, send)
-        if scope["type"] != "http":
+        if scope["type"] not in {"http", "websocket"}:
             return
+        # As Litestar will read it, and by the same function: what is judged by its path here and in between must
+        # not be served as another one (`//api/v1/...`, `/api/v1/stream/`).
+        scope["path"] = normalize_path(scope["path"])
+        await (self._socket if scope["type"] == "websocket" else self._request)(scope, receive, send)
+
+    async def _request(self, scope: Any, receive: Receive, send: Send) -> None:
         started = False
 
         async def send_on(message: Message) -> None:
@@ -74,6 +81,7 @@ class Guard:
                     limit.reschedule(None)
                 message["headers"] = [*message["headers"], *self._added(message["headers"])]
                 self._counted.answered(int(message["status"]))
+                self._answered(int(message["status"]), scope)
             await send(message)
 
         deadline_s = self._deadlines_s.get(scope["path"], _DEADLINE_S)

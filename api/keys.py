@@ -29,6 +29,8 @@ HEADER: Final = "idempotency-key"
 REPLAYED: Final = "Idempotency-Replayed"
 OPT: Final = "idempotency"
 CLAIM: Final = "calejo.claim"
+SETTLES: Final = "calejo.settles"
+"""In the scope of a request whose claim will be settled, whatever becomes of it."""
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 _KEY: Final = re.compile(r"[\x21\x23-\x7e]{1,200}\Z")
 _NAMESPACE: Final = uuid.UUID("0c2d8f5e-5f0e-4b5c-9e1b-1b8d7c3f6a95")
@@ -107,6 +109,8 @@ class Keys:
         if self._store is None:
             raise UnavailableError("Idempotency-Key: this API has no database to remember it in")
         scope: Any = request.scope
+        # Before anything is claimed: a claim that nobody settles would shut its key for a day.
+        assert SETTLES in scope, f"{request.url.path}: nobody would settle a claim"
         command = Command(
             user_id=principal_of(request).user_id,
             key=key,

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from actors.safety.latch import LatchSet, cleared
 from actors.stores import LatchStore
 from actors.vocabulary import DeviceError, Instant
 from actors.vocabulary.records import StopEventRecord
-from api.disk import Disk
+from api.access.errors import OutcomeUnknownError
+from api.disk import Disk, DiskLateError
 
 _DISK_DEADLINE_S: Final = 1.0
 # What a stop may wait for the disk before it goes to the wire: long for a good disk, nothing for a person.
@@ -19,6 +21,31 @@ _CLEAR_DEADLINE_S: Final = 2.0
 # Own writes are remembered so long, whatever a look that began before them says.
 _RECENT_S: Final = 60.0
 _RECENT_MAX: Final = 1_000
+
+
+ClearedLate = Callable[[tuple[StopEventRecord, ...], str], None]
+"""Told of clears that were answered "not known": what is cleared after all, or why nothing is."""
+
+
+class _Waited:
+    """Whether somebody still waits for a clear: asked by the disk's thread, ended by the loop, decided once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._begun = False
+
+    def wanted(self) -> bool:
+        """Begin, unless it was given up; from here on it counts as begun."""
+        with self._lock:
+            self._begun = not self._given_up
+            return self._begun
+
+    def give_up(self) -> bool:
+        """Have it never begin; return whether it has begun."""
+        with self._lock:
+            self._given_up = True
+            return self._begun
 
 
 class LatchMemory:
@@ -65,36 +92,58 @@ class LatchMemory:
         return ""
 
     async def clear(
-        self, held: Sequence[StopEventRecord], *, by: str, reason: str, now: Instant
+        self, held: Sequence[StopEventRecord], *, by: str, reason: str, now: Instant, late: ClearedLate
     ) -> tuple[StopEventRecord, ...]:
         """Make clears of `held` durable and return the cleared records.
 
         Raises:
-            DeviceError: the disk refused or did not answer in time: nothing is cleared.
+            DeviceError: the disk refused, or did not answer in time: nothing is cleared, and nothing will be.
+            OutcomeUnknownError: the disk hung over the last step: they come into force, or the disk refuses them;
+                `late` is told which, as soon as the disk answers.
 
         """
-        given_up = False
+        waited = _Waited()
 
         def clear_on_disk() -> tuple[StopEventRecord, ...]:
             done = tuple(
                 cleared(stop, by=by, at=now.utc, reason=reason, release=self._latches.next_stamp())
                 for stop in held
             )
-            if given_up:
-                # The person was told that nothing is cleared; the pump must not come free minutes later.
-                raise DeviceError("latch folder: the disk answered too late")
-            self._latches.merge(done)
+            # Whoever was told that nothing is cleared must find it so: the pump must not come free minutes later.
+            self._latches.merge(done, wanted=waited.wanted)
             return done
 
+        def ended_late(end: tuple[StopEventRecord, ...] | BaseException) -> None:
+            if not waited.give_up():
+                return
+            if isinstance(end, BaseException):
+                late((), str(end))
+                return
+            self._keep_cleared(end, now)
+            late(end, "")
+
         try:
-            done = await self._disk.call(clear_on_disk, deadline_s=_CLEAR_DEADLINE_S)
-        except DeviceError as error:
-            given_up = True
+            done = await self._disk.call(clear_on_disk, deadline_s=_CLEAR_DEADLINE_S, late=ended_late)
+        except DiskLateError as error:
+            if waited.give_up():
+                raise OutcomeUnknownError(
+                    f"whether it is cleared is not known yet: {error}, and the clear was being put into force: look"
+                    " at the stops before you rely on them"
+                ) from error
             raise DeviceError(f"not cleared, because it cannot be made durable: {error}") from error
+        except DeviceError as error:
+            raise DeviceError(f"not cleared, because it cannot be made durable: {error}") from error
+        except asyncio.CancelledError:
+            # Nobody hears the answer; what has begun is told by `late`.
+            waited.give_up()
+            raise
+        self._keep_cleared(done, now)
+        return done
+
+    def _keep_cleared(self, done: Sequence[StopEventRecord], now: Instant) -> None:
         for record in done:
             self._undurable.pop(record.record_id, None)
         self._remember(done, now)
-        return done
 
     async def looked(self) -> str:
         """Look at the folder for a moment; return '' or why it could not be read. What is known stays known."""

@@ -224,6 +224,11 @@ def _links(endpoints: dict[str, EndpointStatus | str]) -> Iterator[Metric]:
         ("connects", "Connections made", [(key, link.connects) for key, link in links]),
         ("births", "Births published", [(key, link.births) for key, link in links]),
         ("commands", "Commands carried out", [(key, link.commands) for key, link in links]),
+        (
+            "incoming_dropped",
+            "Messages of hosts that were dropped unread",
+            [(key, link.incoming_dropped) for key, link in links],
+        ),
         ("commands_refused", "Commands refused", [(key, link.commands_refused) for key, link in links]),
         ("backfill_lost", "Values lost for lack of room", [(key, link.backfill_lost) for key, link in links]),
     ):

@@ -8,17 +8,23 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from actors.publisher.refusals import host_of
 from actors.runtime import Clock
 from actors.vocabulary import CallerError, DeviceError, Instant
 from actors.vocabulary.audit_events import EVENT_TYPES
 from actors.vocabulary.records import AuditRecord, Record
+from actors.vocabulary.sources import source_of_peer
+from api.access.errors import OutcomeUnknownError
 
 T = TypeVar("T")
 
 REFUSALS_PER_WINDOW: Final = 10
 WINDOW_S: Final = 60.0
-HOSTS_MAX: Final = 256
+CLIENTS_MAX: Final = 1_000
+# What a refusal is called when it is none: the command may have been carried out.
+UNCONFIRMED: Final = {
+    "EMERGENCY_STOP_CLEAR_REFUSED": "EMERGENCY_STOP_CLEAR_UNCONFIRMED",
+    "MODE_REFUSED": "MODE_UNCONFIRMED",
+}
 
 
 class _Window(msgspec.Struct):
@@ -33,7 +39,7 @@ class Noting:
     def __init__(self, record: Callable[[Iterable[Record]], None], clock: Clock) -> None:
         self._record = record
         self._clock = clock
-        self._windows: dict[str, _Window] = {}
+        self._windows: dict[tuple[str, str, str], _Window] = {}
 
     def note(
         self,
@@ -64,7 +70,7 @@ class Noting:
     async def refusals(
         self, work: Awaitable[T], event_type: str, *, actor: str, peer: str, object_id: str
     ) -> T:
-        """Await `work`; where it is refused, note that and let the refusal pass on.
+        """Await `work`; where it is refused, or nobody knows, note that and let the error pass on.
 
         Raises:
             CallerError, DeviceError: as `work` raises them.
@@ -72,19 +78,31 @@ class Noting:
         """
         try:
             return await work
+        except OutcomeUnknownError as error:
+            self._refused(
+                UNCONFIRMED.get(event_type, event_type),
+                f"not known: {error}",
+                actor=actor,
+                peer=peer,
+                object_id=object_id,
+            )
+            raise
         except (CallerError, DeviceError) as error:
-            self._refused(event_type, str(error), actor=actor, peer=peer, object_id=object_id)
+            self._refused(event_type, f"refused: {error}", actor=actor, peer=peer, object_id=object_id)
             raise
 
-    def _refused(self, event_type: str, why: str, *, actor: str, peer: str, object_id: str) -> None:
-        now, host = self._clock.now(), host_of(peer)
-        held = self._windows.get(host)
+    def _refused(self, event_type: str, outcome: str, *, actor: str, peer: str, object_id: str) -> None:
+        # What one program does in a loop hides neither what else it is refused, nor what others behind its address are.
+        now, key = self._clock.now(), (event_type, source_of_peer(peer), actor)
+        held = self._windows.pop(key, None)
         suppressed = 0
         if held is None or now.seconds_since(held.began) >= WINDOW_S:
             suppressed = 0 if held is None else held.suppressed
-            held = self._windows[host] = _Window(began=now)
-            if len(self._windows) > HOSTS_MAX:
-                del self._windows[min(self._windows, key=lambda name: self._windows[name].began.boot_ns)]
+            held = _Window(began=now)
+        while len(self._windows) >= CLIENTS_MAX:
+            # Whoever was refused longest ago; what was kept back of theirs is told with whoever pushes them out.
+            suppressed += self._windows.pop(next(iter(self._windows))).suppressed
+        self._windows[key] = held
         if held.noted >= REFUSALS_PER_WINDOW:
             held.suppressed += 1
             return
@@ -94,6 +112,6 @@ class Noting:
             actor=actor,
             peer=peer,
             object_id=object_id,
-            outcome=f"refused: {why}",
+            outcome=outcome,
             after={"suppressed_before": suppressed} if suppressed else None,
         )

@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from actors.vocabulary.settings import ApiSettings, is_loopback
+from actors.vocabulary.sources import is_same, plain
 
 _HSTS: Final = (b"strict-transport-security", b"max-age=31536000")
 _SHOWN_MAX: Final = 100
@@ -86,15 +87,15 @@ class Senders(msgspec.Struct, frozen=True, kw_only=True):
             return
         peer = scope["client"][0]
         forwarded = headers.get(b"x-forwarded-for", "").rpartition(",")[2].strip()
-        if peer == self.proxy and forwarded:
+        if (is_proxy := is_same(peer, self.proxy)) and forwarded:
             try:
-                scope["client"] = (str(ipaddress.ip_address(forwarded)), 0)
+                scope["client"] = (str(plain(forwarded)), 0)
             except ValueError:
                 raise GuardedError(
                     HTTPStatus.BAD_REQUEST,
                     f"X-Forwarded-For: {forwarded[:_SHOWN_MAX]!r}, expected an address",
                 ) from None
-        elif peer != self.proxy and not is_loopback(peer):
+        elif not is_proxy and not is_loopback(peer):
             raise GuardedError(HTTPStatus.FORBIDDEN, "only by the proxy (api.trusted_proxy)")
 
     def _is_ours(self, host: str) -> bool:

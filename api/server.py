@@ -7,7 +7,9 @@ import contextlib
 import ipaddress
 import socket
 import ssl
+from collections import Counter
 from collections.abc import Callable, Generator
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,10 +21,12 @@ from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
 from actors.vocabulary import DeviceError, RefusedError
 from actors.vocabulary.settings import ApiSettings, is_loopback
+from actors.vocabulary.sources import is_same, source_of
+from api.handshakes import Porch
 from api.problems import PROBLEM, problem
 
 if TYPE_CHECKING:
-    from litestar.types import ASGIApp, Receive, Send
+    from litestar.types import ASGIApp
 
 CONNECTIONS_MAX: Final = 200
 # One address cannot take them all; this machine's own, and the proxy behind which everybody has one, may.
@@ -94,44 +98,59 @@ class PatientSocket(WSProtocol):
 class PatientProtocol(H11Protocol):
     """HTTP/1.1 connection that closes when no whole request head has come in time: uvicorn waits for ever.
 
-    So it does when a client does not take its answer.
+    So it does when a client does not take its answer. Where there is no room for one more, who has sent no whole
+    request for longest gives way: whoever opens connections and says nothing keeps nobody out (EST-4).
     """
 
     exempt: str = ""
-    cut_off: Callable[[str], None] = staticmethod(lambda _peer: None)
-    """Told of each connection that is cut off because its address has too many."""
+    told: Callable[[str, str, str], None] = staticmethod(lambda _event, _peer, _why: None)
+    """Told of each connection that is cut off for want of room, and of what is no HTTP: event, whose, why."""
     _patience: asyncio.TimerHandle | None = None
-    _served: object = None
+    _has_left: bool = False
+    source: str = ""
+    since_s: float = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Begin to wait for the first request; of one address too many connections are cut off at once."""
+        """Begin to wait for the first request, if there is room."""
         self._stall = _Stall(self)
-        self._application = self.app
         super().connection_made(transport)
-        if self.client is not None and not is_trusted(self.client[0], self.exempt):
-            peers = (getattr(each, "client", None) for each in self.connections)
-            of_address = sum(peer is not None and peer[0] == self.client[0] for peer in peers)
-            if of_address > CONNECTIONS_PER_ADDRESS_MAX:
-                transport.abort()
-                self.cut_off(f"{self.client[0]}:{self.client[1]}")
-                return
+        if self.client is not None:
+            self.source = source_of(self.client[0])
         self._wait()
+        self._make_room()
+
+    @property
+    def peer(self) -> str:
+        """Who it is, as address and port."""
+        return "" if self.client is None else f"{self.client[0]}:{self.client[1]}"
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether a whole request is being answered."""
+        return self._has_request and not self.cycle.more_body
+
+    @property
+    def _has_request(self) -> bool:
+        cycle: Any = self.cycle  # None until the first request, whatever its type says
+        return cycle is not None and not cycle.response_complete
+
+    def give_way(self, why: str) -> None:
+        """End at once."""
+        self._stop_waiting()
+        # Its place is free now, not when the loop comes to tell of the end.
+        self.connections.discard(self)
+        self.transport.abort()
+        self.told("RATE_LIMITED", self.peer, why)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; a new request ends the wait."""
+        """Take bytes; a new request ends the wait, part of one does not."""
         super().data_received(data)
-        if self.cycle is not self._served:
-            self._served = self.cycle
+        if self._has_request:
             self._stop_waiting()
-
-    def handle_events(self) -> None:
-        """Serve what has come, unless every connection is taken: uvicorn's own answer to that is plain text."""
-        is_full = len(self.connections) > CONNECTIONS_MAX
-        self.app = crowded if is_full else self._application
-        super().handle_events()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP as a problem (RFC 9457)."""
+        self.told("REQUEST_REFUSED", self.peer, msg)
         body = msgspec.json.encode(problem(HTTPStatus.BAD_REQUEST, msg, instance=""))
         headers = [
             (b"content-type", PROBLEM.encode()),
@@ -145,6 +164,7 @@ class PatientProtocol(H11Protocol):
 
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Leave the connection to a WebSocket, which has its own patience."""
+        self._has_left = True
         self._stop_waiting()
         super().handle_websocket_upgrade(event)
 
@@ -159,9 +179,11 @@ class PatientProtocol(H11Protocol):
         super().resume_writing()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Wait for the next request, unless it came together with the last one (pipelining)."""
         super().on_response_complete()
-        if not self.transport.is_closing() and self.cycle is self._served:
+        if self._has_request or self._has_left or self.transport.is_closing():
+            self._stop_waiting()
+        else:
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -170,8 +192,19 @@ class PatientProtocol(H11Protocol):
         self._stall.end()
         super().connection_lost(exc)
 
+    def _make_room(self) -> None:
+        others = [each for each in self.connections if each is not self]
+        if self.client is not None and not is_trusted(self.client[0], self.exempt):
+            own = [each for each in others if _source_of(each) == self.source]
+            if len(own) >= CONNECTIONS_PER_ADDRESS_MAX:
+                (_idlest(own) or self).give_way("too many connections of one address")
+                return
+        if len(others) >= CONNECTIONS_MAX:
+            (_idlest(others) or self).give_way(f"all {CONNECTIONS_MAX} connections are taken")
+
     def _wait(self) -> None:
         self._stop_waiting()
+        self.since_s = self.loop.time()
         self._patience = self.loop.call_later(REQUEST_HEAD_S, self.transport.abort)
 
     def _stop_waiting(self) -> None:
@@ -180,20 +213,16 @@ class PatientProtocol(H11Protocol):
             self._patience = None
 
 
-async def crowded(scope: Any, _receive: Receive, send: Send) -> None:
-    """Answer that every connection is taken."""
-    detail = f"all {CONNECTIONS_MAX} connections are taken"
-    body = msgspec.json.encode(problem(HTTPStatus.SERVICE_UNAVAILABLE, detail, instance=scope["path"]))
-    headers = [
-        (b"content-type", PROBLEM.encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", b"1"),
-        (b"cache-control", b"no-store"),
-        (b"connection", b"close"),
-    ]
-    start: Any = {"type": "http.response.start", "status": 503, "headers": headers}
-    await send(start)
-    await send({"type": "http.response.body", "body": body, "more_body": False})
+def _source_of(connection: object) -> str:
+    client = getattr(connection, "client", None)
+    return "" if client is None else source_of(client[0])
+
+
+def _idlest(connections: list[Any]) -> PatientProtocol | None:
+    """Return who has sent no whole request for longest, of the address that has most such; None: all are at work."""
+    idle = [each for each in connections if isinstance(each, PatientProtocol) and not each.is_at_work]
+    held = Counter(each.source for each in idle)
+    return min(idle, key=lambda each: (-held[each.source], each.since_s), default=None)
 
 
 class HttpServer(uvicorn.Server):
@@ -207,14 +236,20 @@ class HttpServer(uvicorn.Server):
         *,
         proxy: str = "",
         sockets: bool = False,
-        cut_off: Callable[[str], None] = lambda _peer: None,
+        told: Callable[[str, str, str], None] = lambda _event, _peer, _why: None,
     ) -> None:
+        """`told`: of each connection that is cut off for want of room, and of what is no HTTP: event, whose, why."""
+        own = {"exempt": proxy, "told": staticmethod(told)}
+        http: Any = type("Protocol", (PatientProtocol,), own)
+        self._porch: Porch | None = None
+        if tls is not None:
+            # uvicorn sees connections that have shaken hands; until then they are not its business.
+            trusted = partial(is_trusted, proxy=proxy)
+            http = self._porch = Porch(tls, http, trusted=trusted, told=partial(told, "RATE_LIMITED"))
         super().__init__(
             uvicorn.Config(
                 application,
-                http=type(
-                    "Protocol", (PatientProtocol,), {"exempt": proxy, "cut_off": staticmethod(cut_off)}
-                ),
+                http=http,
                 ws=PatientSocket if sockets else "none",
                 ws_max_size=SOCKET_MESSAGE_BYTES_MAX,
                 ws_ping_interval=PING_S,
@@ -229,7 +264,6 @@ class HttpServer(uvicorn.Server):
                 backlog=BACKLOG,
                 timeout_keep_alive=KEEP_ALIVE_S,
                 timeout_graceful_shutdown=GRACE_S,
-                ssl_context_factory=None if tls is None else lambda _config, _default: tls,
             ),
         )
         self._listening = listening
@@ -265,9 +299,17 @@ class HttpServer(uvicorn.Server):
             await self._cut_off()
             self.ended.set()
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what runs as uvicorn does; a handshake that is under way is waited for by nobody."""
+        if self._porch is not None:
+            self._porch.close()
+        await super().shutdown(sockets)
+
     async def _cut_off(self) -> None:
         """End the connections that have not ended by themselves: uvicorn leaves them to the end of the process."""
         for _ in range(_ROUNDS_TO_END):  # one that was accepted just now is a connection in the next round
+            if self._porch is not None:
+                self._porch.close()
             for connection in list(self.server_state.connections):
                 connection.transport.abort()
             await asyncio.sleep(0)
@@ -298,7 +340,7 @@ class HttpServer(uvicorn.Server):
 
 def is_trusted(address: str, proxy: str) -> bool:
     """Say whether connections from here are not counted by address."""
-    return address == proxy or is_loopback(address)
+    return is_same(address, proxy) or is_loopback(address)
 
 
 def bind_rest(api: ApiSettings) -> socket.socket:

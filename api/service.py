@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
 
-from actors.messages import SetMode
 from actors.runtime import Clock
-from actors.stores import AuditReader, TableReader, TrendReader
-from actors.vocabulary import Instant, Severity
-from actors.vocabulary.records import AuditRecord, Record
+from actors.stores import AuditReader, PointReader, TableReader, TrendReader
+from actors.vocabulary import Settings
+from actors.vocabulary.records import Record
 from api.access.accounts import Accounts
 from api.access.desk import AccessDesk
 from api.access.logins import Logins
 from api.access.rates import Rates
 from api.counting import Counted
 from api.decisions import Decisions
+from api.expiry import CertificateWatch
+from api.exporting import Exports
 from api.limits import Limits
 from api.noting import Noting
+from api.questions import Questions
+from api.reports.desk import ReportDesk
 from api.sources import Sources
 from api.stops import Stops
 from api.stream.watching import Watching
+from api.tag_pages import TagPages
+from storage.masking import masked
 
 
 class Access(NamedTuple):
-    """Who asks, who logs in, what becomes of accounts, and how many days each certificate is good for."""
+    """Who asks, who logs in, what becomes of accounts, and how long certificates are good for."""
 
     desk: AccessDesk
     logins: Logins
     accounts: Accounts
-    days_left: Callable[[], Mapping[str, float]]
+    certificates: CertificateWatch
     rates: Rates
 
 
@@ -41,6 +46,7 @@ class Readers(NamedTuple):
     audit: AuditReader | None = None
     tables: TableReader | None = None
     trends: TrendReader | None = None
+    points: PointReader | None = None
 
 
 class Service:
@@ -57,10 +63,10 @@ class Service:
         watching: Watching,
         clock: Clock,
         record: Callable[[Iterable[Record]], None],
-        data_dir: str,
+        settings: Settings,
         readers: Readers | None = None,
     ) -> None:
-        self.data_dir = data_dir
+        self.data_dir = settings.data_dir
         self.sources = sources
         self.stops = stops
         self.limits = limits
@@ -68,26 +74,12 @@ class Service:
         self.decisions = decisions
         self.watching = watching
         self.clock = clock
-        self.audit, self.tables, self.trends = readers or Readers()
+        self.audit, self.tables, self.trends, self.points = readers or Readers()
+        # What is shown is what may be shown: nothing here holds a secret.
+        self.configuration = msgspec.convert(masked(settings), Settings)
         self.counted = Counted()
         self.noting = Noting(record, clock)
-        self._record = record
-
-    def mode_done(self, command: SetMode, *, peer: str, now: Instant) -> None:
-        """Record that a pump took a mode command: one record of it, however often it is repeated."""
-        self._record(
-            (
-                AuditRecord(
-                    record_id=f"{command.command_id}:{command.pump_id}:mode",
-                    at=now.utc,
-                    event_type="MODE_SET",
-                    actor=command.by,
-                    source_address=peer,
-                    object_id=f"PUMP:{command.pump_id}",
-                    outcome="success",
-                    severity=Severity.MEDIUM,
-                    after=msgspec.to_builtins(command),
-                    correlation_id=command.command_id,
-                ),
-            ),
-        )
+        self.exports = Exports(self.noting, clock)
+        self.reports = ReportDesk()
+        self.questions = Questions()
+        self.tags = TagPages()

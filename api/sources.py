@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Final, Protocol, TypeVar
 
 from actors.messages import (
+    AcknowledgeAlarm,
     Alarms,
     DiscoverNow,
     DiscoveryStatus,
@@ -46,6 +46,7 @@ from actors.vocabulary import (
     SiteConfig,
     StationConfig,
     Topology,
+    UnansweredError,
     UnavailableError,
     UnknownSubjectError,
 )
@@ -60,7 +61,9 @@ from actors.vocabulary.ids import (
     watchdog_address,
 )
 from actors.vocabulary.settings import PORT_PROTOCOLS
+from api.access.errors import OutcomeUnknownError
 from api.disk import Disk
+from api.questions import Questions
 
 _DEADLINE_S: Final = 1.0
 # Discovery keeps the plant in memory: one that lives answers at once, one that hangs must not slow every page.
@@ -70,6 +73,13 @@ _RECALL_DEADLINE_S: Final = 1.0
 _TREE_DEADLINE_S: Final = 4.0
 _DISCOVERY_DEADLINE_S: Final = 20.0
 _ADDRESS_MAX: Final = 250
+# What changes nothing may be asked once for all who ask it at the same time.
+_SHARED: Final = frozenset(
+    {
+        GetAlarms, GetEndpoint, GetPlanStatus, GetPump, GetStation, GetStationDecisions, GetStorage, GetTopology,
+        GetTree, GetWatchdog,
+    }
+)  # fmt: skip
 
 _Answer = TypeVar("_Answer")
 
@@ -98,6 +108,7 @@ class Sources:
         self.protocols = tuple(sorted(protocols))
         self._disk = Disk("topology file")
         self._topology: Topology | None = None
+        self._questions = Questions()
 
     @property
     def remembered(self) -> Topology | None:
@@ -123,12 +134,11 @@ class Sources:
             UnavailableError: discovery does not answer, or has found nothing yet.
 
         """
-        status = await self._ask(DISCOVERY, GetTopology(), DiscoveryStatus, deadline_s=_TOPOLOGY_DEADLINE_S)
+        status = await self.discovery()
         if status.topology is None:
             text = f"no plant discovered yet: {status.last_error or 'the first look is under way'}"
             raise UnavailableError(text)
-        self._topology = status.topology
-        return status.topology
+        return self._know(status.topology)
 
     async def topology(self) -> Topology:
         """Return the plant as discovered now, or else as last heard of.
@@ -144,6 +154,15 @@ class Sources:
                 raise
             return self._topology
 
+    async def discovery(self) -> DiscoveryStatus:
+        """Return how discovery's last look at the database went, without having it look again.
+
+        Raises:
+            UnavailableError: discovery does not answer.
+
+        """
+        return await self._ask(DISCOVERY, GetTopology(), DiscoveryStatus, deadline_s=_TOPOLOGY_DEADLINE_S)
+
     async def discover(self) -> DiscoveryStatus:
         """Have the database looked at now.
 
@@ -153,7 +172,7 @@ class Sources:
         """
         status = await self._ask(DISCOVERY, DiscoverNow(), DiscoveryStatus, deadline_s=_DISCOVERY_DEADLINE_S)
         if status.topology is not None:
-            self._topology = status.topology
+            self._know(status.topology)
         return status
 
     async def tree(self) -> tuple[TreeNode, ...]:
@@ -170,7 +189,8 @@ class Sources:
 
         Raises:
             InvalidValueError: this is no address.
-            UnavailableError: that supervisor does not answer.
+            UnavailableError: that supervisor was not reached.
+            OutcomeUnknownError: it does not answer, and may have done it.
             CallerError: there is no such child, or it is not in quarantine.
 
         """
@@ -180,7 +200,7 @@ class Sources:
         parts = address.split("/")
         in_site = len(parts) > 3 and parts[1] == "sites"  # noqa: PLR2004  ("", "sites", SITE, something below)
         supervisor = Address("/".join(parts[:3])) if in_site else ROOT
-        await self._directory.ref(supervisor).ask(RetryChild(child=address), deadline_s=_TREE_DEADLINE_S)
+        await self._order(supervisor, RetryChild(child=address), object, deadline_s=_TREE_DEADLINE_S)
 
     async def station_decisions(self, station: StationConfig) -> StationDecisions:
         """Return safety's current decisions of a station.
@@ -222,28 +242,30 @@ class Sources:
         address = pump_address(station.site_id, station.station_id, pump.pump_id)
         return await self._ask(address, GetPump(), PumpStatus)
 
-    async def set_mode(self, station: StationConfig, command: SetMode) -> tuple[PumpStatus, datetime | None]:
-        """Give a pump's actor a mode command; return what it is in now, and when it took a repeated one first.
+    async def set_mode(self, station: StationConfig, command: SetMode) -> Done:
+        """Give a pump's actor a mode command; the answer says when it took a repeated one first.
 
         Raises:
-            UnavailableError: it does not answer.
+            UnavailableError: the command did not reach it.
+            OutcomeUnknownError: it does not answer, and may have taken it.
             CallerError: it refused.
 
         """
-        address = pump_address(station.site_id, station.station_id, command.pump_id)
-        done = await self._ask(address, command, Done)
-        return await self._ask(address, GetPump(), PumpStatus), done.repeat_of
+        return await self._order(
+            pump_address(station.site_id, station.station_id, command.pump_id), command, Done
+        )
 
     async def clean_out(self, station: StationConfig, command: StartCleanOut | StopCleanOut) -> Done:
         """Give a station's safety an order to clean out, or to end it.
 
         Raises:
-            UnavailableError: it does not answer.
+            UnavailableError: the order did not reach it.
+            OutcomeUnknownError: it does not answer, and may have begun.
             CallerError: it refused.
 
         """
         address = station_part_address(station.site_id, station.station_id, "safety")
-        return await self._ask(address, command, Done)
+        return await self._order(address, command, Done)
 
     async def endpoints(self, site: SiteConfig) -> dict[str, EndpointStatus | str]:
         """Return what each endpoint of a site shows, or why it does not answer."""
@@ -258,6 +280,16 @@ class Sources:
 
         """
         return await self._ask(ALARM, GetAlarms(), Alarms)
+
+    async def acknowledge(self, alarm_id: str, *, by: str, comment: str) -> None:
+        """Have an alarm acknowledged.
+
+        Raises:
+            UnavailableError: the alarm actor does not answer: perhaps it has noted it all the same.
+            CallerError: no alarm of the list has that id, or it was acknowledged before.
+
+        """
+        await self._ask(ALARM, AcknowledgeAlarm(alarm_id=alarm_id, by=by, comment=comment), Done)
 
     async def storage(self) -> StorageStatus:
         """Return the state of spool and database.
@@ -293,12 +325,36 @@ class Sources:
         answers = await asyncio.gather(*(one(address, question) for address, question in questions.items()))
         return dict(zip(questions, answers, strict=True))
 
+    def _know(self, topology: Topology) -> Topology:
+        """Remember a plant; the same plant stays the same object, so that what is made of it is made once."""
+        if self._topology is None or self._topology.revision != topology.revision:
+            self._topology = topology
+        return self._topology
+
     def tell(self, address: Address, message: Message) -> None:
         """Send news without an answer."""
         self._directory.ref(address).tell(message)
 
+    async def _order(
+        self, address: Address, command: Message, kind: type[_Answer], *, deadline_s: float = _DEADLINE_S
+    ) -> _Answer:
+        """Ask for something to be done: unlike a question, one that is not answered may have been carried out."""
+        try:
+            return await self._ask(address, command, kind, deadline_s=deadline_s)
+        except UnansweredError as error:
+            raise OutcomeUnknownError(f"{error}; whether it was carried out is not known") from error
+
     async def _ask(
         self, address: Address, message: Message, kind: type[_Answer], *, deadline_s: float = _DEADLINE_S
+    ) -> _Answer:
+        if type(message) in _SHARED:
+            return await self._questions.ask(
+                (address, message, deadline_s), lambda: self._answer(address, message, kind, deadline_s)
+            )
+        return await self._answer(address, message, kind, deadline_s)
+
+    async def _answer(
+        self, address: Address, message: Message, kind: type[_Answer], deadline_s: float
     ) -> _Answer:
         answer = await self._directory.ref(address).ask(message, deadline_s=deadline_s)
         if not isinstance(answer, kind):
@@ -321,6 +377,21 @@ def find_pump(topology: Topology, pump_id: str) -> tuple[SiteConfig, StationConf
                 return site, station, pump
     text = f"pump {pump_id!r} is not known (see /api/v1/pumps)"
     raise UnknownSubjectError(text)
+
+
+def find_site(topology: Topology, site_id: str) -> SiteConfig:
+    """Return the site.
+
+    Raises:
+        UnknownSubjectError: there is no such site.
+
+    """
+    found = next((site for site in topology.sites if site.site_id == site_id), None)
+    if found is None:
+        known = ", ".join(site.site_id for site in topology.sites)
+        text = f"site {site_id!r} is not known, expected one of {known[:_ADDRESS_MAX]}"
+        raise UnknownSubjectError(text)
+    return found
 
 
 def find_station(topology: Topology, station_id: str) -> tuple[SiteConfig, StationConfig]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -30,6 +31,7 @@ from actors.vocabulary.ids import checked_id, endpoint_address, station_part_add
 from actors.vocabulary.records import Record, StopEventRecord
 from api.access.errors import ForbiddenError
 from api.latch_memory import LatchMemory
+from api.late_clears import cleared_late, refused_late
 from api.sources import Sources, find_pump, find_station
 from api.stop_answers import (
     ClearAnswer,
@@ -127,6 +129,7 @@ class Stops:
 
         Raises:
             DeviceError: the clear cannot be made durable, so it is refused.
+            OutcomeUnknownError: the disk hung over its last step; what became of it is recorded when it answers.
 
         """
         reason, by = checked_text("reason", reason or "returned to service"), checked_text("by", by)
@@ -152,6 +155,7 @@ class Stops:
             RefusedError: the id is an out-of-service mark, which `mode set` clears.
             ForbiddenError: somebody else must clear a stop of that scope; nothing is cleared then.
             DeviceError: the clear cannot be made durable, so it is refused.
+            OutcomeUnknownError: the disk hung over its last step; what became of it is recorded when it answers.
 
         """
         reason, by = checked_text("reason", reason), checked_text("by", by)
@@ -178,8 +182,14 @@ class Stops:
 
         """
         await self._memory.refresh()
-        stops = self._memory.known.records if everything else self._memory.known.active()
-        return sorted(stops, key=lambda stop: (stop.set_at, stop.record_id))
+        return self._in_order(everything=everything)
+
+    async def known(self, *, everything: bool) -> tuple[list[StopEventRecord], str]:
+        """Return as `listed` what is known, and why it may be incomplete ('' if it is not): for a page, which must
+        show its stop button whatever the disk does.
+        """
+        why = await self._memory.looked()
+        return self._in_order(everything=everything), why
 
     async def shown(
         self, stop_id: str
@@ -208,11 +218,8 @@ class Stops:
         waiting = self._memory.undurable
         if not waiting:
             return ""
-        topology = self._sources.remembered
         why = await self._memory.store(waiting)
-        news = StopsChanged(stops=waiting, origin=str(self._own_address))
-        for address in (*self._safeties(waiting, topology), *self._endpoints(waiting, topology)):
-            self._sources.tell(address, news)
+        self._tell(waiting)
         return f"{len(waiting)} stop(s) are told to the gates but not durable: {why}" if why else ""
 
     # ------------------------------------------------------------------ inside
@@ -251,11 +258,35 @@ class Stops:
         endpoints: list[EndpointAnswer] = []
         if held:
             # Durable before it is told to anybody: a clear that the disk refuses is refused altogether (EST-2).
-            done = await self._memory.clear(held, by=by, reason=reason, now=now)
+            done = await self._memory.clear(
+                held, by=by, reason=reason, now=now, late=partial(self._ended_late, held, by, peer, now)
+            )
             for stop in done:
                 self._record((stop, audit_of(stop, source_address=peer)))
             endpoints = await self._send(done, self._sources.remembered)
         return ClearAnswer(cleared=[stop.record_id for stop in chosen], endpoints=endpoints)
+
+    def _ended_late(
+        self,
+        held: list[StopEventRecord],
+        by: str,
+        peer: str,
+        asked: Instant,
+        done: tuple[StopEventRecord, ...],
+        why: str,
+    ) -> None:
+        """Record what became of clears whose answer was "not known"; those that count are told to everybody."""
+        if why:
+            self._record(refused_late(held, by=by, peer=peer, why=why, asked=asked))
+            return
+        self._record(cleared_late(done, peer=peer))
+        self._tell(done)
+
+    def _tell(self, records: tuple[StopEventRecord, ...]) -> None:
+        topology = self._sources.remembered
+        news = StopsChanged(stops=records, origin=str(self._own_address))
+        for address in (*self._safeties(records, topology), *self._endpoints(records, topology)):
+            self._sources.tell(address, news)
 
     def _new(
         self, record_id: str, kind: str, scope: Scope, scope_id: str, *, reason: str, by: str, now: Instant
@@ -339,6 +370,10 @@ class Stops:
                 f"stop {stop_id[:100]!r} is not known (see /api/v1/emergency-stops?all=true)"
             )
         return stop
+
+    def _in_order(self, *, everything: bool) -> list[StopEventRecord]:
+        stops = self._memory.known.records if everything else self._memory.known.active()
+        return sorted(stops, key=lambda stop: (stop.set_at, stop.record_id))
 
     def _marks(self, pump_id: str) -> list[StopEventRecord]:
         return [mark for mark in self._memory.known.active(OUT_OF_SERVICE) if mark.scope_id == pump_id]

@@ -21,7 +21,7 @@ from ops.database import database_urls
 from storage import audit
 from storage.audit_keys import KeyFolder, read_lines
 from storage.audit_reader import AuditBook, TrailVerdict
-from storage.audit_segments import walked
+from storage.audit_segments import Seen, seen, walked
 from storage.checkpoints import Notary, judged, read_checkpoints
 from storage.engine import Access, Database, real_chance
 from supervisors.process import SystemClock
@@ -47,6 +47,17 @@ async def opened(settings: Settings, access: Access = Access.READ) -> AsyncItera
     """Open the database with the writer's login: the reader's may not read the trail (DAT-2)."""
     url = database_urls(settings).writer
     database = Database(url, access, settings=settings.database, chance=real_chance())
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+@asynccontextmanager
+async def reading(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database with the reader's login, which alone reads the plant's configuration (DAT-2)."""
+    url = database_urls(settings).reader
+    database = Database(url, Access.READ, settings=settings.database, chance=real_chance())
     try:
         yield database
     finally:
@@ -122,11 +133,23 @@ async def verified(
     async with opened(settings) as database:
         book = AuditBook(database)
         verdict = await book.verify(checkpoints)
-        archived = await book.segments() if verdict.archived else ()
+        archived = await book.archived()
     found = await asyncio.to_thread(walked, archived, segments, checkpoints)
     return msgspec.structs.replace(
         verdict, complaints=(*complaints, *found.complaints, *verdict.complaints), unseen=found.unseen
     )
+
+
+async def looked_up(settings: Settings, folders: Sequence[Path]) -> Seen:
+    """Look in these folders for the files of what was archived.
+
+    Raises:
+        DeviceError: database or disk refused.
+
+    """
+    async with opened(settings) as database:
+        archived = await AuditBook(database).archived()
+    return await asyncio.to_thread(seen, archived, folders)
 
 
 def record_of(

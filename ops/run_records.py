@@ -18,9 +18,9 @@ from actors.vocabulary import Settings
 from actors.vocabulary.audit_events import EVENT_TYPES
 from actors.vocabulary.records import AuditRecord
 from ops.audit_trail import COMMAND_LINE, folder_of, user_name
-from ops.settings import masked
 from storage.audit import utc_text
 from storage.files import read_struct, write_whole
+from storage.masking import masked
 
 LAST_RUN_FILE: Final = "last_run.json"
 

@@ -17,7 +17,8 @@ from actors.vocabulary import InvalidValueError
 from actors.vocabulary.settings import Settings, SiteSettings
 from ops.secrets import FOLDER as SECRETS_FOLDER
 from ops.secrets import resolve_secrets
-from ops.settings_relations import checked, without_password
+from ops.settings_relations import checked
+from storage.masking import MASK
 
 ENVIRONMENT_PREFIX: Final = "CALEJO_"
 DEFAULT_DATA_DIR: Final = ".calejo"
@@ -25,7 +26,6 @@ _FILE_BYTES_MAX: Final = 1_048_576
 _DEPTH_MAX: Final = 8
 _SHOWN_MAX: Final = 80
 _SECRET_KEYS: Final = ("database.url", "database.reader_url", "sparkplug.password", "access.signing_keys")
-_MASK: Final = "***"
 _NAMES_THE_FILE: Final = "CALEJO_CONFIG"
 _NO_SETTINGS: Final = frozenset(
     {
@@ -82,17 +82,6 @@ def data_directory(*, file: Path | None, environment: Mapping[str, str], option:
     if named is not None and not isinstance(named, str):
         raise InvalidValueError(f"{file}: key 'data_dir', value {_shown(named)}: expected `str`")
     return Path(named or DEFAULT_DATA_DIR).expanduser().resolve()
-
-
-def masked(settings: Settings) -> dict[str, Any]:
-    """Return the settings as plain data with every secret masked, for `calejo config show`."""
-    plain: dict[str, Any] = msgspec.to_builtins(settings)
-    for key in ("url", "reader_url"):
-        plain["database"][key] = without_password(plain["database"][key])
-    plain["sparkplug"]["password"] = _MASK if settings.sparkplug.password else ""
-    if plain["access"]["signing_keys"]:
-        plain["access"]["signing_keys"] = _MASK
-    return plain
 
 
 def environment_name(key: str) -> str:
@@ -210,7 +199,7 @@ def _explained(error: msgspec.ValidationError, tree: dict[str, Any], sources: Ma
         near = difflib.get_close_matches(full, [known for known, _ in fields()], n=1)
         hint = f"did you mean {near[0]!r}?" if near else "see `calejo config schema`"
         return f"{sources.get(full, 'configuration')}: key {full!r}: no such setting ({hint})"
-    value = "***" if key in _SECRET_KEYS else _shown(_value_at(tree, key))
+    value = MASK if key in _SECRET_KEYS else _shown(_value_at(tree, key))
     return f"{sources.get(key, 'configuration')}: key {key!r}, value {value}: {expectation}"
 
 

@@ -156,23 +156,6 @@ def _sparkplug(sparkplug: SparkplugSettings, check: _Checker) -> None:
     )
 
 
-def without_password(url: str) -> str:
-    """Return a database URL without its secrets; what is no URL is masked whole."""
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    if not url:
-        return url
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        return _MASK
-    secret = [name for name in parsed.query if "pass" in name.lower() or "key" in name.lower()]
-    parsed = parsed.difference_update_query(secret)
-    shown = parsed.render_as_string(hide_password=True)
-    return f"{shown} ({', '.join(secret)} {_MASK})" if secret else shown
-
-
 def _network(settings: Settings, check: _Checker) -> None:
     hosts = [("ports.host", settings.ports.host)]
     hosts += [

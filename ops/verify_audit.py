@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Verifies an export of Calejo's audit trail without Calejo: Python 3.11 and its standard library, nothing else.
 
-    python3 verify_audit.py EXPORT [EXPORT ...] [--checkpoint FILE] [--keys FILE]
+    python3 verify_audit.py EXPORT [EXPORT ...] [--checkpoint FILE] [--keys FILE] [--partial]
 
 EXPORT: what `calejo audit export` or `calejo audit archive` made, a folder or a tar file; several are segments of one
 trail, in order. FILE after --checkpoint: checkpoints kept elsewhere (`checkpoints.jsonl` of the folder that
 `audit.checkpoint_dir` names, or one line of it). FILE after --keys: `keys.jsonl` kept elsewhere; without it the keys
-of the export itself are believed, and whoever could rebuild the trail could have made them too.
+of the export itself are believed, and whoever could rebuild the trail could have made them too. --partial: an export
+that begins behind a record is meant to; without it that is a trail whose beginning is missing.
 
-Exit codes: 0 it holds, 1 it does not (each reason in one line), 2 it cannot be read. The format is specified in
-ops/docs/audit.md. Take this script from a release that you trust, never from the export.
+Exit codes: 0 it holds, 1 it does not (each reason in one line), 2 it cannot be read, damaged files included. The format
+is specified in ops/docs/audit.md. Take this script from a release that you trust, never from the export.
 
 Signatures: with the package `cryptography` where it is installed, else by the arithmetic of RFC 8032 below (slow, some
 hundred signatures a minute; it reads public data only, so that its time tells nobody anything).
@@ -20,8 +21,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import lzma
 import sys
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -40,6 +43,10 @@ KEY_FORMAT = "calejo-audit-key/1"
 LINE_MAX = 4_000_000
 KEPT = "kept"
 KEY_BYTES, SIGNATURE_BYTES = 32, 64
+
+
+# What a file says that was cut off or has a wrong bit, whatever packed it (BadGzipFile is an OSError).
+DAMAGED = (EOFError, OSError, tarfile.TarError, zlib.error, lzma.LZMAError)
 
 
 class Unreadable(Exception):
@@ -145,7 +152,7 @@ class Export:
         if path.is_file():
             try:
                 self._tar = closing.enter_context(tarfile.open(path))  # noqa: SIM115  (the stack closes it)
-            except tarfile.TarError as error:
+            except DAMAGED as error:
                 raise Unreadable(f"{path}: no tar file ({error})") from None
         elif not path.is_dir():
             raise Unreadable(f"{path}: there is no such file or folder")
@@ -381,9 +388,7 @@ def notes(arguments: argparse.Namespace, walk: Walk, keys: Keys) -> list[str]:
     said = [f"records {walk.began_behind + 1} to {walk.count} hold; the last hash is {walk.head}"]
     said.append(f"{walk.met} checkpoints are met; keys: {', '.join(keys.by_id) or 'none'}")
     if walk.began_behind:
-        said.append(
-            f"note: begins behind record {walk.began_behind}; give the earlier segments as well to go back further"
-        )
+        said.append(f"note: begins behind record {walk.began_behind}; what stood before it is not judged")
     if walk.not_judged:
         said.append(f"note: {walk.not_judged} checkpoints stand before that and were not judged")
     if arguments.checkpoint is None:
@@ -414,6 +419,12 @@ def judge(arguments: argparse.Namespace, closing: ExitStack) -> tuple[list[str],
     walk.expect(own, whose="the export's")
     wrong += walk.pass_by()
     wrong += through(exports, walk)
+    if walk.began_behind and not arguments.partial:
+        unjudged = f", and {walk.not_judged} checkpoints over them were not judged" if walk.not_judged else ""
+        wrong.append(
+            f"records 1 to {walk.began_behind} are not here{unjudged}: give the earlier segments before this one,"
+            " or say --partial"
+        )
     if arguments.checkpoint is not None and not walk.met_kept and not wrong:
         wrong.append(
             "no checkpoint kept elsewhere lies within this export: nothing binds it; export from further back"
@@ -428,6 +439,9 @@ def main() -> int:
     parser.add_argument("--checkpoint", type=Path, default=None, help="checkpoints kept elsewhere")
     parser.add_argument("--keys", type=Path, default=None, help="public keys kept elsewhere")
     parser.add_argument(
+        "--partial", action="store_true", help="judge an export that begins behind a record by itself"
+    )
+    parser.add_argument(
         "--arithmetic", action="store_true", help="verify signatures without the package cryptography"
     )
     try:
@@ -438,6 +452,9 @@ def main() -> int:
         return 2
     except (KeyError, TypeError, ValueError) as error:
         print(f"unreadable: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    except DAMAGED as error:
+        print(f"unreadable: a file is damaged ({type(error).__name__}: {error})", file=sys.stderr)
         return 2
     for line in wrong:
         print(f"BROKEN: {line}")

@@ -80,7 +80,8 @@ times `sparkplug.keepalive_s` when it hangs; its successor is born with the next
 (`sparkplug.primary_host`): the other wires and the pumps do not notice; after 30 s an alarm says so, values are kept on
 disk and handed in afterwards with `is_historical`, oldest first, at least once. Kept is everything but `sequence`,
 `sequence_end`, `heartbeat`, `plc_heartbeat` and `scada_heartbeat`, up to `sparkplug.backfill_bytes_max`; then the
-oldest go, and `backfill_lost` counts them. **This wire is for SCADA: no controller may take its setpoint from here**,
+oldest go, and `backfill_lost` counts them. A disk that refuses loses nothing at once: memory keeps up to 50,000 values,
+bdSeq counts on, alarm `link_unsaved`. **This wire is for SCADA: no controller may take its setpoint from here**,
 because a broker in between can hold a message back.
 
 **Commands.** NCMD and DCMD to the metrics marked below; everything else is refused. Emergency stops are always obeyed
@@ -89,13 +90,18 @@ and set only: false clears nothing. `setpoint_request` (in MANUAL only) and `mod
 `DCMD/<site>/#` is decided by the broker's access list**, and audited here as the broker. A command needs a timestamp
 (the metric's own, else the message's) that is newer than the metric's last and at most `sparkplug.command_age_s` from
 our clock; what is older, repeated or retained is refused. A stop is taken whatever its timestamp says, unless it is
-retained or the very same message again. With MQTT 5 the broker is asked for messages of at most 17 kB; with 3.1.1 its
-own `max_packet_size` should say so.
+retained or the very same message again, and neither it nor the primary host's STATE ever waits behind a flood. Above
+50 commands a second (5 heartbeats of a station) the answer is `rejected: busy`, and the same command may be sent
+again; above 1,000 messages that wait the newest are dropped (metric `calejo_link_incoming_dropped_total`). A host
+that asks for births in a loop gets them ever more rarely, every 30 s at last, and data in between. With MQTT 5 the
+broker is asked for messages of at most 17 kB; with 3.1.1 its own `max_packet_size` should say so.
 
 **Answers.** Each device has its last command's: `command_id` (the command's timestamp), `command_metric`,
-`command_result`, `command_detail`. `accepted`: taken by the pump. Then, by what the gate shows at least two control
-periods later: `applied`, or `clamped` with the speed that the safety layer allows and its reason. `rejected` with why:
-`invalid_state`, `out_of_range`, `retained`, ... A ramp is waited for. A `scada_heartbeat` that is taken has no answer.
+`command_result`, `command_detail`; each answer is a message of its own with all four. `accepted`: taken by the pump.
+Then, by what the gate shows at least two control periods later: `applied`, or `clamped` with the speed that the
+safety layer allows and its reason. `rejected` with why: `invalid_state`, `out_of_range`, `retained`, `busy`, ...
+`superseded`: a newer command of the same metric came before the wire showed this one. A ramp is waited for;
+`unconfirmed`: nothing was seen for 600 s. A `scada_heartbeat` that is taken has no answer.
 
 The specification's test ids and how each is proved stand in `tests/wire/sparkplug/tck.py`.
 
@@ -105,7 +111,7 @@ The specification's test ids and how each is proved stand in `tests/wire/sparkpl
 _OWN: Final = {
     "command_id": "Timestamp of the last command",
     "command_metric": "What it was written to",
-    "command_result": "accepted, clamped, rejected or applied",
+    "command_result": "accepted, clamped, rejected, applied, superseded or unconfirmed",
     "command_detail": "Why, or what the safety layer made of it",
     "backfill_waiting": "Values that no host has been given yet",
     "backfill_lost": "Values lost for lack of room, ever",

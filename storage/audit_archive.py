@@ -5,10 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.vocabulary import RefusedError
+from actors.vocabulary.records import AuditRecord
+from storage.audit import append
+from storage.audit_reader import Segment
 from storage.engine import Database, RowRefusedError
 from storage.models import audit_log, audit_segments
 from storage.models.base import moment
@@ -33,18 +37,8 @@ async def last_older(database: Database, than: datetime) -> int:
     return max(0, await database.run(work))
 
 
-async def take_out(
-    database: Database,
-    *,
-    first: int,
-    last: int,
-    last_hash: str,
-    name: str,
-    sha256: str,
-    by: str,
-    at: datetime,
-) -> None:
-    """Note the segment and delete its records, both or neither.
+async def take_out(database: Database, segment: Segment, *, record: AuditRecord) -> None:
+    """Note the segment, delete its records and append the record that tells of it: all of it or nothing.
 
     Raises:
         RefusedError: the segment does not continue the one before.
@@ -52,18 +46,15 @@ async def take_out(
 
     """
     row: dict[str, Any] = {
-        "first_sequence": first,
-        "last_sequence": last,
-        "last_hash": last_hash,
-        "name": name,
-        "sha256": sha256,
-        "archived_by": by,
-        "archived_at": at,
+        **msgspec.to_builtins(segment),
+        "archived_by": record.actor,
+        "archived_at": record.at,
     }
 
     async def work(connection: AsyncConnection) -> None:
         await connection.execute(insert(audit_segments).values(**row))
-        await connection.execute(delete(audit_log).where(audit_log.c.sequence <= last))
+        await connection.execute(delete(audit_log).where(audit_log.c.sequence <= segment.last_sequence))
+        await append(connection, [record])
 
     try:
         await database.run(work)

@@ -8,7 +8,6 @@ a key that signs and whose public half is listed.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,9 +21,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from actors.vocabulary import DeviceError, UnavailableError
+from actors.vocabulary import DeviceError
 from actors.vocabulary.audit_trail import PublicKey, SignedKey
-from storage.files import ensure_folder, refused, sync_folder, write_whole
+from storage.files import alone, ensure_folder, refused, sync_folder, write_whole
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -94,19 +93,8 @@ class KeyFolder:
             DeviceError: the disk refused.
 
         """
-        ensure_folder(self.folder)
-        try:
-            handle = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise refused(self.folder / _LOCK, error) from error
-        try:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UnavailableError(f"{self.folder}: another process signs or rotates a key") from None
+        with alone(self.folder / _LOCK, doing="signs or rotates a key"):
             yield
-        finally:
-            os.close(handle)
 
     def keys(self) -> tuple[SignedKey, ...]:
         """Return every public key, the first one first.

@@ -120,6 +120,16 @@ class AuditBook:
         rows = await self._database.run(lambda connection: rows_of(connection, statement))
         return (rows[0]["sequence"], rows[0]["hash"]) if rows else (0, GENESIS)
 
+    async def oldest(self) -> tuple[int, str]:
+        """Return sequence and time of the first record that is still here; (0, ''): there is none.
+
+        Raises:
+            DeviceError: the database is away or slow.
+
+        """
+        rows = await self._read(select(*self._columns).order_by(audit_log.c.sequence).limit(1))
+        return (rows[0]["sequence"], str(rows[0]["at"])) if rows else (0, "")
+
     async def hash_at(self, sequence: int) -> str | None:
         """Return the hash of one record, from its segment if it is the last of one; None: it is not there.
 
@@ -154,6 +164,17 @@ class AuditBook:
         statement = select(*columns).order_by(table.last_sequence)
         rows = await self._database.run(lambda connection: rows_of(connection, statement))
         return tuple(Segment(**row) for row in rows)
+
+    async def archived(self) -> tuple[Segment, ...]:
+        """Return the segments whose records are not here any more, oldest first; () while all of them still are.
+
+        Raises:
+            DeviceError: the database is away or slow.
+
+        """
+        segments = await self.segments()
+        gone = bool(segments) and await self._begins_behind(segments[-1].last_sequence)
+        return segments if gone else ()
 
     async def pages(
         self, *, after: int = 0, until: int | None = None, page: int = PAGE
@@ -191,8 +212,8 @@ class AuditBook:
 
         """
         archived, head = after, await self.hash_at(after) if after else GENESIS
-        segments = () if after else await self.segments()
-        if segments and await self._begins_behind(segments[-1].last_sequence):
+        segments = () if after else await self.archived()
+        if segments:
             archived, head = segments[-1].last_sequence, segments[-1].last_hash
         if head is None:
             reason = f"there is no record {after} to begin behind"
@@ -277,7 +298,8 @@ class AuditBook:
     async def _begins_behind(self, sequence: int) -> bool:
         statement = select(audit_log.c.sequence).order_by(audit_log.c.sequence).limit(1)
         rows = await self._database.run(lambda connection: rows_of(connection, statement))
-        return bool(rows) and rows[0]["sequence"] > sequence
+        # A database that is empty begins behind all of them: what they say stood there is not in it.
+        return not rows or rows[0]["sequence"] > sequence
 
     async def _read(self, statement: Any) -> list[dict[str, Any]]:
         async def work(connection: AsyncConnection) -> Sequence[Any]:

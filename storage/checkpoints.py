@@ -202,7 +202,8 @@ class Notary:
         # The signatures of years take seconds: not in the loop, which has records to take.
         (private, key, made), held = await asyncio.to_thread(self._opened, at)
         signed, keys, known, wrong = held
-        look = Look(key_made=key.key_id if made else "")
+        sequence, oldest_at = await self._book.oldest()
+        look = Look(key_made=key.key_id if made else "", oldest_at=oldest_at if sequence < count else "")
         last = known[-1] if known else None
         if wrong or (wrong := await self._contradiction(last, count)):
             return msgspec.structs.replace(

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from actors.vocabulary import DeviceError
+from actors.vocabulary import DeviceError, UnavailableError
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -42,6 +43,30 @@ def ensure_folder(folder: Path) -> None:
         raise refused(folder, error) from error
 
 
+@contextmanager
+def alone(lock: Path, *, doing: str) -> Iterator[None]:
+    """Hold a lock file against other processes of this machine that are `doing` it; it ends with its process.
+
+    Raises:
+        UnavailableError: another one has it; try again.
+        DeviceError: the disk refused.
+
+    """
+    ensure_folder(lock.parent)
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+    except OSError as error:
+        raise refused(lock, error) from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UnavailableError(f"{lock.parent}: another process {doing}") from None
+        yield
+    finally:
+        os.close(handle)
+
+
 def write_whole(path: Path, content: bytes, *, replace: bool = True, undo: bool = True) -> bool:
     """Make `content` durable under `path`; return False if it exists already and may not be replaced.
 
@@ -59,14 +84,7 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True, undo: bool 
     temporary = _temporary(path, f"{number}")
     former = _temporary(path, f"{number}f")
     try:
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
-        try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(handle, left) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        _write_synced(temporary, content)
         if replace:
             kept = undo and _kept(path, former)
             temporary.replace(path)
@@ -90,6 +108,75 @@ def write_whole(path: Path, content: bytes, *, replace: bool = True, undo: bool 
         with suppress(OSError):  # gone already after a rename; what stays after a crash is swept later
             temporary.unlink(missing_ok=True)
             former.unlink(missing_ok=True)
+
+
+def write_together(files: Sequence[tuple[Path, bytes]], *, wanted: Callable[[], bool]) -> None:
+    """Make all of these files of one folder durable, or show none of them.
+
+    `wanted` is asked once, when all of it is on the disk and before the first file gets its name: the last moment at
+    which whoever waits for it may have given up. What comes after is as quick as renames are, and one sync.
+
+    Raises:
+        DeviceError: it is not wanted any more, or the disk refused: readers see what they saw before. Where the disk
+            refuses to take a name back, the error says so.
+
+    """
+    written: list[tuple[Path, Path, Path]] = []
+    placed: list[tuple[Path, Path | None]] = []
+    try:
+        for path, content in files:
+            number = next(_number)
+            written.append((path, _temporary(path, f"{number}"), _temporary(path, f"{number}f")))
+            _write_synced(written[-1][1], content)
+        if not written:
+            return
+        folder = files[0][0].parent
+        if not wanted():
+            raise DeviceError(f"{folder}: the disk was too slow, and nobody waits for it any more")
+        try:
+            for path, temporary, former in written:
+                kept = _kept(path, former)
+                temporary.replace(path)
+                placed.append((path, former if kept else None))
+            sync_folder(folder)
+        except OSError as error:
+            _put_all_back(placed, error)
+            raise
+    except OSError as error:
+        raise refused(files[0][0].parent, error) from error
+    finally:
+        for _, temporary, former in written:
+            with suppress(OSError):  # gone already after a rename; what stays after a crash is swept later
+                temporary.unlink(missing_ok=True)
+                former.unlink(missing_ok=True)
+
+
+def _put_all_back(placed: Sequence[tuple[Path, Path | None]], error: OSError) -> None:
+    """Take every name back that can be taken back.
+
+    Raises:
+        DeviceError: the disk refused this for one or more of them, so readers see the new content.
+
+    """
+    stuck: DeviceError | None = None
+    for path, former in placed:
+        try:
+            _put_back(path, former, error)
+        except DeviceError as again:
+            stuck = again
+    if stuck is not None:
+        raise stuck
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+    try:
+        left = memoryview(content)
+        while left:
+            left = left[os.write(handle, left) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _temporary(path: Path, mark: str) -> Path:

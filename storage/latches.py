@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from storage.files import (
     refused,
     sweep,
     sync_folder,
+    write_together,
     write_whole,
 )
 
@@ -130,12 +131,15 @@ class LatchFolder:
         ensure_folder(self._folder)
         write_whole(self._folder / _JOINED, b"")
 
-    def merge(self, records: Sequence[StopEventRecord]) -> None:
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
         """Make these durable and return; what is known is kept, a clear is added to its stop.
+
+        `wanted` is asked immediately before clears get their names, after all that may take a disk its time: a clear
+        that was answered "not cleared" meanwhile must not come into force. Stops are never asked about.
 
         Raises:
             DeviceError: the disk refused. A stop must be acted on all the same, and may be shown here already; a clear
-                must be refused, and is not shown.
+                must be refused, and is not shown. Or the clears are not `wanted` any more.
 
         """
         ensure_folder(self._folder)
@@ -157,26 +161,9 @@ class LatchFolder:
         clears = [(name, content) for kind, name, content in absent if kind == _CLEAR]
         if clears or len(absent) < len(files):
             self._sync()
-        self._write_clears(clears)
+        # All or none of what one person cleared.
+        write_together([(self._folder / name, content) for name, content in clears], wanted=wanted)
         self._synced.update(name for _, name, _ in files)
-
-    def _write_clears(self, clears: Sequence[tuple[str, bytes]]) -> None:
-        """Write all of these or none.
-
-        Raises:
-            DeviceError: the disk refused; none of them is shown.
-
-        """
-        written: list[Path] = []
-        try:
-            for name, content in clears:
-                write_whole(self._folder / name, content)
-                written.append(self._folder / name)
-        except DeviceError:
-            for path in written:
-                with suppress(OSError):  # the refusal that is being told is this disk's
-                    path.unlink(missing_ok=True)
-            raise
 
     def _sync(self) -> None:
         """Make the names durable that others wrote, and find out whether the disk does that at all.

@@ -120,6 +120,22 @@ class PastPoints:
         return found
 
 
+class PastOfPoints:
+    """Reads what any endpoint showed, and what was measured: for who stands at none of them."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(self, question: PastQuestion, *, endpoint: str) -> PastPage:
+        """Return one page of a point's past.
+
+        Raises:
+            InvalidValueError, DeviceError: as `PastPoints.read`.
+
+        """
+        return await PastPoints(self._database, endpoint=endpoint).read(question)
+
+
 async def _rows(connection: AsyncConnection, statement: Any) -> list[dict[str, Any]]:
     return await rows_of(connection, statement)
 

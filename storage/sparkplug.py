@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeVar
 
 import msgspec
@@ -22,6 +23,12 @@ T = TypeVar("T")
 NUMBERS: Final = 256
 _BUSY_MS: Final = 1_500
 _OVERHEAD_BYTES: Final = 24
+_OUR_BUGS: Final = (
+    sqlite3.ProgrammingError,
+    sqlite3.InterfaceError,
+    sqlite3.DataError,
+    sqlite3.NotSupportedError,
+)
 _MARK: Final = 0x43414C53  # "CALS": this file is a backlog and nothing else
 
 _SCHEMA: Final = """
@@ -46,6 +53,8 @@ class BirthSequenceFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        # The last number issued by this process that the file does not hold.
+        self._unsaved: int | None = None
 
     def issue(self) -> int:
         """Return the next bdSeq, durable before it returns: a crash may skip a number, never use one twice in a row.
@@ -54,17 +63,47 @@ class BirthSequenceFile:
             DeviceError: the disk refused.
 
         """
-        held = read_struct(self._path, _Content)
-        known = held is not None and 0 <= held.bd_seq < NUMBERS
-        issued = (held.bd_seq + 1) % NUMBERS if held is not None and known else 0
-        write_whole(self._path, msgspec.json.encode(_Content(bd_seq=issued)) + b"\n")
+        last = self._unsaved if self._unsaved is not None else self._held()
+        issued = 0 if last is None else (last + 1) % NUMBERS
+        self._write(issued)
         return issued
+
+    def save(self) -> None:
+        """Make the last number durable that the disk refused, if there is one.
+
+        Raises:
+            DeviceError: the disk refused.
+
+        """
+        if self._unsaved is not None:
+            self._write(self._unsaved)
+
+    def _write(self, number: int) -> None:
+        write_whole(self._path, msgspec.json.encode(_Content(bd_seq=number)) + b"\n")
+        self._unsaved = None
+
+    def issue_unsaved(self) -> int:
+        """Return the next bdSeq although the disk refuses it: unique as long as this process lives.
+
+        A successor may use it again. That is the lesser evil: without a number nobody could connect at all.
+        """
+        last = self._unsaved
+        if last is None:
+            with suppress(DeviceError):
+                last = self._held()
+        self._unsaved = 0 if last is None else (last + 1) % NUMBERS
+        return self._unsaved
+
+    def _held(self) -> int | None:
+        held = read_struct(self._path, _Content)
+        return held.bd_seq if held is not None and 0 <= held.bd_seq < NUMBERS else None
 
 
 class BacklogFile:
     """One edge node's backlog: chunks of samples, oldest first; beyond `bytes_max` the oldest go, and are counted.
 
-    Calls may come from any thread, but one at a time.
+    Calls may come from any thread, several at once: each waits for the one before it. A caller that gave up waiting may
+    have left one behind.
     """
 
     def __init__(self, path: Path, *, bytes_max: int, utc_second: UtcSecond) -> None:
@@ -72,6 +111,9 @@ class BacklogFile:
         self._bytes_max = bytes_max
         self._utc_second = utc_second
         self._connection: sqlite3.Connection | None = None
+        self._turn = Lock()
+        # What `totals` said last: the least that is known of a file which is found damaged.
+        self._told = (0, 0)
 
     def append(self, chunks: Sequence[tuple[int, bytes]]) -> int:
         """Keep these (each: how many samples, and their bytes); return how many of the oldest samples had to go.
@@ -90,7 +132,8 @@ class BacklogFile:
             connection.execute("UPDATE totals SET lost = lost + ?", (lost,))
             return lost
 
-        return self._run(work)
+        with self._turn:
+            return self._run(work)
 
     def oldest(self) -> tuple[int, bytes] | None:
         """Return the oldest chunk and its position.
@@ -106,7 +149,8 @@ class BacklogFile:
             ).fetchone()
             return found
 
-        return self._run(work)
+        with self._turn:
+            return self._run(work)
 
     def remove(self, position: int) -> None:
         """Forget a chunk.
@@ -115,9 +159,10 @@ class BacklogFile:
             DeviceError: the disk refused; it is still there.
 
         """
-        self._run(
-            lambda connection: connection.execute("DELETE FROM waiting WHERE position = ?", (position,))
-        )
+        with self._turn:
+            self._run(
+                lambda connection: connection.execute("DELETE FROM waiting WHERE position = ?", (position,))
+            )
 
     def note_lost(self, samples: int) -> None:
         """Count samples that never got here.
@@ -126,7 +171,8 @@ class BacklogFile:
             DeviceError: the disk refused.
 
         """
-        self._run(lambda connection: connection.execute("UPDATE totals SET lost = lost + ?", (samples,)))
+        with self._turn:
+            self._run(lambda connection: connection.execute("UPDATE totals SET lost = lost + ?", (samples,)))
 
     def totals(self) -> tuple[int, int]:
         """Return how many samples wait, and how many were ever lost.
@@ -140,10 +186,16 @@ class BacklogFile:
             found: tuple[int, int] = connection.execute("SELECT samples, lost FROM totals").fetchone()
             return found
 
-        return self._run(work)
+        with self._turn:
+            self._told = self._run(work)
+            return self._told
 
     def close(self) -> None:
-        """Close the file; the next call opens it again."""
+        """Close the file once nobody works with it; the next call opens it again."""
+        with self._turn:
+            self._close()
+
+    def _close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()
@@ -162,19 +214,32 @@ class BacklogFile:
         return lost
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do `work` in one transaction; a damaged file is moved aside and the work done in a fresh one."""
+        """Do `work` in one transaction; a damaged file is moved aside and the work done in a fresh one.
+
+        A call that SQLite finds wrong in itself (`ProgrammingError` and its like) is our bug and says nothing about the
+        file.
+        """
         try:
             return self._once(work)
         except sqlite3.Error as error:
-            self.close()
+            self._close()
+            if isinstance(error, _OUR_BUGS):
+                raise
             damaged = not isinstance(error, sqlite3.OperationalError) or "malformed" in str(error)
             if not damaged:
                 raise DeviceError(f"{self._path}: {error}") from error
         self._move_aside()
+        waiting, lost = self._told
+
+        def anew(connection: sqlite3.Connection) -> T:
+            # The figure of what was lost never runs back, and what the damaged file held belongs to it.
+            connection.execute("UPDATE totals SET lost = lost + ?", (waiting + lost,))
+            return work(connection)
+
         try:
-            return self._once(work)
+            return self._once(anew)
         except sqlite3.Error as error:
-            self.close()
+            self._close()
             raise DeviceError(f"{self._path}: {error}") from error
 
     def _once(self, work: Callable[[sqlite3.Connection], T]) -> T:

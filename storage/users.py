@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,7 +12,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from actors.vocabulary import DeviceError, RefusedError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
-from actors.vocabulary.users import Account, AccountKind, Ending, ServiceKey, Session, Telling, nothing
+from actors.vocabulary.records import AuditRecord
+from actors.vocabulary.users import (
+    Account,
+    AccountKind,
+    Ending,
+    ServiceKey,
+    Session,
+    Telling,
+    nothing,
+    nothing_ended,
+    nothing_revoked,
+)
 from storage import audit
 from storage.audit import clean
 from storage.cells import Row
@@ -59,8 +70,8 @@ class DatabaseUsers:
         rows = await self._reader.run(lambda connection: rows_of(connection, _of(users, user_id=user_id)))
         return _account(rows[0]) if rows else None
 
-    async def add(self, account: Account) -> None:
-        """Add an account.
+    async def add(self, account: Account, *, records: Sequence[AuditRecord] = ()) -> None:
+        """Add an account, and tell the audit log of it in the same transaction. So with `records` and `tell` below.
 
         Raises:
             RefusedError: the name is taken.
@@ -72,6 +83,7 @@ class DatabaseUsers:
             if await rows_of(connection, _of(users, user_id=account.user_id)):
                 raise RefusedError(f"user {account.user_id!r} exists already (names are never given again)")
             await connection.execute(insert(users).values(_row(account)))
+            await _tell(connection, records)
 
         try:
             await self._writer.run(work)
@@ -108,8 +120,7 @@ class DatabaseUsers:
                 live = await _live(connection, user_id=user_id, session_id=None, at=None)
                 gone = [each for each in live if each.session_id != ending.but]
                 await _end(connection, gone, by=ending.by, reason=ending.reason, at=ending.at)
-            if records := tell(before, after, tuple(gone)):
-                await audit.append(connection, records)
+            await _tell(connection, tell(before, after, tuple(gone)))
             return after
 
         return await self._writer.run(work)
@@ -117,7 +128,12 @@ class DatabaseUsers:
     # ------------------------------------------------------------------ sessions
 
     async def begin(
-        self, session: Session, *, live_max: int, decide: Callable[[Account], Account]
+        self,
+        session: Session,
+        *,
+        live_max: int,
+        decide: Callable[[Account], Account],
+        tell: Telling = nothing,
     ) -> tuple[Account, tuple[str, ...]]:
         """Store a new session of an account as `decide` returns it; of one user at most `live_max` live on.
 
@@ -139,6 +155,7 @@ class DatabaseUsers:
                 connection, crowded, by=session.user_id, reason="too many sessions", at=session.started_at
             )
             await connection.execute(insert(user_sessions).values(_session_row(session)))
+            await _tell(connection, tell(before, after, tuple(crowded)))
             return after, tuple(each.session_id for each in crowded)
 
         return await self._writer.run(work)
@@ -180,13 +197,21 @@ class DatabaseUsers:
         return await self._writer.run(work)
 
     async def end(
-        self, *, user_id: str | None, session_id: str | None, by: str, reason: str, at: datetime
+        self,
+        *,
+        user_id: str | None,
+        session_id: str | None,
+        by: str,
+        reason: str,
+        at: datetime,
+        tell: Callable[[tuple[Session, ...]], Sequence[AuditRecord]] = nothing_ended,
     ) -> tuple[Session, ...]:
         """End the live sessions of a user, or one session; return those that were ended now."""
 
         async def work(connection: AsyncConnection) -> tuple[Session, ...]:
             live = await _live(connection, user_id=user_id, session_id=session_id, at=None)
             await _end(connection, live, by=by, reason=reason, at=at)
+            await _tell(connection, tell(tuple(live)))
             return tuple(live)
 
         return await self._writer.run(work)
@@ -205,7 +230,7 @@ class DatabaseUsers:
 
     # ------------------------------------------------------------------ keys of service accounts
 
-    async def add_key(self, key: ServiceKey) -> None:
+    async def add_key(self, key: ServiceKey, *, records: Sequence[AuditRecord] = ()) -> None:
         """Store a key of a service account."""
         row = {name: getattr(key, name) for name in key.__struct_fields__}
         row["operations"] = [each.value for each in key.operations]
@@ -213,6 +238,7 @@ class DatabaseUsers:
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(insert(service_keys).values(row))
+            await _tell(connection, records)
 
         await self._writer.run(work)
 
@@ -257,18 +283,38 @@ class DatabaseUsers:
         rows = await self._reader.run(lambda connection: rows_of(connection, statement.limit(LISTED_MAX)))
         return tuple(_key(row) for row in rows)
 
-    async def revoke_key(self, key_id: str, *, by: str, at: datetime) -> ServiceKey | None:
-        """Revoke a key; return it, None: there is none. Revoked twice it keeps the first time."""
+    async def revoke_key(
+        self,
+        key_id: str,
+        *,
+        by: str,
+        at: datetime,
+        tell: Callable[[ServiceKey], Sequence[AuditRecord]] = nothing_revoked,
+    ) -> tuple[ServiceKey, bool] | None:
+        """Revoke a key; return it and whether that was now, None: there is none.
 
-        async def work(connection: AsyncConnection) -> ServiceKey | None:
+        Revoked twice it keeps the first time, and nothing is told again.
+        """
+
+        async def work(connection: AsyncConnection) -> tuple[ServiceKey, bool] | None:
             where = (service_keys.c.key_id == key_id) & service_keys.c.revoked_at.is_(None)
-            await connection.execute(
+            done = await connection.execute(
                 update(service_keys).where(where).values(revoked_at=at, revoked_by=clean(by))
             )
             rows = await rows_of(connection, _of(service_keys, key_id=key_id))
-            return _key(rows[0]) if rows else None
+            if not rows:
+                return None
+            key, is_now = _key(rows[0]), done.rowcount > 0
+            if is_now:
+                await _tell(connection, tell(key))
+            return key, is_now
 
         return await self._writer.run(work)
+
+
+async def _tell(connection: AsyncConnection, records: Sequence[AuditRecord]) -> None:
+    if records:
+        await audit.append(connection, records)
 
 
 async def _lock(connection: AsyncConnection) -> None:

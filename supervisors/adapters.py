@@ -26,6 +26,7 @@ from actors.stores import (
     ModeStore,
     PastReader,
     PlanReader,
+    PointReader,
     RecordSpool,
     RecordWriter,
     TableReader,
@@ -231,6 +232,14 @@ def past(ports: Ports, start: WorkerStart) -> PastReader | None:
     return _Past(make)
 
 
+def points(ports: Ports, start: WorkerStart) -> PointReader:
+    """Return the past of points as REST shows it: the writer's role, never writing."""
+    from storage.engine import Access
+    from storage.past import PastOfPoints
+
+    return PastOfPoints(_database(ports, start, Access.READ, as_writer=True))
+
+
 def trends(ports: Ports, start: WorkerStart) -> TrendReader:
     """Return what displays draw, by the reader's role."""
     from storage.engine import Access
@@ -276,11 +285,12 @@ def requests(ports: Ports, start: WorkerStart) -> RequestStore:
 
 
 def tables(ports: Ports, start: WorkerStart) -> TableReader:
-    """Return rows of the past, which the reader's role may not see all of."""
+    """Return rows of the past: neither role may see all of them."""
     from storage.engine import Access
     from storage.past_rows import PastRows
 
-    return PastRows(_database(ports, start, Access.READ, as_writer=True))
+    appended = _database(ports, start, Access.READ, as_writer=True)
+    return PastRows(appended, _database(ports, start, Access.READ))
 
 
 def map_points(start: WorkerStart) -> Callable[[SiteConfig], Sequence[Point]]:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
-from actors.vocabulary import CalejoError, Instant, UnavailableError
+from actors.vocabulary import CalejoError, Instant, UnansweredError, UnavailableError
 
 _NS_PER_S: Final = 1_000_000_000
 
@@ -54,3 +54,8 @@ class Answer(msgspec.Struct, frozen=True):
 def unanswered(address: str, why: str) -> UnavailableError:
     """Return the error of an ask that nobody answered."""
     return UnavailableError(f"{address}: {why}")
+
+
+def unconfirmed(address: str, why: str) -> UnansweredError:
+    """Return the error of an ask that went out and was not answered: it may have been carried out."""
+    return UnansweredError(f"{address}: {why}")

@@ -141,6 +141,7 @@ def _api(ports: Ports, start: WorkerStart, _: Runtime) -> Actor:
         requests=adapters.requests(ports, start),
         tables=adapters.tables(ports, start),
         trends=adapters.trends(ports, start),
+        points=adapters.points(ports, start),
     )
 
 

@@ -65,6 +65,14 @@ class BackOff:
         """Forget a key's failures."""
         self._failures.pop(key, None)
 
+    def forgive(self, key: str, count: int, now: Instant) -> None:
+        """Take so many of a key's failures back."""
+        known = self._known(key, now)
+        if known is None or known.count <= count:
+            self._failures.pop(key, None)
+        else:
+            self._failures[key] = _Failures(known.count - count, known.last)
+
     def _known(self, key: str, now: Instant) -> _Failures | None:
         known = self._failures.get(key)
         if known is None or not 0.0 <= now.seconds_since(known.last) < FORGET_AFTER_S:

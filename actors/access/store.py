@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from actors.vocabulary.users import Account, Ending, ServiceKey, Session, Telling, nothing
+from actors.vocabulary.records import AuditRecord
+from actors.vocabulary.users import (
+    Account,
+    Ending,
+    ServiceKey,
+    Session,
+    Telling,
+    nothing,
+    nothing_ended,
+    nothing_revoked,
+)
 
 
 class UserStore(Protocol):
@@ -20,8 +30,8 @@ class UserStore(Protocol):
         """Return one account, None: there is none."""
         ...
 
-    async def add(self, account: Account) -> None:
-        """Add an account.
+    async def add(self, account: Account, *, records: Sequence[AuditRecord] = ()) -> None:
+        """Add an account, and tell the audit log of it: both, or nothing. So with `records` and `tell` below.
 
         Raises:
             RefusedError: the name is taken, now or ever before.
@@ -49,7 +59,12 @@ class UserStore(Protocol):
         ...
 
     async def begin(
-        self, session: Session, *, live_max: int, decide: Callable[[Account], Account]
+        self,
+        session: Session,
+        *,
+        live_max: int,
+        decide: Callable[[Account], Account],
+        tell: Telling = nothing,
     ) -> tuple[Account, tuple[str, ...]]:
         """Store a new session; of one user at most `live_max` live on.
 
@@ -78,7 +93,14 @@ class UserStore(Protocol):
         ...
 
     async def end(
-        self, *, user_id: str | None, session_id: str | None, by: str, reason: str, at: datetime
+        self,
+        *,
+        user_id: str | None,
+        session_id: str | None,
+        by: str,
+        reason: str,
+        at: datetime,
+        tell: Callable[[tuple[Session, ...]], Sequence[AuditRecord]] = nothing_ended,
     ) -> tuple[Session, ...]:
         """End the live sessions of a user, or one session; return those that were ended now."""
         ...
@@ -87,7 +109,7 @@ class UserStore(Protocol):
         """Forget sessions that ended or expired before a moment; return how many."""
         ...
 
-    async def add_key(self, key: ServiceKey) -> None:
+    async def add_key(self, key: ServiceKey, *, records: Sequence[AuditRecord] = ()) -> None:
         """Store a key of a service account."""
         ...
 
@@ -103,6 +125,16 @@ class UserStore(Protocol):
         """Return the keys of an account, the newest first, revoked ones too."""
         ...
 
-    async def revoke_key(self, key_id: str, *, by: str, at: datetime) -> ServiceKey | None:
-        """Revoke a key; return it, None: there is none. Revoked twice it keeps the first time."""
+    async def revoke_key(
+        self,
+        key_id: str,
+        *,
+        by: str,
+        at: datetime,
+        tell: Callable[[ServiceKey], Sequence[AuditRecord]] = nothing_revoked,
+    ) -> tuple[ServiceKey, bool] | None:
+        """Revoke a key; return it and whether that was now, None: there is none.
+
+        Revoked twice it keeps the first time, and nothing is told again.
+        """
         ...

@@ -114,7 +114,6 @@ class PublisherActor:
         )
         self._operators = OperatorDesk(
             ports,
-            self._outbox,
             site_id=start.site.site_id,
             protocol=self._protocol,
             next_id=lambda: self._next_id(ports.clock.now()),

@@ -30,6 +30,7 @@ from actors.vocabulary import (
     Scope,
     Severity,
     SiteConfig,
+    UnansweredError,
     UnknownSubjectError,
     WriteRefusal,
 )
@@ -104,6 +105,14 @@ class CallDesk:
             return self._refused(call, by, WriteRefusal.UNKNOWN_POINT, str(error))
         except RefusedError as error:
             return self._refused(call, by, WriteRefusal.INVALID_STATE, str(error))
+        except _StillOutOfServiceError as error:
+            event = "EMERGENCY_STOP_CLEAR_REFUSED"
+            return self._refused(call, by, WriteRefusal.DEVICE_FAILURE, str(error), event=event)
+        except UnansweredError as error:
+            event = "MODE_UNCONFIRMED" if isinstance(call.command, CommandMode) else ""
+            return self._refused(
+                call, by, WriteRefusal.DEVICE_FAILURE, str(error), event=event, outcome="not known"
+            )
         except DeviceError as error:
             return self._refused(call, by, WriteRefusal.DEVICE_FAILURE, str(error))
 
@@ -215,15 +224,20 @@ class CallDesk:
             by=by,
             setpoint_hz=command.setpoint_hz if manual else None,
             expires_after_s=command.expires_after_s if manual else None,
+            reason=command.reason,
+            source_address=peer,
         )
         pump = pump_address(self._site().site_id, command.station_id, command.pump_id)
         # The pump's own mode first: a return to service must find the mode that the operator asked for.
         await self._ports.directory.ref(pump).ask(message, deadline_s=ASK_S)
-        after = {**msgspec.to_builtins(message), "reason": command.reason}
-        self._audit("MODE_SET", by, peer, f"PUMP:{command.pump_id}", after, command_id=message.command_id)
         if not manual:
             reason = command.reason or "returned to service"
-            self._clear(list(self._marks(command.pump_id)), by=by, reason=reason, peer=peer)
+            try:
+                self._clear(list(self._marks(command.pump_id)), by=by, reason=reason, peer=peer)
+            except DeviceError as error:
+                raise _StillOutOfServiceError(
+                    f"AUTO is taken, but it stays out of service: {error}"
+                ) from error
         return _DONE
 
     def _marks(self, pump_id: str) -> tuple[StopEventRecord, ...]:
@@ -260,15 +274,26 @@ class CallDesk:
         if not call.caller.may(operation):
             raise _NotPermittedError(f"{operation.value} is not permitted")
 
-    def _refused(self, call: ClientCall, by: str, why: WriteRefusal, detail: str) -> CallAnswer:
+    def _refused(
+        self,
+        call: ClientCall,
+        by: str,
+        why: WriteRefusal,
+        detail: str,
+        *,
+        event: str = "",
+        outcome: str = "refused",
+    ) -> CallAnswer:
         """Answer, and audit while the client's share lasts: one in a loop must not fill the disk."""
         self._refusals, may_tell, suppressed = allowance(
             self._refusals, peer=call.peer, now=self._ports.clock.now()
         )
         if may_tell:
-            event, subject = _AUDITED[type(call.command)], _subject(call.command)
+            event, subject = event or _AUDITED[type(call.command)], _subject(call.command)
             after = {**msgspec.to_builtins(call.command), "suppressed_before": suppressed}
-            self._audit(event, by, call.peer, subject, after, outcome=f"refused: {why.value}: {detail}"[:300])
+            self._audit(
+                event, by, call.peer, subject, after, outcome=f"{outcome}: {why.value}: {detail}"[:300]
+            )
         return CallAnswer(refusal=why, detail=detail)
 
     def _audit(
@@ -280,12 +305,11 @@ class CallDesk:
         after: Mapping[str, object],
         *,
         outcome: str = "success",
-        command_id: str = "",
     ) -> None:
         record_id = self._next_id()
         self._outbox.put(
             AuditRecord(
-                record_id=f"{command_id or record_id}:{event_type.lower()}",
+                record_id=f"{record_id}:{event_type.lower()}",
                 at=self._ports.clock.now().utc,
                 event_type=event_type,
                 actor=by,
@@ -294,13 +318,17 @@ class CallDesk:
                 outcome=outcome,
                 severity=Severity.MEDIUM,
                 after=dict(after),
-                correlation_id=command_id or record_id,
+                correlation_id=record_id,
             )
         )
 
 
 class _NotPermittedError(CalejoError):
     """The caller's role does not suffice."""
+
+
+class _StillOutOfServiceError(DeviceError):
+    """The pump took its mode, and the disk refused to lift the mark."""
 
 
 _AUDITED: Final = {

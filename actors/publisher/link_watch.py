@@ -1,4 +1,4 @@
-"""Which alarms follow from an endpoint's link to its broker: no host sees us, or values are lost; pure."""
+"""Which alarms follow from an endpoint's link to its broker: no host sees us, values are lost, a disk refuses."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from actors.vocabulary.links import LinkStatus
 
 HOSTS_UNSERVED: Final = "hosts_unserved"
 BACKFILL_LOST: Final = "backfill_lost"
+LINK_UNSAVED: Final = "link_unsaved"
 # A broker's restart is no alarm; a loss is one for as long as somebody may look for its cause.
 UNSERVED_S: Final = 30.0
 LOST_SHOWN_S: Final = 600.0
@@ -41,6 +42,11 @@ class LinkWatch:
             self._conditions.hold(BACKFILL_LOST, self._subject, Severity.MEDIUM, text)
         else:
             self._conditions.clear(BACKFILL_LOST, self._subject)
+        if link.storage_fault:
+            text = f"what hosts have not seen is kept in memory only: {link.storage_fault}"
+            self._conditions.hold(LINK_UNSAVED, self._subject, Severity.MEDIUM, text)
+        else:
+            self._conditions.clear(LINK_UNSAVED, self._subject)
 
 
 def _unserved(link: LinkStatus) -> str:

@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from actors.messages import SetMode
-from actors.outbox import Outbox
 from actors.publisher.gate import PumpGate, alive
 from actors.pump.modes import MANUAL_HZ_MAX
 from actors.runtime import Ports
@@ -23,12 +22,10 @@ from actors.vocabulary import (
     InvalidValueError,
     Mode,
     RefusedError,
-    Severity,
     UnknownSubjectError,
     WriteRefusal,
 )
 from actors.vocabulary.ids import pump_address
-from actors.vocabulary.records import AuditRecord
 
 SETPOINT_REQUEST: Final = "setpoint_request"
 MODE_REQUEST: Final = "mode_request"
@@ -98,19 +95,17 @@ def commands(
             setpoint_hz=float(speed.value) if speed is not None and manual else None,
             # MANUAL may have ended since it was last seen here: a late speed must not bring it back.
             only_in=Mode.MANUAL if mode is None else None,
+            source_address=wanted[indices[0]].peer,
         )
         made.append((command, tuple(indices)))
     return made
 
 
 class OperatorDesk:
-    """Puts requests before the pumps, and records those that were accepted."""
+    """Puts requests before the pumps; a pump that takes one records it itself."""
 
-    def __init__(
-        self, ports: Ports, outbox: Outbox, *, site_id: str, protocol: str, next_id: Callable[[], str]
-    ) -> None:
+    def __init__(self, ports: Ports, *, site_id: str, protocol: str, next_id: Callable[[], str]) -> None:
         self._ports = ports
-        self._outbox = outbox
         self._site_id = site_id
         self._protocol = protocol
         self._next_id = next_id
@@ -138,20 +133,6 @@ class OperatorDesk:
             return WriteRefusal.INVALID_STATE
         except DeviceError:
             return WriteRefusal.DEVICE_FAILURE
-        self._outbox.put(
-            AuditRecord(
-                record_id=f"{command.command_id}:mode",
-                at=self._ports.clock.now().utc,
-                event_type="MODE_SET",
-                actor=command.by,
-                source_address=first.peer,
-                object_id=f"PUMP:{command.pump_id}",
-                outcome="success",
-                severity=Severity.MEDIUM,
-                after=msgspec.to_builtins(command),
-                correlation_id=command.command_id,
-            )
-        )
         return None
 
 

@@ -41,6 +41,7 @@ from actors.pump.modes import (
     from_store,
     held_stopped,
     order,
+    order_record,
     to_store,
 )
 from actors.pump.parameters import effective_parameters
@@ -322,23 +323,29 @@ class PumpActor:
         if message.pump_id != self._pump_id:
             raise RefusedError(f"this is pump {self._pump_id!r}, not {message.pump_id!r}")
         self._expire(now)
+        before = self._mode
         ordered = order(
-            self._mode,
+            before,
             message,
             now=now,
             applied_hz=self._applied_hz(now),
             expiry_s=self._control.manual_expiry_s,
             min_hz=self._min_hz(),
         )
-        if ordered is self._mode:
+        by = str(self._ports.address)
+        if ordered is before:
             known = carried_out(ordered, message.command_id)
             assert known is not None, "a state that stays the same has taken the command before"
+            # The first time may have died with us before its record was out; one id is stored once.
+            self._outbox.put(order_record(None, message, at=known.at, source_address=by))
             return Done(note="already carried out", repeat_of=known.at)
         self._modes.store(to_store(ordered, self._pump_id))
         self._mode = ordered
         self._mode_stored = True
         for condition in ("mode_unreadable", "mode_not_durable"):
             self._conditions.clear(condition, self._pump_id)
+        # Here and not where the command came in: there its answer may never arrive (AUD-2).
+        self._outbox.put(order_record(before, message, at=now.utc, source_address=by))
         self._ports.log.info("mode_set", pump=self._pump_id, mode=ordered.mode.name, by=message.by)
         return Done(note=f"{ordered.command.value} by {message.by}")
 

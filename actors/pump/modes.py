@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum, unique
 from typing import Final, assert_never
 from uuid import NAMESPACE_URL, uuid5
@@ -176,6 +176,36 @@ def expiry_record(pump_id: str, before: ModeState, after: ModeState, *, now: Ins
         severity=Severity.MEDIUM,
         before={"mode": before.command.value, "by": before.by, "setpoint_hz": before.setpoint_hz},
         after={"mode": after.command.value, "setpoint_hz": after.setpoint_hz},
+    )
+
+
+def order_record(
+    before: ModeState | None, message: SetMode, *, at: datetime, source_address: str
+) -> AuditRecord:
+    """Return the audit record of a command that was taken; the same command has the same id, however often it comes.
+
+    `before` None: it is not known any more, because the command was taken before. An order of our own people comes
+    without an address: then `source_address` stands for it.
+    """
+    given = msgspec.to_builtins(message)
+    told = ("pump_id", "command_id", "by", "setpoint_hz", "expires_after_s", "reason")
+    after = {"mode": message.mode.name, **{key: given[key] for key in told}}
+    if message.only_in is not None:
+        after["only_in"] = message.only_in.name
+    return AuditRecord(
+        record_id=f"{message.command_id}:{message.pump_id}:mode",
+        at=at,
+        event_type="MODE_SET",
+        actor=message.by,
+        source_address=message.source_address or source_address,
+        object_id=f"PUMP:{message.pump_id}",
+        outcome="success",
+        severity=Severity.MEDIUM,
+        before=None
+        if before is None
+        else {"mode": before.command.value, "by": before.by, "setpoint_hz": before.setpoint_hz},
+        after=after,
+        correlation_id=message.command_id,
     )
 
 

@@ -182,6 +182,7 @@ class StorageActor:
             free_bytes=self._free_bytes(),
             free_bytes_min=self._settings.audit.disk_free_mib_min * guarding.MIB,
             unsigned_after_s=self._settings.control.database_unreachable_s,
+            retention_days=self._settings.audit.retention_days,
             was=self._alarms,
             now=now,
         )

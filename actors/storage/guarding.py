@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -21,12 +22,14 @@ _ROOM_RETURN: Final = 1.1
 BROKEN: Final = "audit_chain_broken"
 UNSIGNED: Final = "audit_not_signed"
 NOT_KEPT: Final = "audit_not_kept_elsewhere"
+RETENTION_DUE: Final = "audit_retention_due"
 NEARLY_FULL: Final = "storage_nearly_full"
 SPOOL_FAILED: Final = "spool_failed"
 CONDITIONS: Final[Mapping[str, Severity]] = {
     BROKEN: Severity.CRITICAL,
     UNSIGNED: Severity.HIGH,
     NOT_KEPT: Severity.MEDIUM,
+    RETENTION_DUE: Severity.LOW,
     NEARLY_FULL: Severity.HIGH,
     SPOOL_FAILED: Severity.HIGH,
 }
@@ -42,6 +45,7 @@ class TrailState(msgspec.Struct, frozen=True, kw_only=True):
     not_kept: str = ""
     unsigned_since: Instant | None = None
     unsigned_why: str = ""
+    oldest_at: str = ""
 
 
 def looked(state: TrailState, look: Look, *, now: Instant) -> tuple[TrailState, tuple[AuditRecord, ...]]:
@@ -59,7 +63,8 @@ def looked(state: TrailState, look: Look, *, now: Instant) -> tuple[TrailState, 
         records.append(
             _record("AUDIT_CHAIN_BROKEN", f"{name}:broken", _TRAIL, now, outcome=f"failed: {look.broken}")
         )
-    return TrailState(broken=look.broken, not_kept=look.not_kept_elsewhere), tuple(records)
+    state = TrailState(broken=look.broken, not_kept=look.not_kept_elsewhere, oldest_at=look.oldest_at)
+    return state, tuple(records)
 
 
 def not_looked(state: TrailState, *, error: str, now: Instant) -> TrailState:
@@ -74,10 +79,14 @@ def alarms(
     free_bytes: int | None,
     free_bytes_min: int,
     unsigned_after_s: float,
+    retention_days: int,
     was: frozenset[str],
     now: Instant,
 ) -> dict[str, str]:
-    """Return the conditions that hold now, each with its text; `free_bytes` None: nobody can say."""
+    """Return the conditions that hold now, each with its text.
+
+    `free_bytes` None: nobody can say; `retention_days` 0: for ever.
+    """
     held = {}
     if state.broken:
         held[BROKEN] = f"the audit trail was changed: {state.broken}"
@@ -85,6 +94,8 @@ def alarms(
         held[NOT_KEPT] = f"checkpoints are not kept elsewhere: {state.not_kept}"
     if state.unsigned_since is not None and now.seconds_since(state.unsigned_since) >= unsigned_after_s:
         held[UNSIGNED] = f"the audit trail is not signed: {state.unsigned_why}"
+    if why := _overdue(state.oldest_at, retention_days, now):
+        held[RETENTION_DUE] = why
     wanted = free_bytes_min * (_ROOM_RETURN if NEARLY_FULL in was else 1.0)
     if free_bytes is not None and free_bytes < wanted:
         held[NEARLY_FULL] = (
@@ -93,6 +104,25 @@ def alarms(
     if spool_error:
         held[SPOOL_FAILED] = f"the queue on disk refuses records: {spool_error}"
     return held
+
+
+def _overdue(oldest_at: str, retention_days: int, now: Instant) -> str:
+    """Return which policy the oldest record is beyond; '': none.
+
+    Nothing leaves the trail by itself: a policy that nobody carries out has to be heard of.
+    """
+    if not oldest_at or not retention_days:
+        return ""
+    try:
+        at = datetime.fromisoformat(oldest_at)
+    except ValueError:
+        return ""
+    if at.tzinfo is None or now.utc - at <= timedelta(days=retention_days):
+        return ""
+    return (
+        f"the trail's oldest record is of {at:%Y-%m-%d}, beyond audit.retention_days ({retention_days}):"
+        " calejo audit archive"
+    )
 
 
 def _record(

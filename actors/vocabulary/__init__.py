@@ -29,6 +29,7 @@ from actors.vocabulary.errors import (
     InvalidValueError,
     NotRememberedError,
     RefusedError,
+    UnansweredError,
     UnavailableError,
     UnknownSubjectError,
 )
@@ -78,6 +79,7 @@ __all__ = [
     "StationConfig",
     "StationDuties",
     "Topology",
+    "UnansweredError",
     "UnavailableError",
     "UnknownSubjectError",
     "WriteRefusal",

@@ -90,11 +90,16 @@ PERMISSIONS: Final[Mapping[Operation, Permission]] = {
     Operation.DISCOVER: _row("have the configuration read from the database at once", _OPERATORS),
     Operation.PROPOSE_LIMITS: _row("propose a pump's limits, withdraw one's own proposal", _ENGINEERS),
     Operation.APPROVE_LIMITS: _row("approve or reject somebody else's proposal", _ENGINEERS),
-    Operation.CONFIGURE: _row("change the configuration", _ENGINEERS),
+    Operation.CONFIGURE: _row(
+        "see the settings in force (who may write their file may change them)", _ENGINEERS
+    ),
     Operation.MANAGE_USERS: _row(
         "users, service accounts, their keys, everybody's sessions", _ADMINISTRATORS
     ),
-    Operation.MANAGE_CERTIFICATES: _row("certificates, trust lists, signing keys", _ADMINISTRATORS),
+    Operation.MANAGE_CERTIFICATES: _row(
+        "see certificates and their expiry (who may write the data directory may change them, and trust)",
+        _ADMINISTRATORS,
+    ),
     Operation.OWN_ACCOUNT: _row("one's own password, second factor and sessions", frozenset(UserRole)),
 }
 assert set(PERMISSIONS) == set(Operation), "every operation has its row"

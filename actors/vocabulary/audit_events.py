@@ -76,6 +76,12 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "EMERGENCY_STOP_CLEAR_REFUSED": EventType(
         "Clearing stops was refused", Category.EMERGENCY, _HIGH, _STOPPED
     ),
+    "EMERGENCY_STOP_CLEAR_UNCONFIRMED": EventType(
+        "It was answered that nobody knew whether stops are cleared; what became of it follows",
+        Category.EMERGENCY,
+        _HIGH,
+        _STOPPED,
+    ),
     "OUT_OF_SERVICE_SET": EventType(
         "A pump was taken out of service", Category.EMERGENCY, _CRITICAL, _STOPPED
     ),
@@ -89,6 +95,12 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     # ---- operation
     "MODE_SET": EventType("A person commanded a pump's mode", Category.OPERATION, _MEDIUM, _MODE),
     "MODE_REFUSED": EventType("A command of a mode was refused", Category.OPERATION, _MEDIUM, _MODE),
+    "MODE_UNCONFIRMED": EventType(
+        "It was answered that nobody knew whether a pump took a mode; if it did, its MODE_SET says so",
+        Category.OPERATION,
+        _MEDIUM,
+        _MODE,
+    ),
     "CLEAN_OUT_STARTED": EventType(
         "A person ordered a clean-out: one pump may run below its dry-run level",
         Category.OPERATION,
@@ -232,11 +244,17 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CERTIFICATE_REPLACED": EventType(
         "Calejo took up a new certificate", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
+    "CERTIFICATE_MADE": EventType(
+        "A command made certificates and keys", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
+    ),
+    "SIGNING_KEY_ROTATED": EventType(
+        "Tokens are signed with a new key from now on", Category.ACCESS, _HIGH, _SECRET, _USERS
+    ),
     "TRUST_CHANGED": EventType(
         "Which certificates OPC UA trusts was changed", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
     "REQUEST_REFUSED": EventType(
-        "REST refused a request unread: cross-site, foreign host, oversize or slow body",
+        "REST refused a request for its form: cross-site, foreign host, no HTTP, its body, filter or path",
         Category.ACCESS,
         _LOW,
         _FLOOD,

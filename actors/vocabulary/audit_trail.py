@@ -65,12 +65,16 @@ class SignedKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What one look at the trail found and did: texts are '' when all is well."""
+    """What one look at the trail found and did: texts are '' when all is well.
+
+    `oldest_at`: when the first record happened that an archive could take (the last one never is), as it is hashed.
+    """
 
     key_made: str = ""
     signed: Checkpoint | None = None
     broken: str = ""
     not_kept_elsewhere: str = ""
+    oldest_at: str = ""
 
 
 class AuditQuery(msgspec.Struct, frozen=True, kw_only=True):

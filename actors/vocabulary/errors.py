@@ -33,3 +33,7 @@ class DeviceError(CalejoError):
 
 class UnavailableError(DeviceError):
     """An actor did not answer within the deadline, is dead, or its mailbox is full."""
+
+
+class UnansweredError(UnavailableError):
+    """What was asked for was sent or begun, and no answer came in time: whether it is done is not known."""

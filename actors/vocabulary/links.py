@@ -9,6 +9,7 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One connection to a broker. Counts are values (not messages); `lost` since the data directory was made.
 
     `host_online`: the primary host is there, or none is asked for. `session`: birth published, so hosts see values.
+    `storage_fault`: why the disk does not take what this connection must remember, '' while it does.
     """
 
     peer: str
@@ -22,3 +23,5 @@ class LinkStatus(msgspec.Struct, frozen=True, kw_only=True):
     backfill_waiting: int
     backfill_lost: int
     last_error: str = ""
+    incoming_dropped: int = 0
+    storage_fault: str = ""

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 
 import msgspec
+
+from actors.vocabulary.sources import plain
 
 LIVENESS_PERIOD_S: Final = 1.0
 LIVENESS_DEADLINE_S: Final = 3.0
@@ -103,7 +104,7 @@ def health_host(api: ApiSettings) -> str:
 def is_loopback(host: str) -> bool:
     """Say whether an address is this machine's own; a name is none."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return plain(host).is_loopback
     except ValueError:
         return False
 

@@ -103,6 +103,16 @@ def nothing(_before: Account, _after: Account, _ended: tuple[Session, ...]) -> S
     return ()
 
 
+def nothing_ended(_ended: tuple[Session, ...]) -> Sequence[AuditRecord]:
+    """Tell nothing of sessions that ended."""
+    return ()
+
+
+def nothing_revoked(_key: ServiceKey) -> Sequence[AuditRecord]:
+    """Tell nothing of a key that was revoked."""
+    return ()
+
+
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks, once that is known: what is written into `by`, and what they may."""
 

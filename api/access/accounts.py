@@ -14,6 +14,7 @@ from actors.access import accounts as law
 from actors.access.passwords import check_form, words_around
 from actors.vocabulary import InvalidValueError, RefusedError, Severity, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole, may
+from actors.vocabulary.records import AuditRecord
 from actors.vocabulary.users import (
     Account,
     AccountKind,
@@ -92,8 +93,9 @@ class Accounts:
             password_at=now if hashed else None,
             must_change=bool(hashed),
         )
-        await self._desk.store.add(account)
-        self._tell("USER_ADDED", account, by, peer, after={"role": role.value, "kind": kind.value})
+        made = self._made("USER_ADDED", user_id, by, peer, after={"role": role.value, "kind": kind.value})
+        await self._desk.store.add(account, records=(made,))
+        self._desk.log.count("USER_ADDED")
         return account, password
 
     async def set_enabled(self, user_id: str, *, enabled: bool, by: Principal, peer: str) -> Account:
@@ -163,15 +165,25 @@ class Accounts:
 
         """
         account = await self.one(user_id)
-        gone = await self._desk.store.end(
-            user_id=account.user_id,
-            session_id=None,
-            by=by.user_id,
-            reason="ended by an administrator",
-            at=self._now(),
-        )
+        made = self._made("USER_SESSIONS_ENDED", account.user_id, by, peer)
+
+        def tell(ended: tuple[Session, ...]) -> tuple[AuditRecord]:
+            return (msgspec.structs.replace(made, after={"count": len(ended)}),)
+
+        try:
+            gone = await self._desk.store.end(
+                user_id=account.user_id,
+                session_id=None,
+                by=by.user_id,
+                reason="ended by an administrator",
+                at=self._now(),
+                tell=tell,
+            )
+        except BaseException:
+            self._desk.doubted(user_id=account.user_id)
+            raise
         self._desk.sessions_changed(account.user_id)
-        self._tell("USER_SESSIONS_ENDED", account, by, peer, after={"count": len(gone)})
+        self._desk.log.count("USER_SESSIONS_ENDED")
         return len(gone)
 
     # ------------------------------------------------------------------ keys of service accounts
@@ -233,24 +245,38 @@ class Accounts:
             operations=tuple(dict.fromkeys(operations)),
             expires_at=None if days is None else now + timedelta(days=days),
         )
-        await self._desk.store.add_key(key)
-        self._desk.programs.key_changed(key, account)
         scope = [each.value for each in key.operations]
-        self._tell("SERVICE_KEY_ADDED", account, by, peer, after={"key_id": key.key_id, "operations": scope})
+        after: dict[str, object] = {"key_id": key.key_id, "operations": scope}
+        made = self._made("SERVICE_KEY_ADDED", account.user_id, by, peer, after=after)
+        await self._desk.store.add_key(key, records=(made,))
+        self._desk.programs.key_changed(key, account)
+        self._desk.log.count("SERVICE_KEY_ADDED")
         return key, f"{SERVICE_KEY_PREFIX}{key.key_id}_{secret}"
 
     async def revoke_key(self, key_id: str, *, by: Principal, peer: str) -> ServiceKey:
-        """Revoke a key; it is worth nothing from the next request on.
+        """Revoke a key; it is worth nothing from the next request on. One that is revoked already stays as it is.
 
         Raises:
             UnknownSubjectError: there is no such key.
 
         """
-        key = await self._desk.store.revoke_key(key_id, by=by.user_id, at=self._now())
-        if key is None:
+        made = self._made("SERVICE_KEY_REVOKED", "", by, peer, after={"key_id": key_id})
+
+        def tell(key: ServiceKey) -> tuple[AuditRecord]:
+            return (msgspec.structs.replace(made, object_id=_subject(key.user_id)),)
+
+        try:
+            found = await self._desk.store.revoke_key(key_id, by=by.user_id, at=self._now(), tell=tell)
+        except BaseException:
+            # Perhaps only the answer was lost: then it counts no more, and must not be taken for good.
+            self._desk.doubted()
+            raise
+        if found is None:
             raise UnknownSubjectError(f"key {key_id[:60]!r} is not known")
+        key, is_now = found
         self._desk.programs.key_changed(key, None)
-        self._tell("SERVICE_KEY_REVOKED", await self.one(key.user_id), by, peer, after={"key_id": key_id})
+        if is_now:
+            self._desk.log.count("SERVICE_KEY_REVOKED")
         return key
 
     # ------------------------------------------------------------------ one's own
@@ -348,23 +374,28 @@ class Accounts:
 
     # ------------------------------------------------------------------ inside
 
-    def _tell(
+    def _made(
         self,
         event: str,
-        account: Account,
+        user_id: str,
         by: Principal,
         peer: str,
         *,
         after: dict[str, object] | None = None,
-    ) -> None:
-        self._desk.log.done(
+    ) -> AuditRecord:
+        """Return the record of what is done to an account, which is written together with it."""
+        return self._desk.log.made(
             event,
             actor=by.user_id,
             peer=peer,
-            subject=f"USER:{account.user_id}",
+            subject=_subject(user_id),
             severity=Severity.HIGH,
             after=after,
         )
 
     def _now(self) -> datetime:
         return self._desk.clock.now().utc
+
+
+def _subject(user_id: str) -> str:
+    return f"USER:{user_id}"

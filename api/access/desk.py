@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeVar, assert_never
 from urllib.parse import unquote
 
+import msgspec
+
 from actors.access.sessions import SessionState, seen, state_of
 from actors.access.store import UserStore
 from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Severity, UnavailableError
 from actors.vocabulary.access import Operation, UserRole
-from actors.vocabulary.settings import AccessSettings, ApiSettings
+from actors.vocabulary.records import AuditRecord
+from actors.vocabulary.settings import AccessSettings, ApiSettings, is_loopback
 from actors.vocabulary.users import LOCAL_PREFIX, Account, Principal, Session
 from api.access import tokens
 from api.access.cookies import Cookies, Shown
-from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
+from api.access.errors import ForbiddenError, NotLookedUpError, TooManyError, UnauthenticatedError
 from api.access.hashing import Hashing
 from api.access.known import Known
 from api.access.programs import NO_PERSON, PERSONS_ONLY, SERVICE_KEY_PREFIX, Programs, shown
@@ -191,6 +193,10 @@ class AccessDesk:
         """
         try:
             principal = await self._principal(credentials, operation, peer, named, cookie)
+        except NotLookedUpError:
+            why = "too many keys that nobody knows are tried: a stop goes by those that are kept here"
+            self.log.refused("RATE_LIMITED", why, actor="", peer=peer, subject=operation.value)
+            raise
         except UnauthenticatedError as error:
             self.log.refused(
                 "ACCESS_REFUSED",
@@ -258,7 +264,7 @@ class AccessDesk:
         credential = credential.strip()
         match scheme.lower():
             case "bearer" if credential.startswith(SERVICE_KEY_PREFIX):
-                return await self.programs.principal(credential, operation)
+                return await self.programs.principal(credential, operation, peer=peer)
             case "bearer" if credential:
                 return await self._of_token(credential, operation)
             case _ if scheme.lower() == LOCAL_SCHEME:
@@ -348,18 +354,30 @@ class AccessDesk:
             DeviceError: the database is away: nothing was ended.
 
         """
-        gone = await self.store.end(
-            user_id=None, session_id=session_id, by=by.user_id, reason=reason, at=self.clock.now().utc
-        )
-        self._sessions.forget(key=session_id)
-        for each in gone:
-            self.log.done(
-                "SESSION_ENDED",
-                actor=by.user_id,
-                peer=peer,
-                subject=f"SESSION:{each.session_id}",
-                after={"user": each.user_id, "reason": reason},
+        made = self.log.made("SESSION_ENDED", actor=by.user_id, peer=peer, subject=shown(session_id))
+
+        def tell(ended: tuple[Session, ...]) -> tuple[AuditRecord, ...]:
+            return tuple(
+                msgspec.structs.replace(made, after={"user": each.user_id, "reason": reason})
+                for each in ended
             )
+
+        try:
+            gone = await self.store.end(
+                user_id=None,
+                session_id=session_id,
+                by=by.user_id,
+                reason=reason,
+                at=self.clock.now().utc,
+                tell=tell,
+            )
+        except BaseException:
+            # Perhaps only the answer was lost.
+            self.doubted()
+            raise
+        self._sessions.forget(key=session_id)
+        for _ in gone:
+            self.log.count("SESSION_ENDED")
         return bool(gone)
 
 
@@ -369,13 +387,5 @@ def _at_its_word(claims: Claims) -> Principal:
     )
 
 
-def host_of(peer: str) -> str:
-    """Return the address of a peer without its port."""
-    return peer.rpartition(":")[0] or peer
-
-
 def _is_loopback(peer: str) -> bool:
-    try:
-        return ipaddress.ip_address(host_of(peer).strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return is_loopback(peer.rpartition(":")[0].strip("[]"))

@@ -1,8 +1,8 @@
-"""What REST refuses beyond what the tree does, each with its HTTP status."""
+"""What REST answers beyond what the tree does, each with its HTTP status."""
 
 from __future__ import annotations
 
-from actors.vocabulary import CallerError
+from actors.vocabulary import CallerError, DeviceError
 
 
 class UnauthenticatedError(CallerError):
@@ -16,6 +16,10 @@ class UnauthenticatedError(CallerError):
         super().__init__(text)
         self.actor = actor
         self.shown = shown
+
+
+class NotLookedUpError(UnauthenticatedError):
+    """401: nobody knows who asks, and so much was tried of late that nobody was looked up for it any more."""
 
 
 class ForbiddenError(CallerError):
@@ -40,3 +44,7 @@ class ChangedMeanwhileError(CallerError):
 
 class KeyReusedError(CallerError):
     """422: the key belongs to another command."""
+
+
+class OutcomeUnknownError(DeviceError):
+    """503: a command was begun or sent, and its end is not known. It is no refusal: it may have been carried out."""

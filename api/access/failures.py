@@ -68,17 +68,30 @@ class Failures:
         return waits_s[0]
 
     async def succeeded(self, account: str, address: str) -> None:
-        """Forget the failures of both."""
-        for book, name in self._named(account, address):
-            book.succeeded(name)
-        for key in ((Failing.ACCOUNT, account), (Failing.ADDRESS, address)):
-            self._unwritten.pop(key, None)
-            if self._store is not None:
-                try:
-                    await self._store.forgive(*key)
-                except DeviceError:
-                    # Whoever logged in waits for nothing here; after a restart they may have to, once.
-                    return
+        """Forget the failures of an account, and of the address as many: those at other accounts go on to count.
+
+        Else whoever has an account of their own would guess at others without ever having to wait.
+        """
+        now = self._clock.now()
+        accounts, addresses = self._books[Failing.ACCOUNT], self._books[Failing.ADDRESS]
+        count = accounts.count(account, now)
+        if not count:
+            return
+        accounts.succeeded(account)
+        addresses.forgive(address, count, now)
+        self._unwritten.pop((Failing.ACCOUNT, account), None)
+        self._unwritten.pop((Failing.ADDRESS, address), None)
+        if self._store is None:
+            return
+        try:
+            await self._store.forgive(Failing.ACCOUNT, account)
+            await self._store.forgive(Failing.ADDRESS, address)
+        except DeviceError:
+            # Whoever logged in waits for nothing here; after a restart they may have to, once.
+            return
+        if addresses.count(address, now):
+            self._unwritten[Failing.ADDRESS, address] = None
+            await self._write(now)
 
     async def _write(self, now: Instant) -> None:
         if self._store is None:

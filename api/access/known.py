@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -25,6 +25,18 @@ NOBODYS_MAX: Final = 500
 _Kind = TypeVar("_Kind")
 
 
+class _Flight(Generic[_Kind]):
+    """One question to the store, for all who want its answer; with the last of them it ends."""
+
+    def __init__(
+        self, asking: asyncio.Future[tuple[_Kind, Account] | None], *, changes: int, at: Instant
+    ) -> None:
+        self.asking = asking
+        self.changes = changes
+        self.at = at
+        self.waiting = 0
+
+
 class _Held(msgspec.Struct, Generic[_Kind]):
     answer: tuple[_Kind, Account]
     at: Instant
@@ -39,6 +51,7 @@ class Known(Generic[_Kind]):
         self._clock = clock
         self._held: dict[str, _Held[_Kind]] = {}
         self._nobodys: dict[str, Instant] = {}
+        self._flights: dict[str, _Flight[_Kind]] = {}
         self._changes = 0
 
     def __contains__(self, key: str) -> bool:
@@ -61,7 +74,7 @@ class Known(Generic[_Kind]):
         began = self._changes
         try:
             async with asyncio.timeout(deadline_s):
-                answer = await self._ask(key)
+                answer = await self._asked_once(key, now)
         except (DeviceError, TimeoutError) as error:
             # Looked up again: it may have been forgotten while we asked.
             held = self._held.get(key)
@@ -92,6 +105,26 @@ class Known(Generic[_Kind]):
             self._held[each].doubted = True
         self._nobodys.clear()
 
+    async def _asked_once(self, key: str, now: Instant) -> tuple[_Kind, Account] | None:
+        """Return the store's answer; those who ask the same at the same time share a question.
+
+        Not one that began before the last change, nor one that a slow store has had for long.
+        """
+        flight = self._flights.get(key)
+        if flight is None or flight.changes != self._changes or not _is_within(FRESH_S, flight.at, now):
+            flight = _Flight(asyncio.ensure_future(self._ask(key)), changes=self._changes, at=now)
+            flight.asking.add_done_callback(_looked_at)
+            self._flights[key] = flight
+        flight.waiting += 1
+        try:
+            return await asyncio.shield(flight.asking)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting:
+                flight.asking.cancel()
+                if self._flights.get(key) is flight:
+                    del self._flights[key]
+
     def _named(self, key: str | None, user_id: str | None) -> list[str]:
         if key is not None:
             return [key] if key in self._held else []
@@ -108,6 +141,12 @@ class Known(Generic[_Kind]):
         while len(self._held) >= ENTRIES_MAX:
             del self._held[next(iter(self._held))]
         self._held[key] = _Held(answer, now)
+
+
+def _looked_at(asking: asyncio.Future[Any]) -> None:
+    """See how it ended also when nobody waits for it any more: else that is an error of its own."""
+    if not asking.cancelled():
+        asking.exception()
 
 
 def _is_within(seconds: float, then: Instant, now: Instant) -> bool:

@@ -11,11 +11,14 @@ from typing import Final
 import msgspec
 import pyotp
 
+from actors.access.buckets import Buckets
 from actors.access.sessions import LIVE_MAX, REUSED, Turn, refreshed
 from actors.vocabulary import DeviceError, RefusedError, Severity
+from actors.vocabulary.records import AuditRecord
+from actors.vocabulary.sources import source_of_peer
 from actors.vocabulary.users import Account, AccountKind, Session
 from api.access import tokens
-from api.access.desk import AccessDesk, host_of
+from api.access.desk import AccessDesk
 from api.access.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from api.access.failures import Failures
 from api.access.programs import shown
@@ -24,6 +27,9 @@ from api.access.tokens import Use
 TOTP_STEP_S: Final = 30
 _TOTP_STEPS_AROUND: Final = 1
 _PASSWORD_MAX: Final = 1_024
+# Of all sessions of a user together: an access token lasts ten minutes, and one has at most twenty sessions.
+TURNS_PER_S: Final = 0.5
+_TURNS_BURST_S: Final = 60.0
 _NAME_MAX: Final = 60
 
 
@@ -46,6 +52,7 @@ class Logins:
     def __init__(self, desk: AccessDesk, failures: Failures) -> None:
         self._desk = desk
         self._failures = failures
+        self._turning = Buckets(per_s=TURNS_PER_S, burst_s=_TURNS_BURST_S)
 
     async def login(self, *, user: str, password: str, code: str, peer: str, client: str) -> Tokens:
         """Open a session for a person with the right password, and the right code if they have a second factor.
@@ -87,7 +94,7 @@ class Logins:
     async def _opened(
         self, *, user: str, password: str, code: str, peer: str, client: str
     ) -> tuple[Session, Account]:
-        name, address = user.strip().lower()[:_NAME_MAX], host_of(peer)
+        name, address = user.strip().lower()[:_NAME_MAX], source_of_peer(peer)
         await self._not_waiting(name, address, peer)
         account = await self._desk.store.account(name)
         hashed = "" if account is None or len(password) > _PASSWORD_MAX else account.password_hash
@@ -116,26 +123,53 @@ class Logins:
             client=client[:200],
         )
         still = partial(self._still, account=account, better=better, step=step)
+        tell = partial(self._told_of_login, made=self._made(session, peer), peer=peer, session=session)
         try:
-            account, dropped = await self._desk.store.begin(session, live_max=LIVE_MAX, decide=still)
+            account, dropped = await self._desk.store.begin(
+                session, live_max=LIVE_MAX, decide=still, tell=tell
+            )
         except RefusedError as error:
             raise await self._login_failed(name, address, peer, str(error), is_known=True) from error
         await self._failures.succeeded(name, address)
-        for each in dropped:
+        for _ in dropped:
             self._desk.sessions_changed(name)
-            self._ended(each, name, peer, "too many sessions")
-        self._desk.log.done(
-            "LOGIN",
-            actor=name,
-            peer=peer,
-            subject=f"SESSION:{session.session_id}",
-            after={
-                "sessions_ended": list(dropped),
-                "second_factor": bool(account.totp),
-                "ends_at": session.expires_at.isoformat(),
-            },
-        )
+            self._desk.log.count("SESSION_ENDED")
+        self._desk.log.count("LOGIN")
         return session, account
+
+    def _made(self, session: Session, peer: str) -> AuditRecord:
+        """Return the record of a login: one, however often its transaction is tried."""
+        return self._desk.log.made(
+            "LOGIN", actor=session.user_id, peer=peer, subject=shown(session.session_id)
+        )
+
+    def _told_of_login(
+        self,
+        _before: Account,
+        account: Account,
+        dropped: tuple[Session, ...],
+        *,
+        made: AuditRecord,
+        peer: str,
+        session: Session,
+    ) -> tuple[AuditRecord, ...]:
+        after = {
+            "sessions_ended": [each.session_id for each in dropped],
+            "second_factor": bool(account.totp),
+            "ends_at": session.expires_at.isoformat(),
+        }
+        ended = (
+            self._desk.log.made(
+                "SESSION_ENDED",
+                actor=session.user_id,
+                peer=peer,
+                subject=shown(each.session_id),
+                severity=Severity.LOW,
+                after={"user": session.user_id, "reason": "too many sessions"},
+            )
+            for each in dropped
+        )
+        return (msgspec.structs.replace(made, after=after), *ended)
 
     async def refresh(self, token: str, *, peer: str) -> Tokens:
         """Give new tokens for a refresh token, which counts once.
@@ -157,6 +191,7 @@ class Logins:
                 "TOKEN_REFRESH", str(error), actor=error.actor, peer=peer, subject=error.shown, is_known=known
             )
             raise
+        self._not_turning_on_and_on(claims.user_id, peer)
         turns: list[Turn] = []
 
         def decide(session: Session, account: Account) -> Session:
@@ -188,12 +223,8 @@ class Logins:
                 is_known=True,
             )
             raise UnauthenticatedError(f"{why}: log in again")
-        self._desk.log.done(
-            "TOKEN_REFRESH",
-            actor=claims.user_id,
-            peer=peer,
-            subject=shown(claims.session_id),
-            severity=Severity.LOW,
+        self._desk.log.often(
+            "TOKEN_REFRESH", actor=claims.user_id, peer=peer, subject=shown(claims.session_id)
         )
         return self._tokens(*found, now)
 
@@ -205,10 +236,11 @@ class Logins:
             TooManyError: as `login`.
 
         """
-        await self._not_waiting(account.user_id, host_of(peer), peer)
+        address = source_of_peer(peer)
+        await self._not_waiting(account.user_id, address, peer)
         good, _ = await self._verified(account.user_id, password, account.password_hash, peer)
         if not good:
-            await self._login_failed(account.user_id, host_of(peer), peer, "wrong password", is_known=True)
+            await self._login_failed(account.user_id, address, peer, "wrong password", is_known=True)
             raise ForbiddenError("password: not the one of this account")
 
     def step_of(self, secret: str, code: str) -> int:
@@ -259,6 +291,21 @@ class Logins:
             severity=severity,
             after={"user": user_id, "reason": reason},
         )
+
+    def _not_turning_on_and_on(self, user_id: str, peer: str) -> None:
+        """Let a user turn sessions as often as programs need to: each turn is a write.
+
+        Raises:
+            TooManyError: more often.
+
+        """
+        wait_s = self._turning.take(user_id, self._desk.clock.now())
+        if wait_s > 0.0:
+            why = "refreshes too often"
+            self._desk.log.refused(
+                "RATE_LIMITED", why, actor=user_id, peer=peer, severity=Severity.MEDIUM, is_known=True
+            )
+            raise TooManyError(f"{user_id} {why}: try again in {wait_s:.0f} s", wait_s)
 
     async def _not_waiting(self, name: str, address: str, peer: str) -> None:
         await self._failures.recall()

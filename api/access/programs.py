@@ -8,12 +8,14 @@ import re
 from pathlib import Path
 from typing import Final
 
+from actors.access.buckets import Buckets
 from actors.access.store import UserStore
 from actors.runtime import Clock
 from actors.vocabulary import DeviceError, Instant, UnavailableError
 from actors.vocabulary.access import Operation, UserRole
+from actors.vocabulary.sources import source_of_peer
 from actors.vocabulary.users import Account, Principal, ServiceKey
-from api.access.errors import TooManyError, UnauthenticatedError
+from api.access.errors import NotLookedUpError, TooManyError, UnauthenticatedError
 from api.access.kept_keys import KeptKey, KeptKeys, counts
 from api.access.known import Known
 from api.disk import Disk
@@ -28,8 +30,9 @@ _STOP_LOOKUP_DEADLINE_S: Final = 0.2
 _DISK_DEADLINE_S: Final = 5.0
 # Every key that counts is read so often, and each that is changed here at once.
 _PERIOD_S: Final = 10.0
-# Keys that nobody knows are looked up so often, whoever sends them; a stop's always.
+# Keys that nobody knows are looked up so often, whoever sends them, and so often for one address.
 _UNKNOWN_PER_S: Final = 10
+_UNKNOWN_PER_ADDRESS_PER_S: Final = 2.0
 _FORM: Final = re.compile(r"[0-9a-f]{16}_[0-9a-f]{64}\Z")
 
 
@@ -44,6 +47,7 @@ class Programs:
         self._kept = KeptKeys(data_dir)
         self._read_at: Instant | None = None
         self._unknown: tuple[Instant, int] | None = None
+        self._unknown_of = Buckets(per_s=_UNKNOWN_PER_ADDRESS_PER_S)
 
     # ------------------------------------------------------------------ its own upkeep
 
@@ -78,7 +82,6 @@ class Programs:
         if keys is not None:
             kept = self._kept
             await self._disk.call(lambda: kept.write(keys), deadline_s=_DISK_DEADLINE_S)
-            kept.written(keys)
 
     def account_changed(self, account: Account) -> None:
         """An account was written just now: its keys count as it says."""
@@ -101,11 +104,12 @@ class Programs:
 
     # ------------------------------------------------------------------ who asks
 
-    async def principal(self, credential: str, operation: Operation) -> Principal:
+    async def principal(self, credential: str, operation: Operation, *, peer: str) -> Principal:
         """Return whose key this is.
 
         Raises:
             UnauthenticatedError: nobody's, or it is worth nothing any more.
+            NotLookedUpError: a stop's, not among those kept here, while too many are tried that nobody knows.
             TooManyError: too many keys that nobody knows are tried.
             DeviceError: it cannot be found out now.
 
@@ -115,8 +119,12 @@ class Programs:
         key_id, _, secret = given.partition("_")
         if _FORM.match(given) is None:
             raise UnauthenticatedError("the key is not known")
-        if not stops:
-            self._not_guessing(key_id)
+        if self._is_guessing(key_id, peer):
+            if not stops:
+                raise TooManyError("too many keys that nobody knows are tried: try again", 1.0)
+            # A stop is never told to wait, and every key that counts is kept here: this one is not among them.
+            if self._kept.is_told:
+                raise NotLookedUpError("the key is not known")
         deadline_s = _STOP_LOOKUP_DEADLINE_S if stops else _LOOKUP_DEADLINE_S
         try:
             found = await self._known.get(key_id, deadline_s=deadline_s)
@@ -147,16 +155,17 @@ class Programs:
         is_expired = kept.expires_at is not None and self._clock.now().utc >= kept.expires_at
         return _program(kept.user_id, kept.role, kept, is_expired=is_expired)
 
-    def _not_guessing(self, key_id: str) -> None:
-        """Let only so many keys that nobody knows be looked up: each costs a query, and nothing was proved yet."""
+    def _is_guessing(self, key_id: str, peer: str) -> bool:
+        """Say whether a key is one too many that nobody knows: each costs a query, and nothing was proved yet."""
         if key_id in self._known or key_id in self._kept:
-            return
+            return False
         now, window = self._clock.now(), self._unknown
         if window is None or not 0.0 <= now.seconds_since(window[0]) < 1.0:
             window = now, 0
-        if window[1] >= _UNKNOWN_PER_S:
-            raise TooManyError("too many keys that nobody knows are tried: try again", 1.0)
+        if window[1] >= _UNKNOWN_PER_S or self._unknown_of.take(source_of_peer(peer), now) > 0.0:
+            return True
         self._unknown = window[0], window[1] + 1
+        return False
 
     async def _ask(self, key_id: str) -> tuple[ServiceKey, Account] | None:
         before = self._kept.changes

@@ -9,6 +9,7 @@ from actors.runtime import Clock
 from actors.vocabulary import Severity
 from actors.vocabulary.access import Operation
 from actors.vocabulary.settings import ApiSettings, is_loopback
+from actors.vocabulary.sources import source_of
 from actors.vocabulary.users import Principal
 from api.access.errors import TooManyError
 from api.access.security_log import SecurityLog
@@ -35,7 +36,7 @@ class Rates:
         """
         if operation is _NEVER_REFUSED or not address or is_loopback(address):
             return
-        wait_s = self._addresses.take(address, self._clock.now())
+        wait_s = self._addresses.take(source_of(address), self._clock.now())
         if wait_s > 0.0:
             self._refuse(f"{address} asks too often", wait_s, actor="", peer=peer)
 

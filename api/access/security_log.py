@@ -12,12 +12,15 @@ import msgspec
 from actors.runtime import Clock
 from actors.vocabulary import Instant, Severity
 from actors.vocabulary.records import AuditRecord, Record
+from actors.vocabulary.sources import source_of_peer
 from actors.vocabulary.texts import storable
 
 # Of one kind, from one address, of one actor whom we know: what is more is counted and told with the next one.
 TOLD_PER_PERIOD: Final = 10
 PERIOD_S: Final = 60.0
 SOURCES_MAX: Final = 2_000
+# Of all strangers together, from however many addresses: the trail is not theirs to fill.
+STRANGERS_PER_PERIOD: Final = 300
 _TEXT_MAX: Final = 300
 
 
@@ -35,6 +38,8 @@ class SecurityLog:
         self._clock = clock
         self._counts: dict[tuple[str, str], int] = {}
         self._told: dict[tuple[str, str, str], _Told] = {}
+        self._strangers: _Told | None = None
+        self._often: dict[tuple[str, str, str, str], _Told] = {}
 
     @property
     def counts(self) -> Mapping[tuple[str, str], int]:
@@ -94,6 +99,21 @@ class SecurityLog:
             )
         )
 
+    def often(self, event: str, *, actor: str, peer: str, subject: str = "") -> None:
+        """Something was done that a program does again and again: counted, and told once a minute with how often."""
+        now, key = self._clock.now(), (event, actor, source_of_peer(peer), subject)
+        told = self._often.pop(key, None)
+        if told is not None and 0.0 <= now.seconds_since(told.since) < PERIOD_S:
+            self._often[key] = told
+            told.suppressed += 1
+            self.count(event)
+            return
+        while len(self._often) >= SOURCES_MAX:
+            del self._often[next(iter(self._often))]
+        self._often[key] = _Told(now)
+        again = None if told is None or not told.suppressed else {"since_last_record": told.suppressed}
+        self.done(event, actor=actor, peer=peer, subject=subject, severity=Severity.LOW, after=again)
+
     def refused(
         self,
         event: str,
@@ -111,7 +131,7 @@ class SecurityLog:
         stranger invents does not push out what concerns them.
         """
         self.count(event, "refused")
-        now, key = self._clock.now(), (event, peer.rpartition(":")[0], actor if is_known else "")
+        now, key = self._clock.now(), (event, source_of_peer(peer), actor if is_known else "")
         told = self._told.get(key)
         suppressed = 0
         if told is None or not 0.0 <= now.seconds_since(told.since) < PERIOD_S:
@@ -120,7 +140,7 @@ class SecurityLog:
             while len(self._told) >= SOURCES_MAX:
                 del self._told[next(iter(self._told))]
             told = self._told[key] = _Told(now)
-        if told.count >= TOLD_PER_PERIOD:
+        if told.count >= TOLD_PER_PERIOD or not (is_known or self._is_room_for_strangers(now)):
             told.suppressed += 1
             return
         told.count += 1
@@ -138,6 +158,12 @@ class SecurityLog:
             correlation_id=record_id,
         )
         self._record((_short(record),))
+
+    def _is_room_for_strangers(self, now: Instant) -> bool:
+        if self._strangers is None or not 0.0 <= now.seconds_since(self._strangers.since) < PERIOD_S:
+            self._strangers = _Told(now)
+        self._strangers.count += 1
+        return self._strangers.count <= STRANGERS_PER_PERIOD
 
     def count(self, event: str, outcome: str = "success") -> None:
         """Count an event; whose record somebody else writes."""

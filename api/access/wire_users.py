@@ -15,13 +15,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Final, TypeVar
 
-import msgspec
-
 from actors.access.backoff import ACCOUNT_FREE, ADDRESS_FREE, BackOff
 from actors.access.store import UserStore
 from actors.runtime import Clock
 from actors.vocabulary import CallerError, DeviceError, Instant, RefusedError, Severity
 from actors.vocabulary.callers import Caller, Shown
+from actors.vocabulary.sources import source_of_peer
 from actors.vocabulary.users import Account, AccountKind, ServiceKey
 from api.access.hashing import Hashing
 from api.access.kept_keys import counts
@@ -34,18 +33,10 @@ REMEMBERED_MAX: Final = 200
 LOOKUP_S: Final = 2.0
 # After the database did not answer, nobody waits for it again for so long.
 AWAY_S: Final = 2.0
-# A client that comes back every few seconds is told once a minute, with how often.
-TOLD_EVERY_S: Final = 60.0
-TOLD_MAX: Final = 1_000
 _PASSWORD_MAX: Final = 1_024
 _NAME_MAX: Final = 60
 
 _Answer = TypeVar("_Answer")
-
-
-class _Came(msgspec.Struct):
-    at: Instant
-    since: int = 0
 
 
 class WireUsers:
@@ -62,7 +53,6 @@ class WireUsers:
         self._accounts_backoff = BackOff(free=ACCOUNT_FREE)
         self._addresses_backoff = BackOff(free=ADDRESS_FREE)
         self._remembered: dict[str, tuple[Account, Instant]] = {}
-        self._came: dict[tuple[str, str, str, str], _Came] = {}
         self._away_since: Instant | None = None
 
     @property
@@ -78,14 +68,16 @@ class WireUsers:
             DeviceError: the database is away, and this user was not here within the last hour.
 
         """
-        name, address = name.strip().lower()[:_NAME_MAX], _address(peer)
+        name, address = name.strip().lower()[:_NAME_MAX], source_of_peer(peer)
         self._not_waiting(name, address, peer)
         if password.startswith(SERVICE_KEY_PREFIX):
             caller = await self._by_key(name, password, peer)
         else:
             caller = await self._by_hash(name, password, peer)
+        # As for REST: of the address's failures those at this account are forgiven, not those at others.
+        now = self._clock.now()
+        self._addresses_backoff.forgive(address, self._accounts_backoff.count(name, now), now)
         self._accounts_backoff.succeeded(name)
-        self._addresses_backoff.succeeded(address)
         self.tell("LOGIN", actor=name, peer=peer)
         return caller
 
@@ -116,18 +108,7 @@ class WireUsers:
                 event, refused, actor=actor, peer=peer, subject=subject, severity=Severity.MEDIUM
             )
             return
-        now, key = self._clock.now(), (event, actor, _address(peer), subject)
-        came = self._came.pop(key, None)
-        if came is not None and 0.0 <= now.seconds_since(came.at) < TOLD_EVERY_S:
-            self._came[key] = came
-            came.since += 1
-            self._log.count(event)
-            return
-        while len(self._came) >= TOLD_MAX:
-            del self._came[next(iter(self._came))]
-        self._came[key] = _Came(now)
-        again = None if came is None or not came.since else {"since_last_record": came.since}
-        self._log.done(event, actor=actor, peer=peer, subject=subject, severity=Severity.LOW, after=again)
+        self._log.often(event, actor=actor, peer=peer, subject=subject)
 
     # ------------------------------------------------------------------ inside
 
@@ -217,7 +198,7 @@ class WireUsers:
     def _failed(self, name: str, peer: str, why: str, *, is_known: bool = False) -> CallerError:
         now = self._clock.now()
         waits_s = self._accounts_backoff.failed(name, now)
-        self._addresses_backoff.failed(_address(peer), now)
+        self._addresses_backoff.failed(source_of_peer(peer), now)
         told = {"LOGIN": why, **({"ACCOUNT_LOCKED": f"for {waits_s:.0f} s"} if waits_s > 0.0 else {})}
         for event, text in told.items():
             self._log.refused(
@@ -254,7 +235,3 @@ def _barred(account: Account) -> str:
     if account.totp:
         return "a second factor cannot be asked for here"
     return ""
-
-
-def _address(peer: str) -> str:
-    return peer.rpartition(":")[0] or peer

@@ -6,10 +6,11 @@ import asyncio
 from functools import partial
 from typing import Final
 
+import msgspec
 from litestar.datastructures import State
 
 from actors.messages import TreeNode
-from actors.vocabulary import UnavailableError
+from actors.vocabulary import UnavailableError, UnknownSubjectError
 from actors.vocabulary.audit_trail import AuditWindow
 from api.audit_routes import VERIFY_MAX
 from api.dashboard.files import Files
@@ -56,7 +57,8 @@ class Dashboard:
     async def verified(self) -> AuditWindow | None:
         """Return whether the newest records hold, at most a minute old; None: this API reads no trail.
 
-        At most as many records as one request verifies: `calejo audit verify` does all.
+        At most as many records as one request verifies: `calejo audit verify` does all. `archived` tells of records
+        that have left for segments, which are not seen here; `holds` is about those that are.
 
         Raises:
             DeviceError: the database is away.
@@ -69,7 +71,14 @@ class Dashboard:
         if reader is None:
             return None
         first = await reader.verify(after=0, count_max=1)
-        return await reader.verify(after=max(0, first.total - VERIFY_MAX), count_max=VERIFY_MAX)
+        # Nothing stands below the last segment: a window cannot begin there.
+        after = max(first.archived, first.total - VERIFY_MAX)
+        try:
+            window = await reader.verify(after=after, count_max=VERIFY_MAX)
+        except UnknownSubjectError as error:
+            # Not the page's fault and not the reader's: more was archived between the two questions.
+            raise UnavailableError(f"the trail changed while it was looked at: {error}") from None
+        return msgspec.structs.replace(window, archived=first.archived)
 
     async def trend(self, station_id: str) -> StationTrend:
         """Return a station's day, at most half a minute old.

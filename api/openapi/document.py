@@ -15,6 +15,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from actors.vocabulary.access import PERMISSIONS, Operation
 from api.access.guarding import OPERATION, PUBLIC
+from api.handling import FORMS
 from api.keys import OPT, Keyed
 from api.problems import PROBLEM
 
@@ -140,6 +141,8 @@ def _complete(
     if method == "post" and path.startswith(f"{BASE}{_WITH_MATCH}"):
         operation.setdefault("parameters", []).append(_match_parameter())
     _exemplify(operation, examples)
+    for kind in options.get(FORMS, ()):
+        responses["200"]["content"][kind] = {"schema": {"type": "string"}}
 
 
 def _has_input(operation: dict[str, Any]) -> bool:

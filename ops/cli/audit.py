@@ -158,15 +158,18 @@ async def exported(settings: Settings, to: Path, *, after: int, until: int | Non
 
 
 def search(arguments: argparse.Namespace) -> int:
-    """Print records, the newest first.
+    """Print records, the newest first; what is archived is searched where its segments are seen, and else named.
 
     Raises:
         ExitError: (2) a time is none, (1) the database refuses.
 
     """
     from actors.vocabulary.audit_trail import SEARCH_MAX, AuditPage, AuditQuery
-    from ops.audit_trail import moment_of, opened
+    from ops.audit_state import not_seen
+    from ops.audit_trail import looked_up, moment_of, opened
     from storage.audit_reader import AuditBook
+    from storage.audit_segments import Seen
+    from storage.audit_segments import search as everywhere
 
     settings = trail_settings(arguments)
     if not 1 <= arguments.limit <= SEARCH_MAX:
@@ -189,16 +192,23 @@ def search(arguments: argparse.Namespace) -> int:
     except CalejoError as error:
         raise ExitError(USAGE, str(error)) from error
 
-    async def work() -> AuditPage:
+    async def work() -> tuple[AuditPage, Seen]:
+        archived = await looked_up(settings, arguments.segments)
         async with opened(settings) as database:
-            return await AuditBook(database).search(query)
+            return await everywhere(AuditBook(database), query, archived.paths), archived
 
-    page = waited(work())
+    page, archived = waited(work())
     if arguments.format == "json":
-        told = {"records": [dict(each) for each in page.records], "next_before": page.next_before}
+        told = {
+            "records": [dict(each) for each in page.records],
+            "next_before": page.next_before,
+            "unseen": list(archived.unseen),
+        }
         show_rows(told, (), form="json")
-        return DONE
-    show_rows(page.records, _COLUMNS, form="table")
-    if page.next_before is not None:
-        print(f"more: --before {page.next_before}")
+    else:
+        show_rows(page.records, _COLUMNS, form="table")
+        if page.next_before is not None:
+            print(f"more: --before {page.next_before}")
+    if archived.unseen and page.next_before is None:
+        print(f"calejo: not searched: {not_seen(archived.unseen)}", file=sys.stderr)
     return DONE

@@ -32,14 +32,7 @@ def add_audit(
     verify.add_argument(
         "--keys", type=Path, default=None, metavar="FILE", help="public keys kept elsewhere, instead of ours"
     )
-    verify.add_argument(
-        "--segments",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FOLDER",
-        help="where archived segments lie; may be given again",
-    )
+    _add_segments(verify)
 
     export = verb("export", "audit:export", "what an outsider needs to verify it without Calejo")
     export.add_argument("to", type=Path, metavar="PATH", help="a new folder, or a new file *.tar, *.tar.gz")
@@ -58,11 +51,13 @@ def add_audit(
     search.add_argument("--text", default="", help="anywhere in object, outcome, before or after")
     search.add_argument("--limit", type=int, default=50)
     search.add_argument("--before", type=int, default=None, metavar="SEQUENCE", help="the next page")
+    _add_segments(search)
     _add_times(search)
 
     report = verb("report", "audit_report:report", "a compliance report as HTML, CSV or PDF")
     report.add_argument("kind", choices=REPORTS)
     report.add_argument("--out", type=Path, required=True, metavar="FILE", help="*.html, *.csv or *.pdf")
+    _add_segments(report)
     _add_times(report)
 
     signing = verb("checkpoint", "audit_keeping:checkpoint", "sign what the chain has come to, and print it")
@@ -99,7 +94,19 @@ def add_incident(
     export.add_argument("--until", default=None, metavar="TIME", help="default: now")
     export.add_argument("--aware", default=None, metavar="TIME", help="when it was noticed (default: now)")
     export.add_argument("--note", default="")
+    _add_segments(export)
     export.add_argument("--by", default=user, help="who exports (default: the user's name)")
+
+
+def _add_segments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--segments",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FOLDER",
+        help="where archived segments lie; may be given again",
+    )
 
 
 def _add_times(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ from actors.vocabulary import CalejoError
 from ops.cli.exits import DONE, FAILED, ExitError
 from ops.cli.output import show as show_rows
 from ops.cli.settings_of import loaded_of, settings_of
-from ops.settings import masked
 from ops.settings import schema as settings_schema
+from storage.masking import masked
 
 
 def check(arguments: argparse.Namespace) -> int:

@@ -31,6 +31,19 @@ class BirthCounter(Protocol):
         """
         ...
 
+    def issue_unsaved(self) -> int:
+        """Return the next one although the disk refuses; it is another one only while this process lives."""
+        ...
+
+    def save(self) -> None:
+        """Make the last number durable that the disk refused, if there is one.
+
+        Raises:
+            DeviceError: the disk refused.
+
+        """
+        ...
+
 
 class Chunk(NamedTuple):
     """How many samples, and their bytes."""
@@ -40,7 +53,10 @@ class Chunk(NamedTuple):
 
 
 class HistoryStore(Protocol):
-    """A bounded queue on disk, oldest first. Each call may block as long as the disk needs; all raise DeviceError."""
+    """A bounded queue on disk, oldest first. Each call may block as long as the disk needs; all raise DeviceError.
+
+    Calls may come from several threads: a caller that was cancelled leaves one behind that still works.
+    """
 
     def append(self, chunks: Sequence[Chunk]) -> int:
         """Keep these; return how many of the oldest samples had to go for them."""
@@ -103,6 +119,12 @@ class Buffer:
         drained, self._samples = self._samples, []
         self._gone += len(drained)
         return drained
+
+    def put_back(self, samples: Sequence[Sample]) -> None:
+        """Take back what was drained, before all that came since; without room the oldest go."""
+        later = self.drain()
+        self.add(samples)
+        self.add(later)
 
     def lost(self) -> int:
         """Return how many had to go since the last call."""

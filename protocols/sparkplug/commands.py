@@ -6,7 +6,7 @@ another type. Everything else (the mode, the range, the latch) is the publisher'
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum, unique
 from typing import Final
 
@@ -37,6 +37,8 @@ _MS_PER_S: Final = 1_000
 # The first fresh setpoint after a command may have been decided before it; the second cannot have been.
 _BEATS_NEEDED: Final = 2
 _HZ_TOLERANCE: Final = 0.005
+# The slowest ramp of a sound drive, 0.1 Hz/s over a whole band, is done by then.
+_PENDING_MS_MAX: Final = 600_000
 
 
 @unique
@@ -47,6 +49,8 @@ class Result(StrEnum):
     CLAMPED = "clamped"
     REJECTED = "rejected"
     APPLIED = "applied"
+    SUPERSEDED = "superseded"
+    UNCONFIRMED = "unconfirmed"
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,9 +94,19 @@ class Commands:
         self._stops: dict[tuple[str, int], None] = {}
 
     def judge(
-        self, device: str, payload: Payload, *, retained: bool, now_ms: int
+        self,
+        device: str,
+        payload: Payload,
+        *,
+        retained: bool,
+        now_ms: int,
+        busy: Callable[[str], str] = lambda _: "",
     ) -> tuple[list[Request], bool]:
-        """Return the requests of a command message, and whether the node is to be born again."""
+        """Return the requests of a command message, and whether the node is to be born again.
+
+        `busy` says of a metric's name why nothing more of its kind can be taken now ('' it can). It is asked only for
+        what could go on otherwise, and what it turns away may be sent again as it is.
+        """
         metrics = self._edge.of_device(device)
         by_name = {} if metrics is None else {each.name: each for each in metrics.values()}
         by_alias = (
@@ -109,7 +123,7 @@ class Commands:
             found = by_name.get(metric.name) if metric.name else by_alias.get(metric.alias or 0)
             at_ms = metric.timestamp_ms if metric.timestamp_ms is not None else payload.timestamp_ms
             requests.append(
-                self._judged(device, metric, found, at_ms=at_ms, retained=retained, now_ms=now_ms)
+                self._judged(device, metric, found, at_ms=at_ms, retained=retained, now_ms=now_ms, busy=busy)
             )
         return requests, rebirth
 
@@ -122,6 +136,7 @@ class Commands:
         at_ms: int | None,
         retained: bool,
         now_ms: int,
+        busy: Callable[[str], str],
     ) -> Request:
         name = metric.name or f"alias {metric.alias}"
         bare = Request(
@@ -154,8 +169,19 @@ class Commands:
             return _refused(meant, WriteRefusal.STALE, text)
         if at_ms <= self._newest.get(found.path, -1):
             return _refused(meant, WriteRefusal.STALE, "replayed: not newer than the last")
+        if why := busy(found.name):
+            return _refused(meant, WriteRefusal.DEVICE_FAILURE, why)
         self._newest[found.path] = at_ms
         return meant
+
+    def stops(self, device: str, payload: Payload) -> bool:
+        """Whether a message asks for an emergency stop; nothing of it is judged."""
+        metrics = self._edge.of_device(device) or {}
+        own = next((path for path, each in metrics.items() if each.name == STOP), None)
+        alias = None if own is None else self._edge.alias_of(own)
+        return own is not None and any(
+            each.name == STOP if each.name else each.alias == alias for each in payload.metrics
+        )
 
     def _judged_stop(self, meant: Request, at_ms: int | None) -> Request:
         """Let a stop pass whatever its sender's clock says (EST-4); the same message again is no new stop."""
@@ -177,55 +203,70 @@ def _refused(request: Request, refusal: WriteRefusal, why: str) -> Request:
 class _Pending(msgspec.Struct, frozen=True, kw_only=True):
     request: Request
     heartbeat: object
+    until_ms: int
     beats: int = 0
 
 
 class Answers:
-    """Follows each device's last accepted operator command until the wire shows what became of it."""
+    """Follows each device's accepted operator commands, one per metric, until the wire shows what became of them."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, _Pending] = {}
+        self._pending: dict[tuple[str, str], _Pending] = {}
 
     def decided(
-        self, request: Request, refusal: WriteRefusal | None, shown: Mapping[str, Sample]
-    ) -> Answer | None:
-        """Return the answer to a request that was judged; None: a heartbeat that was taken, which nobody waits for."""
+        self, request: Request, refusal: WriteRefusal | None, shown: Mapping[str, Sample], *, now_ms: int
+    ) -> list[Answer]:
+        """Return the answers to a request that was judged; none: a heartbeat that was taken, which nobody waits for.
+
+        A command that this one overtakes is answered, too: what it asked for never will be shown.
+        """
         if refusal is not None:
-            return _answer(request, Result.REJECTED, request.why or refusal.value)
+            return [_answer(request, Result.REJECTED, request.why or refusal.value)]
         if request.name == SCADA_HEARTBEAT:
-            return None
+            return []
         if request.name == STOP:
             # On the wire before anybody is answered (EST-1); 0 changes nothing.
-            return _answer(request, Result.APPLIED if request.value else Result.ACCEPTED, "")
+            return [_answer(request, Result.APPLIED if request.value else Result.ACCEPTED, "")]
         beat = shown.get("heartbeat")
-        self._pending[request.device] = _Pending(
-            request=request, heartbeat=None if beat is None else beat.value
+        key = (request.device, request.name)
+        before = self._pending.get(key)
+        self._pending[key] = _Pending(
+            request=request, heartbeat=None if beat is None else beat.value, until_ms=now_ms + _PENDING_MS_MAX
         )
-        return _answer(request, Result.ACCEPTED, "")
+        overtaken = f"by the command of {request.timestamp_ms}"
+        told = [] if before is None else [_answer(before.request, Result.SUPERSEDED, overtaken)]
+        return [*told, _answer(request, Result.ACCEPTED, "")]
 
     def waits_for(self, device: str) -> bool:
         """Whether a device's wire is being watched."""
-        return device in self._pending
+        return any(key[0] == device for key in self._pending)
 
-    def seen(self, device: str, shown: Mapping[str, Sample]) -> Answer | None:
-        """Return the final answer once a setpoint that was decided after the command is on the wire."""
-        pending = self._pending.get(device)
+    def seen(self, device: str, shown: Mapping[str, Sample]) -> list[Answer]:
+        """Return the final answers once a setpoint that was decided after the commands is on the wire."""
         beat = shown.get("heartbeat")
-        if pending is None or beat is None:
-            return None
-        if beat.value != pending.heartbeat:
-            pending = msgspec.structs.replace(pending, heartbeat=beat.value, beats=pending.beats + 1)
-            self._pending[device] = pending
-        if pending.beats < _BEATS_NEEDED:
-            return None
-        answer = _outcome(pending.request, shown)
-        if answer is not None:
-            del self._pending[device]
-        return answer
+        told: list[Answer] = []
+        for key, pending in list(self._pending.items()):
+            if key[0] != device or beat is None:
+                continue
+            held = pending
+            if beat.value != held.heartbeat:
+                held = msgspec.structs.replace(held, heartbeat=beat.value, beats=held.beats + 1)
+                self._pending[key] = held
+            answer = _outcome(held.request, shown) if held.beats >= _BEATS_NEEDED else None
+            if answer is not None:
+                del self._pending[key]
+                told.append(answer)
+        return told
+
+    def overdue(self, *, now_ms: int) -> list[Answer]:
+        """Return an answer to each command that nothing was seen of for too long, and wait for it no more."""
+        gone = [key for key, pending in self._pending.items() if now_ms >= pending.until_ms]
+        detail = f"not seen on the wire within {_PENDING_MS_MAX // _MS_PER_S} s"
+        return [_answer(self._pending.pop(key).request, Result.UNCONFIRMED, detail) for key in gone]
 
     def forget(self, devices: frozenset[str]) -> None:
         """Drop those that are gone."""
-        self._pending = {key: held for key, held in self._pending.items() if key in devices}
+        self._pending = {key: held for key, held in self._pending.items() if key[0] in devices}
 
 
 def _outcome(request: Request, shown: Mapping[str, Sample]) -> Answer | None:

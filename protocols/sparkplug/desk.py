@@ -6,18 +6,48 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
-
-from actors.vocabulary import InvalidValueError, WriteRefusal
+from actors.vocabulary import InvalidValueError
 from protocols.endpoint import ClientWrite, WriteGuard
-from protocols.sparkplug.commands import METRICS_MAX, STOP, Answer, Answers, Commands, Request
+from protocols.sparkplug.commands import (
+    METRICS_MAX,
+    SCADA_HEARTBEAT,
+    STOP,
+    Answer,
+    Answers,
+    Commands,
+    Request,
+)
 from protocols.sparkplug.edge import EdgeNode, Sample
 from protocols.sparkplug.names import OPERATOR_POINTS
-from protocols.sparkplug.schema import decode
+from protocols.sparkplug.schema import Payload, decode
 
 BYTES_MAX: Final = 16_384
 ORDERS_MAX: Final = 32
 COMMANDS_PER_S: Final = 50.0
+"""Messages with an operator's request; above that they are answered `busy` and may be sent again as they are."""
+HEARTBEATS_PER_S: Final = 5.0
+"""Of one station: a SCADA that beats each second must not compete with anybody's commands, nor with garbage."""
+REFUSALS_PER_S: Final = 20.0
+"""Refusals that are answered and brought to be audited; the others are counted."""
+GARBAGE_PER_S: Final = 1.0
+"""Messages that nobody can read and that are told; all are counted."""
+
+
+class Budget:
+    """So many a second, and a second's worth at once; time (s, any origin) is an argument."""
+
+    def __init__(self, per_s: float) -> None:
+        self._per_s = self._left = per_s
+        self._at_s = 0.0
+
+    def take(self, now_s: float) -> bool:
+        """Take one; False: there is none."""
+        self._left = min(self._per_s, self._left + max(0.0, now_s - self._at_s) * self._per_s)
+        self._at_s = now_s
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
 
 
 class CommandDesk:
@@ -42,7 +72,10 @@ class CommandDesk:
         self._answers = Answers()
         self._orders: asyncio.Queue[list[Request]] = asyncio.Queue(ORDERS_MAX)
         self._guard: WriteGuard | None = None
-        self._budget, self._budget_at_s = COMMANDS_PER_S, 0.0
+        self._commanded = Budget(COMMANDS_PER_S)
+        self._refusals = Budget(REFUSALS_PER_S)
+        self._garbage = Budget(GARBAGE_PER_S)
+        self._heartbeats: dict[str, Budget] = {}
         self.taken = 0
         self.refused = 0
 
@@ -52,7 +85,9 @@ class CommandDesk:
 
     def configured(self) -> None:
         """Wait no longer for devices that are gone."""
-        self._answers.forget(frozenset(each.device for each in self._edge.definitions.values()))
+        devices = frozenset(each.device for each in self._edge.definitions.values())
+        self._answers.forget(devices)
+        self._heartbeats = {key: held for key, held in self._heartbeats.items() if key in devices}
 
     def shown(self, devices: set[str]) -> None:
         """Look whether the wire now shows what became of a command."""
@@ -60,36 +95,79 @@ class CommandDesk:
             if self._answers.waits_for(device):
                 self._answer(self._answers.seen(device, self._held(device)))
 
+    def look(self) -> None:
+        """Answer commands of which nothing was seen for too long."""
+        self._answer(self._answers.overdue(now_ms=self._now_ms()))
+
+    def stops(self, device: str, content: bytes) -> bool:
+        """Whether a message asks for an emergency stop, as far as it can be read."""
+        try:
+            payload = self._read(content)
+        except InvalidValueError:
+            return False
+        return self._commands.stops(device, payload)
+
     async def take(self, device: str, content: bytes, *, retained: bool) -> bool:
         """Take one command message; return whether a birth was asked for."""
+        now_s = asyncio.get_running_loop().time()
         try:
-            if len(content) > BYTES_MAX:
-                raise InvalidValueError(f"{len(content)} bytes, at most {BYTES_MAX} expected")
-            payload = decode(content, metrics_max=METRICS_MAX)
+            payload = self._read(content)
         except InvalidValueError as error:
             self.refused += 1
-            if self._affordable():
+            if self._garbage.take(now_s):
                 self._tell("refused", f"{device[:80] or 'node'}: {error}")
             return False
-        requests, rebirth = self._commands.judge(device, payload, retained=retained, now_ms=self._now_ms())
+        requests, rebirth = self._commands.judge(
+            device, payload, retained=retained, now_ms=self._now_ms(), busy=self._admission(device, now_s)
+        )
         # A stop is never impeded by a flood of anything else (EST-4).
         stops = [each for each in requests if each.name == STOP]
-        others = [each for each in requests if each.name != STOP]
+        refused = [each for each in requests if each.name != STOP and each.refusal is not None]
         if stops:
             await self._put(stops)
-        if others and not self._affordable():
-            self.refused += len(others)
-        elif others:
-            await self._take_others(others)
+        if refused and self._refusals.take(now_s):
+            await self._put(refused)
+        else:
+            self.refused += len(refused)
+        await self._take_others([each for each in requests if each.name != STOP and each.refusal is None])
         return rebirth
 
+    def _read(self, content: bytes) -> Payload:
+        """Return a command's payload.
+
+        Raises:
+            InvalidValueError: it is too long, or none.
+
+        """
+        if len(content) > BYTES_MAX:
+            raise InvalidValueError(f"{len(content)} bytes, at most {BYTES_MAX} expected")
+        return decode(content, metrics_max=METRICS_MAX)
+
+    def _admission(self, device: str, now_s: float) -> Callable[[str], str]:
+        """Return what says why a metric of this message cannot be taken now; one message is one command."""
+        orders: list[str] = []
+
+        def busy(name: str) -> str:
+            if name == SCADA_HEARTBEAT:
+                budget = self._heartbeats.setdefault(device, Budget(HEARTBEATS_PER_S))
+                return (
+                    "" if budget.take(now_s) else f"busy: more than {HEARTBEATS_PER_S:g} heartbeats a second"
+                )
+            if not orders:
+                if self._orders.full():
+                    orders.append("busy: too many commands at once")
+                else:
+                    room = self._commanded.take(now_s)
+                    orders.append("" if room else f"busy: more than {COMMANDS_PER_S:g} commands a second")
+            return orders[0]
+
+        return busy
+
     async def _take_others(self, requests: Sequence[Request]) -> None:
-        asked = [each for each in requests if each.name in OPERATOR_POINTS and each.refusal is None]
-        at_once = [each for each in requests if each not in asked]
-        if asked and self._orders.full():
-            busy, why = WriteRefusal.DEVICE_FAILURE, "too many commands at once"
-            at_once += [msgspec.structs.replace(each, refusal=busy, why=why) for each in asked]
-        elif asked:
+        asked = [each for each in requests if each.name in OPERATOR_POINTS]
+        at_once = [each for each in requests if each.name not in OPERATOR_POINTS]
+        if asked:
+            # `_admission` has seen to it that there is room.
             self._orders.put_nowait(asked)
         if at_once:
             await self._put(at_once)
@@ -110,22 +188,15 @@ class CommandDesk:
         for request, verdict in zip(requests, verdicts, strict=True):
             self.taken += verdict is None
             self.refused += verdict is not None
-            self._answer(self._answers.decided(request, verdict, self._held(request.device)))
+            shown = self._held(request.device)
+            self._answer(self._answers.decided(request, verdict, shown, now_ms=self._now_ms()))
 
-    def _answer(self, answer: Answer | None) -> None:
-        if answer is not None and self._edge.of_device(answer.device) is not None:
-            self._show(answer.samples(self._now_ms()))
+    def _answer(self, answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            if self._edge.of_device(answer.device) is not None:
+                self._show(answer.samples(self._now_ms()))
 
     def _held(self, device: str) -> dict[str, Sample]:
         metrics = self._edge.of_device(device) or {}
         held = ((each.name, self._edge.held(path)) for path, each in metrics.items())
         return {name: sample for name, sample in held if sample is not None}
-
-    def _affordable(self) -> bool:
-        now_s = asyncio.get_running_loop().time()
-        refilled = self._budget + (now_s - self._budget_at_s) * COMMANDS_PER_S
-        self._budget, self._budget_at_s = min(refilled, COMMANDS_PER_S), now_s
-        if self._budget < 1.0:
-            return False
-        self._budget -= 1.0
-        return True

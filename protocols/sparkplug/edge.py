@@ -6,7 +6,8 @@ backfill's matter (`protocols.sparkplug.backfill`). Times are ms of UTC, as on t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -25,6 +26,8 @@ from protocols.sparkplug.schema import DataType, Metric, Payload, Property, Scal
 
 NUMBERS: Final = 256
 """`seq` and `bdSeq` count 0 to 255 and begin anew."""
+TOLD_MAX: Final = 256
+"""Messages of their own that may wait to be sent; of more the oldest go."""
 
 
 class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,11 +65,14 @@ class EdgeNode:
         self._births_due: dict[str, None] = {}
         self._deaths_due: dict[str, None] = {}
         self._living: set[str] = set()
+        self._told: deque[tuple[str, tuple[Sample, ...]]] = deque(maxlen=TOLD_MAX)
         self._seq = 0
         self._bd_seq: int | None = None
         self.born = False
         """Whether the node's birth has been made in this session."""
         self.rebirth_due = False
+        self.generation = 0
+        """Counts the configurations and births: history that was begun under another one has to be handed in again."""
 
     # ----------------------------------------------------------------- what is shown
 
@@ -85,6 +91,7 @@ class EdgeNode:
 
     def configure(self, definitions: Mapping[str, Definition]) -> None:
         """Show exactly these from now on; devices that came, went or changed are born or die, the others go on."""
+        self.generation += 1
         before, self._definitions = self._by_device, dict(definitions)
         self._by_device = {NODE: {}}
         for path, definition in definitions.items():
@@ -123,6 +130,19 @@ class EdgeNode:
             self._dirty.setdefault(definition.device, {})[sample.path] = None
         return news
 
+    def tell(self, samples: Sequence[Sample]) -> None:
+        """Take values of one device that belong together: they are shown, and within a session sent in one message of
+        their own, whatever comes after them.
+        """
+        self.take(samples)
+        if self.born and samples:
+            self._told.append((self._definitions[samples[0].path].device, tuple(samples)))
+
+    @property
+    def births_due(self) -> bool:
+        """Whether a device, or the whole node, must be born before anything else is said of it."""
+        return self.rebirth_due or bool(self._births_due) or not self.born
+
     def held(self, path: str) -> Sample | None:
         """Return what a metric shows; None: it never had a value."""
         return self._samples.get(path)
@@ -140,6 +160,7 @@ class EdgeNode:
         self.born = self.rebirth_due = False
         self._living.clear()
         self._deaths_due.clear()
+        self._told.clear()
 
     def death(self, *, now_ms: int) -> Outgoing:
         """Return the NDEATH of this session: its bdSeq and nothing else, without a sequence number."""
@@ -149,6 +170,7 @@ class EdgeNode:
     def births(self, *, now_ms: int) -> Iterator[Outgoing]:
         """Yield NBIRTH and the DBIRTH of every device: at the start of a session, and whenever a host asks."""
         self.born, self.rebirth_due, self._seq = True, False, 0
+        self.generation += 1
         # Those that went since the last birth are told by the NBIRTH itself: it ends all that was before.
         self._living.clear()
         self._deaths_due.clear()
@@ -171,6 +193,7 @@ class EdgeNode:
             self._living.discard(device)
             yield self._outgoing(Verb.DDEATH, device, (), now_ms)
         yield from self._due_births(now_ms)
+        yield from self._own_messages(now_ms)
         while self._dirty:
             device = next(iter(self._dirty))
             paths = self._dirty.pop(device)
@@ -178,6 +201,22 @@ class EdgeNode:
             samples = sorted((self._samples[path] for path in paths), key=lambda held: held.at_ms)
             metrics = tuple(self._data_metric(held) for held in samples)
             yield self._outgoing(verb, device, metrics, now_ms)
+
+    def _own_messages(self, now_ms: int) -> Iterator[Outgoing]:
+        while self._told:
+            device, samples = self._told.popleft()
+            told = [each for each in samples if each.path in self._definitions]
+            if not told or (device and device not in self._living):
+                continue
+            dirty = self._dirty.get(device, {})
+            for each in told:
+                # What changed again since is told by a later message.
+                if self._samples.get(each.path) == each:
+                    dirty.pop(each.path, None)
+            if not dirty:
+                self._dirty.pop(device, None)
+            verb = Verb.DDATA if device else Verb.NDATA
+            yield self._outgoing(verb, device, tuple(self._data_metric(each) for each in told), now_ms)
 
     def history(self, samples: Iterable[Sample], *, now_ms: int) -> Iterator[Outgoing]:
         """Yield what was kept while nobody listened, a message per run of one device, but for what is gone."""
@@ -188,6 +227,8 @@ class EdgeNode:
             definition = self._definitions.get(sample.path)
             if definition is None or (definition.device and definition.device not in self._living):
                 continue
+            if definition.device in self._births_due:
+                continue  # its numbers mean nothing to a host yet; whoever asked hands it in again
             if of not in {None, definition.device}:
                 yield self._history_message(of, run, now_ms)
                 run = []

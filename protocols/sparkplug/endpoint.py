@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import aiomqtt
@@ -24,6 +25,7 @@ from protocols.sparkplug.commands import Commands
 from protocols.sparkplug.desk import CommandDesk
 from protocols.sparkplug.edge import EdgeNode, Outgoing, Sample
 from protocols.sparkplug.host import HostWord, PrimaryHost
+from protocols.sparkplug.incoming import Incoming
 from protocols.sparkplug.keeper import HistoryKeeper
 from protocols.sparkplug.names import (
     BACKFILL_LOST,
@@ -36,6 +38,7 @@ from protocols.sparkplug.names import (
     definitions,
     own_path,
 )
+from protocols.sparkplug.pace import BIRTH_S_MIN, RebirthPace
 from protocols.sparkplug.schema import DataType, Scalar
 
 _NS_PER_MS: Final = 1_000_000
@@ -44,8 +47,8 @@ _BARRIER_S: Final = 1.0
 _COUNTERS_S: Final = 1.0
 # A backlog is handed in beside what happens now, never instead of it: at most 200 samples so often.
 _BACKFILL_S: Final = 0.05
-# A host in a loop must not keep us busy with births; meanwhile no data is sent, as the specification has it.
-_BIRTH_S_MIN: Final = 1.0
+_SAVE_S: Final = 10.0
+_YIELD_EVERY: Final = 8
 _SETTLED_S: Final = 30.0
 
 
@@ -81,7 +84,7 @@ class SparkplugEndpoint:
             commands,
             peer=f"{settings.host}:{link.port_of(settings)}",
             now_ms=self._now_ms,
-            show=self._show,
+            show=self._show_answer,
             tell=self._tell,
         )
         self._keeper = HistoryKeeper(history)
@@ -91,6 +94,10 @@ class SparkplugEndpoint:
         self._connected = False
         self._connects = self._births_made = 0
         self._last_error = ""
+        self._pace = RebirthPace()
+        self._dropped = 0
+        self._dropped_told = 0
+        self._number_fault = ""
 
     # ----------------------------------------------------------------- the publisher's side
 
@@ -166,6 +173,8 @@ class SparkplugEndpoint:
             backfill_waiting=self._keeper.waiting,
             backfill_lost=self._keeper.lost,
             last_error=self._last_error,
+            incoming_dropped=self._dropped,
+            storage_fault=self._number_fault or self._keeper.fault,
         )
 
     # ----------------------------------------------------------------- values
@@ -180,6 +189,10 @@ class SparkplugEndpoint:
             kept = [each for each in news if known[each.path].kept]
             self._keeper.take(kept, in_session=self._edge.born)
         self._desk.shown({known[each.path].device for each in news})
+
+    def _show_answer(self, samples: Sequence[Sample]) -> None:
+        self._edge.tell(samples)
+        self._wake.set()
 
     # ----------------------------------------------------------------- one connection after the other
 
@@ -199,13 +212,19 @@ class SparkplugEndpoint:
 
     async def _session(self) -> None:
         """Connect, be born when the host is there, serve until something ends it."""
-        bd_seq = await asyncio.to_thread(self._births.issue)
+        bd_seq = await self._next_number()
         node, newest = self._edge.node, self._settings.mqtt_version == link.MQTT_5
         will = self._edge.connect(bd_seq, now_ms=self._now_ms())
         self._host.connected()
+        self._pace = RebirthPace()
         identifier = f"calejo-{node.group}-{node.node_id}"
         credentials = await asyncio.to_thread(link.credentials_of, self._settings)
-        client = link.client_of(self._settings, credentials, identifier=identifier, will=will)
+        incoming = partial(
+            Incoming, is_state=self._is_state, is_stop=self._is_stop, dropped=self._count_dropped
+        )
+        client = link.client_of(
+            self._settings, credentials, identifier=identifier, will=will, incoming=incoming
+        )
         async with link.connected(client):
             self._connected, self._connects = True, self._connects + 1
             try:
@@ -222,21 +241,46 @@ class SparkplugEndpoint:
                     death = self._edge.death(now_ms=self._now_ms())
                     await link.goodbye(client, death, newest=newest)
 
+    async def _next_number(self) -> int:
+        """Return the session's bdSeq: durable, or, where the disk refuses, counted on in memory.
+
+        A disk that is full must not take the wire away; that the number may be used twice after a restart is alarmed.
+        """
+        try:
+            number = await asyncio.to_thread(self._births.issue)
+        except DeviceError as error:
+            self._number_refused(error)
+            return await asyncio.to_thread(self._births.issue_unsaved)
+        self._number_fault = ""
+        return number
+
+    async def _save_number(self) -> None:
+        try:
+            await asyncio.to_thread(self._births.save)
+        except DeviceError as error:
+            self._number_refused(error)
+        else:
+            self._number_fault = ""
+
+    def _number_refused(self, error: DeviceError) -> None:
+        if str(error) != self._number_fault:
+            self._number_fault = str(error)
+            self._tell("number_unsaved", self._number_fault)
+
     # ----------------------------------------------------------------- what we say
 
     async def _write(self, client: aiomqtt.Client) -> None:
         loop = asyncio.get_running_loop()
         node = self._edge.node
         nobody = f"{NAMESPACE}/{node.group}/NONE/{node.node_id}"
-        born_s = barrier_s = counters_s = loop.time() - _BIRTH_S_MIN
+        barrier_s = counters_s = saved_s = loop.time() - BIRTH_S_MIN
         while True:
             self._wake.clear()
             now_s = loop.time()
             if not self._host.online:
                 if self._edge.born:
                     raise _HostAway("the primary host is offline")
-            elif not self._edge.born or (self._edge.rebirth_due and now_s - born_s >= _BIRTH_S_MIN):
-                born_s = now_s
+            elif self._birth_due(now_s):
                 await self._send_all(client, self._edge.births(now_ms=self._now_ms()))
                 self._births_made += 1
                 self._last_error = ""
@@ -245,6 +289,11 @@ class SparkplugEndpoint:
                 if now_s - counters_s >= _COUNTERS_S:
                     counters_s = now_s
                     self._show_counters()
+                    self._desk.look()
+                    self._tell_dropped()
+                if self._number_fault and now_s - saved_s >= _SAVE_S:
+                    saved_s = now_s
+                    await self._save_number()
                 sent, unconfirmed = self._keeper.mark(), self._keeper.unconfirmed
                 await self._send_all(client, self._edge.changes(now_ms=self._now_ms()))
                 if unconfirmed and now_s - barrier_s >= _BARRIER_S:
@@ -256,6 +305,19 @@ class SparkplugEndpoint:
                     continue
             await self._woken()
 
+    def _birth_due(self, now_s: float) -> bool:
+        """Whether to be born now: at first, when our own metrics changed, or because a host asked and may ask."""
+        if not self._edge.born:
+            self._pace.born(now_s)
+            return True
+        if self._pace.grants(now_s):
+            self._edge.rebirth_due = True
+        if not self._edge.rebirth_due or not self._pace.may_be_born(now_s):
+            return False
+        if told := self._pace.born(now_s):
+            self._tell("rebirth_storm", told)
+        return True
+
     async def _woken(self) -> None:
         try:
             async with asyncio.timeout(_LOOK_S):
@@ -264,7 +326,10 @@ class SparkplugEndpoint:
             return
 
     async def _send_all(self, client: aiomqtt.Client, messages: Iterable[Outgoing]) -> None:
-        for message in messages:
+        for count, message in enumerate(messages, start=1):
+            if count % _YIELD_EVERY == 0:
+                # A birth of a thousand pumps must not hold up a stop.
+                await asyncio.sleep(0)
             await client.publish(
                 message.topic,
                 message.payload,
@@ -274,15 +339,27 @@ class SparkplugEndpoint:
             )
 
     async def _hand_in(self, client: aiomqtt.Client, nobody: str) -> bool:
-        """Send the oldest chunk of the backlog, and forget it once the broker has it; False: there is none."""
+        """Send the oldest chunk of the backlog, and forget it once the broker has it; False: there is none.
+
+        Each wait may have changed everything: what a host that went meanwhile, or a device that was not born yet, may
+        not have taken is handed in again.
+        """
         found = await self._keeper.oldest()
         if found is None:
             return False
+        begun = self._edge.generation
+        if not self._may_hand_in(begun):
+            return True
         position, samples = found
         await self._send_all(client, self._edge.history(samples, now_ms=self._now_ms()))
         await link.barrier(client, nobody)
-        await self._keeper.remove(position)
+        if self._may_hand_in(begun):
+            await self._keeper.remove(position)
         return True
+
+    def _may_hand_in(self, begun: int) -> bool:
+        """Whether the host is there, and knows every device by the births of that generation."""
+        return self._host.online and not self._edge.births_due and self._edge.generation == begun
 
     def _show_counters(self) -> None:
         now_ms = self._now_ms()
@@ -304,8 +381,23 @@ class SparkplugEndpoint:
             if device is not None:
                 rebirth = await self._desk.take(device, content, retained=message.retain)
                 if rebirth and self._edge.born:
-                    self._edge.rebirth_due = True
+                    self._pace.asked = True
                     self._wake.set()
+
+    def _is_state(self, message: aiomqtt.Message) -> bool:
+        return message.topic.value == self._host.topic
+
+    def _is_stop(self, message: aiomqtt.Message) -> bool:
+        device = self._edge.node.commanded(message.topic.value)
+        return device is not None and self._desk.stops(device, message.payload)
+
+    def _count_dropped(self) -> None:
+        self._dropped += 1
+
+    def _tell_dropped(self) -> None:
+        if self._dropped > self._dropped_told:
+            self._tell("flooded", f"{self._dropped - self._dropped_told} messages were dropped unread")
+            self._dropped_told = self._dropped
 
     # ----------------------------------------------------------------- keeping house
 

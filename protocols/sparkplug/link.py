@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import aiomqtt
 from paho.mqtt.packettypes import PacketTypes
@@ -18,6 +18,7 @@ from actors.vocabulary import DeviceError
 from actors.vocabulary.settings import SparkplugSettings
 from protocols.sparkplug.desk import BYTES_MAX
 from protocols.sparkplug.edge import Outgoing
+from protocols.sparkplug.incoming import INCOMING_MAX, Incoming
 
 # What it has to say we hear as errors; the rest would be lines on a stream that nobody reads.
 aiomqtt.client.MQTT_LOGGER.disabled = True
@@ -26,8 +27,6 @@ MQTT_5: Final = 5
 CONNECT_S: Final = 5.0
 PUBLISH_S: Final = 5.0
 GOODBYE_S: Final = 2.0
-INCOMING_MAX: Final = 1_000
-"""Messages that may wait to be read. A host that sends more loses them, as quality of service 0 has it."""
 PACKET_BYTES_MAX: Final = BYTES_MAX + 512
 """The longest message that an MQTT 5 broker may hand to us; with 3.1.1 the broker's own limit holds."""
 PASSWORD_BYTES_MAX: Final = 4_096
@@ -75,9 +74,14 @@ def credentials_of(settings: SparkplugSettings) -> Credentials:
 
 
 def client_of(
-    settings: SparkplugSettings, credentials: Credentials, *, identifier: str, will: Outgoing
+    settings: SparkplugSettings,
+    credentials: Credentials,
+    *,
+    identifier: str,
+    will: Outgoing,
+    incoming: Callable[..., Incoming],
 ) -> aiomqtt.Client:
-    """Return a client for one connection, which `async with` opens."""
+    """Return a client for one connection, which `async with` opens; `incoming` makes what its messages wait in."""
     newest = settings.mqtt_version == MQTT_5
     return aiomqtt.Client(
         settings.host,
@@ -93,6 +97,7 @@ def client_of(
         properties=_connect_properties() if newest else None,
         timeout=CONNECT_S,
         keepalive=settings.keepalive_s,
+        queue_type=cast("type[Incoming]", incoming),
         max_queued_incoming_messages=INCOMING_MAX,
         tls_context=credentials.tls,
     )

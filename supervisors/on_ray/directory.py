@@ -11,7 +11,7 @@ from ray.exceptions import PendingCallsLimitExceeded, RayActorError, RayError
 
 from actors.runtime import Clock, Directory, Ref
 from actors.vocabulary import Address, UnavailableError
-from supervisors.envelope import Answer, Deadline, unanswered
+from supervisors.envelope import Answer, Deadline, unanswered, unconfirmed
 
 # Tells that wait while their receiver is looked up; more are lost and counted.
 _WAITING_MAX: Final = 64
@@ -48,19 +48,23 @@ class RayRef(Ref):
         """Send and wait for the answer (see `actors.runtime.Ref`)."""
         deadline = Deadline.after(self._directory.clock.now(), deadline_s)
         name = type(message).__name__
+        # From the moment it is sent, nobody can say whether it was carried out.
+        failed = unanswered
         try:
             async with asyncio.timeout(deadline_s):
                 handle = await self._found()
                 if handle is None:
                     raise unanswered(self._address, "no such actor")
-                answer = await handle.ask.remote(message, deadline)
+                sent = handle.ask.remote(message, deadline)
+                failed = unconfirmed
+                answer = await sent
         except TimeoutError:
-            raise unanswered(self._address, f"no answer to {name} within {deadline_s} s") from None
+            raise failed(self._address, f"no answer to {name} within {deadline_s} s") from None
         except RayActorError:
             self._handle = None
-            raise unanswered(self._address, f"died before it answered {name}") from None
+            raise failed(self._address, f"died before it answered {name}") from None
         except (RayError, PendingCallsLimitExceeded) as error:
-            raise unanswered(self._address, f"{name} could not be sent: {error!r}"[:300]) from None
+            raise failed(self._address, f"{name} could not be sent: {error!r}"[:300]) from None
         assert isinstance(answer, Answer)
         return answer.unwrap()
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from actors.runtime import Clock, Directory
 from actors.vocabulary import Address, CalejoError, Instant
-from supervisors.envelope import Answer, unanswered
+from supervisors.envelope import Answer, unanswered, unconfirmed
 from supervisors.host import Host, Surroundings
 from supervisors.runtime import HostStats, Life, MakeActor, Runtime, StartOrder
 from supervisors.simulated.network import NetworkFaults, SimNetwork
@@ -147,7 +147,7 @@ class SimRuntime(Runtime):
 
         def give_up() -> None:
             # Also over an answer that has come, but not to its asker yet: whoever hung learns of both at once.
-            late.append(Answer(error=unanswered(address, f"no answer to {name} within {deadline_s} s")))
+            late.append(Answer(error=unconfirmed(address, f"no answer to {name} within {deadline_s} s")))
             if not reply.done():
                 reply.set_result(late[0])
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from actors.messages import Epoch, Stored, StoreRecords
-from actors.safety.latch import LatchSet
+from actors.safety.latch import LatchSet, is_cleared
 from actors.stores import StoredMode
 from actors.vocabulary import Address, DeviceError, Instant, WriteRefusal
 from actors.vocabulary.durable import PumpSeen, StationMemory
@@ -110,9 +110,11 @@ class FakeLatchStore:
         self._stamp += 1
         return self._stamp
 
-    def merge(self, records: Sequence[StopEventRecord]) -> None:
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
         """Keep these, or refuse like a disk."""
         self._refuse()
+        if any(map(is_cleared, records)) and not wanted():
+            raise DeviceError("latches: nobody waits for it any more")
         self.held = self.held.merge(records)
         self.witness(LatchSet.of(records))
 

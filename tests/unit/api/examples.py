@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import json
 import tempfile
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from actors.vocabulary import Quality
 from actors.vocabulary.access import UserRole
+from actors.vocabulary.client_calls import PastValue
 from actors.vocabulary.past import PastTable
 from api.access.hashing import hash_now
 from api.openapi.document import EXAMPLES
@@ -40,31 +43,41 @@ PAST: dict[PastTable, dict[str, Any]] = {
 }  # fmt: skip
 # What needs a database that the API of the tests has not.
 WRITTEN: dict[str, dict[str, Any]] = {
+    "GET /api/v1/certificates": {
+        "response": {
+            "certificates": [
+                {
+                    "name": "rest", "file": "/var/lib/calejo/certs/rest.pem", "subject": "CN=Calejo rest",
+                    "issuer": "CN=Calejo development authority of north-1", "not_before": "2026-11-21T09:50:00+00:00",
+                    "not_after": "2027-12-23T10:00:00+00:00", "days_left": 397.0, "sha256": "5f" * 32,
+                    "key_file_mode": "0600", "state": "good",
+                },
+            ],
+            "unreadable": {},
+        },
+    },
     "GET /api/v1/decisions/{pump_id}": {
         "parameters": {"pump_id": "p1", "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T10:00:00Z"},
-        "response": {
-            "pump_id": "p1", "from": "2026-11-21T09:00:00+00:00", "to": "2026-11-21T10:00:00+00:00",
-            "decisions": [
-                {"at": "2026-11-21T09:59:12+00:00", "setpoint_hz": 35.0, "reason": "LIMITED", "rules": ["power_cap"]}
-            ],
-            "following": "",
-        },
+        "response": [
+            {
+                "decided_at": "2026-11-21T09:59:12+00:00", "setpoint_hz": 35.0, "remote_enabled": True,
+                "reason": "LIMITED", "rules": ["power_cap"], "plan_id": 17, "limits_version": 3,
+                "epoch": "0.1800000001", "sequence": 41,
+            }
+        ],
     },
     "GET /api/v1/audit": {
         "parameters": {"event_type": "EMERGENCY_STOP_SET", "since": "2026-11-21T08:00Z"},
-        "response": {
-            "records": [
-                {
-                    "sequence": 4711, "at": AT, "event_type": "EMERGENCY_STOP_SET", "actor": "olga",
-                    "source_address": "192.0.2.7:50112", "object_id": "PUMP:p1", "outcome": "success",
-                    "severity": "HIGH", "before": None, "after": '{"reason":"leak"}',
-                    "correlation_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11",
-                    "record_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11:set",
-                    "previous_hash": "5f" * 32, "hash": "a1" * 32, "clauses": "IEC62443-4-2:CR2.8", "format": 2,
-                }
-            ],
-            "next_before": None,
-        },
+        "response": [
+            {
+                "sequence": 4711, "at": AT, "event_type": "EMERGENCY_STOP_SET", "actor": "olga",
+                "source_address": "192.0.2.7:50112", "object_id": "PUMP:p1", "outcome": "success",
+                "severity": "HIGH", "before": None, "after": '{"reason":"leak"}',
+                "correlation_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11",
+                "record_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11:set",
+                "previous_hash": "5f" * 32, "hash": "a1" * 32, "clauses": "IEC62443-4-2:CR2.8", "format": 2,
+            }
+        ],
     },
     "GET /api/v1/audit/verify": {
         "parameters": {"after": 0, "limit": 1000},
@@ -72,6 +85,26 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "GET /api/v1/audit/export/records": {"parameters": {"after": 0, "limit": 1000}},
     "GET /api/v1/audit/export/checkpoints": {"parameters": {}},
     "GET /api/v1/audit/export/keys": {"parameters": {}},
+    "GET /api/v1/reports/{kind}": {
+        "parameters": {"kind": "emergency", "format": "json", "since": "2026-11-21T00:00Z"},
+        "response": {
+            "title": "Emergency operations",
+            "facts": [
+                {"name": "Period (UTC)", "value": "2026-11-21 00:00:00 to now"},
+                {"name": "State of the trail", "value": "records 1 to 4711 hold, 4 checkpoints are met"},
+            ],
+            "counts": {"EMERGENCY_STOP_SET": 1},
+            "rows": [
+                {
+                    "sequence": "4711", "at": AT, "severity": "HIGH", "event_type": "EMERGENCY_STOP_SET",
+                    "actor": "olga", "source_address": "192.0.2.7:50112", "object_id": "pump:p1",
+                    "outcome": "success", "change": 'reason: "leak"',
+                    "correlation_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11", "clauses": "IEC62443-4-2:CR2.8",
+                    "hash": "a1" * 32,
+                }
+            ],
+        },
+    },
     "GET /api/v1/stream": {
         "parameters": {"topics": "setpoints,stops", "station_id": "s1"},
         "response": 'event: hello\ndata: {"user":"anna","role":"OPERATOR","topics":["setpoints","stops"]}\n\n',
@@ -85,6 +118,12 @@ def recorded(folder: Path) -> dict[str, dict[str, Any]]:
     with served(folder) as api:
         for table, row in PAST.items():
             api.past.rows[table] = [row]
+        api.points.shown["opcua"] = [
+            PastValue(
+                value=hz, quality=Quality.GOOD, at=datetime.fromisoformat(AT) - timedelta(seconds=place)
+            )
+            for place, hz in enumerate((34.5, 35.0, 35.5))
+        ]
         now = api.desk.clock.now().utc
         anna = api.token("anna")
         api.users.by_id["olga"] = person("olga", UserRole.OPERATOR, now, password_hash=hash_now(PASSWORD))
@@ -117,7 +156,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     for template in (
         "/alive", "/tree", "/tags", "/stations", "/pumps", "/alarms", "/limit-proposals", "/plans",
         "/plan-refusals", "/violations", "/failsafes", "/users", "/sessions", "/permissions", "/audit/events",
-        "/account",
+        "/reports", "/account",
     ):  # fmt: skip
         ask("GET", template)
     ask("GET", "/stations/{station_id}", station_id="s1")
@@ -132,7 +171,18 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     )
     ask("POST", "/pumps/{pump_id}/clean-out", {"reason": "grease", "lasts_s": 300}, pump_id="p1")
     ask("POST", "/pumps/{pump_id}/clean-out/end", {"reason": "clean"}, pump_id="p1")
+    ask("POST", "/alarms/{alarm_id}/acknowledge", {"comment": "sent the van"}, alarm_id="a2")
+    ask(
+        "GET",
+        "/pumps/{pump_id}/history",
+        pump_id="p1",
+        point="actual_speed",
+        **{"from": "2026-11-21T09:00:00Z", "to": "2026-11-21T11:00:00Z"},
+    )
+    ask("GET", "/configuration")
+    found["GET /api/v1/configuration"]["response"]["data_dir"] = "/var/lib/calejo"
     ask("POST", "/tree/retry", {"address": "/sites/north/watchdog"})
+    ask("GET", "/discovery")
     ask("POST", "/discovery", {})
     stop = ask(
         "POST", "/emergency-stops", {"scope": "PUMP", "scope_id": "p1", "reason": "leak at the flange"}

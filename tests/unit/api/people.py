@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,7 +12,18 @@ import msgspec
 from actors.access.sessions import ended
 from actors.vocabulary import DeviceError, RefusedError, UnknownSubjectError
 from actors.vocabulary.access import UserRole
-from actors.vocabulary.users import Account, AccountKind, Ending, ServiceKey, Session, Telling, nothing
+from actors.vocabulary.records import AuditRecord
+from actors.vocabulary.users import (
+    Account,
+    AccountKind,
+    Ending,
+    ServiceKey,
+    Session,
+    Telling,
+    nothing,
+    nothing_ended,
+    nothing_revoked,
+)
 from api.access.desk import AccessDesk
 from api.access.tokens import Use, issued
 
@@ -20,7 +31,7 @@ LIFE_S = 600.0
 
 
 class Users:
-    """The port in memory, each change whole. `away`: the database is."""
+    """The port in memory, each change whole. `away`: the database is. `silent`: it takes no audit record."""
 
     def __init__(self) -> None:
         self.by_id: dict[str, Account] = {}
@@ -28,6 +39,7 @@ class Users:
         self.keys_by_id: dict[str, ServiceKey] = {}
         self.audits: list[Any] = []
         self.away = False
+        self.silent = False
         self.asked = 0
 
     async def accounts(self) -> tuple[Account, ...]:
@@ -38,10 +50,11 @@ class Users:
         self._there()
         return self.by_id.get(user_id)
 
-    async def add(self, account: Account) -> None:
+    async def add(self, account: Account, *, records: Sequence[AuditRecord] = ()) -> None:
         self._there()
         if account.user_id in self.by_id:
             raise RefusedError(f"user {account.user_id!r} exists already")
+        self._told(records)
         self.by_id[account.user_id] = account
 
     async def change(
@@ -57,7 +70,7 @@ class Users:
             raise UnknownSubjectError(f"user {user_id!r} is not known")
         others = tuple(each for name, each in self.by_id.items() if name != user_id)
         before = self.by_id[user_id]
-        after = self.by_id[user_id] = decide(before, others)
+        after = decide(before, others)
         gone = []
         if ending is not None:
             gone = [
@@ -65,20 +78,30 @@ class Users:
                 for each in self.all.values()
                 if each.user_id == user_id and not each.ended_at and each.session_id != ending.but
             ]
+        self._told(tell(before, after, tuple(gone)))
+        self.by_id[user_id] = after
+        if ending is not None:
             for each in gone:
                 self.all[each.session_id] = ended(each, by=ending.by, reason=ending.reason, at=ending.at)
-        self.audits += tell(before, after, tuple(gone))
         return after
 
     async def begin(
-        self, session: Session, *, live_max: int, decide: Callable[[Account], Account]
+        self,
+        session: Session,
+        *,
+        live_max: int,
+        decide: Callable[[Account], Account],
+        tell: Telling = nothing,
     ) -> tuple[Account, tuple[str, ...]]:
         self._there()
         if session.user_id not in self.by_id:
             raise UnknownSubjectError(f"user {session.user_id!r} is not known")
-        after = self.by_id[session.user_id] = decide(self.by_id[session.user_id])
+        before = self.by_id[session.user_id]
+        after = decide(before)
         live = self._live(session.user_id, session.started_at)
         crowded = live[max(0, live_max - 1) :]
+        self._told(tell(before, after, tuple(crowded)))
+        self.by_id[session.user_id] = after
         for each in crowded:
             self.all[each.session_id] = ended(
                 each, by=session.user_id, reason="too many sessions", at=session.started_at
@@ -109,7 +132,14 @@ class Users:
         return self.all[session_id], self.by_id[found.user_id]
 
     async def end(
-        self, *, user_id: str | None, session_id: str | None, by: str, reason: str, at: datetime
+        self,
+        *,
+        user_id: str | None,
+        session_id: str | None,
+        by: str,
+        reason: str,
+        at: datetime,
+        tell: Callable[[tuple[Session, ...]], Sequence[AuditRecord]] = nothing_ended,
     ) -> tuple[Session, ...]:
         self._there()
         live = [
@@ -117,6 +147,7 @@ class Users:
             for each in self.all.values()
             if not each.ended_at and user_id in {None, each.user_id} and session_id in {None, each.session_id}
         ]
+        self._told(tell(tuple(live)))
         for each in live:
             self.all[each.session_id] = ended(each, by=by, reason=reason, at=at)
         return tuple(live)
@@ -132,8 +163,9 @@ class Users:
             del self.all[each.session_id]
         return len(gone)
 
-    async def add_key(self, key: ServiceKey) -> None:
+    async def add_key(self, key: ServiceKey, *, records: Sequence[AuditRecord] = ()) -> None:
         self._there()
+        self._told(records)
         self.keys_by_id[key.key_id] = key
 
     async def key(self, key_id: str) -> tuple[ServiceKey, Account] | None:
@@ -150,12 +182,22 @@ class Users:
         self._there()
         return tuple(each for each in self.keys_by_id.values() if each.user_id == user_id)
 
-    async def revoke_key(self, key_id: str, *, by: str, at: datetime) -> ServiceKey | None:
+    async def revoke_key(
+        self,
+        key_id: str,
+        *,
+        by: str,
+        at: datetime,
+        tell: Callable[[ServiceKey], Sequence[AuditRecord]] = nothing_revoked,
+    ) -> tuple[ServiceKey, bool] | None:
         self._there()
         found = self.keys_by_id.get(key_id)
-        if found is not None and found.revoked_at is None:
-            self.keys_by_id[key_id] = msgspec.structs.replace(found, revoked_at=at, revoked_by=by)
-        return self.keys_by_id.get(key_id)
+        if found is None or found.revoked_at is not None:
+            return None if found is None else (found, False)
+        revoked = msgspec.structs.replace(found, revoked_at=at, revoked_by=by)
+        self._told(tell(revoked))
+        self.keys_by_id[key_id] = revoked
+        return revoked, True
 
     def _live(self, user_id: str | None, at: datetime) -> list[Session]:
         found = [
@@ -164,6 +206,11 @@ class Users:
             if user_id in {None, each.user_id} and not each.ended_at and each.expires_at > at
         ]
         return sorted(found, key=lambda each: each.started_at, reverse=True)
+
+    def _told(self, records: Sequence[AuditRecord]) -> None:
+        if records and self.silent:
+            raise DeviceError("audit_log: no space left on device")
+        self.audits += records
 
     def _there(self) -> None:
         self.asked += 1

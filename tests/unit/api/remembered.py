@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from actors.vocabulary import DeviceError, RefusedError
-from actors.vocabulary.past import PastTable
+from actors.vocabulary import DeviceError, InvalidValueError, RefusedError
+from actors.vocabulary.client_calls import PastPage, PastQuestion, PastValue
+from actors.vocabulary.past import PastQuery, PastTable
 from actors.vocabulary.requests import KEYS_PER_USER_MAX, WINDOW, Command, Failing, LoginFailures
 
 
@@ -67,20 +68,44 @@ class Requests:
             raise DeviceError("postgresql://db: connection refused")
 
 
+class Points:
+    """The past of points in memory: `shown` per endpoint, newest first; `asked` is what was asked for."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, list[PastValue]] = {}
+        self.asked: list[tuple[PastQuestion, str]] = []
+        self.away = False
+
+    async def read(self, question: PastQuestion, *, endpoint: str) -> PastPage:
+        """Return a page; what marks its end is the number of values before the next one."""
+        self.asked.append((question, endpoint))
+        if self.away:
+            raise DeviceError("postgresql://db: connection refused")
+        if question.following and not question.following.isdigit():
+            raise InvalidValueError("following: nothing that a page said")
+        assert question.start is not None
+        assert question.end is not None
+        inside = [each for each in self.shown.get(endpoint, []) if question.end < each.at <= question.start]
+        begin = int(question.following or 0)
+        end = begin + question.count_max
+        return PastPage(values=tuple(inside[begin:end]), following=str(end) if end < len(inside) else "")
+
+
 class Past:
     """Rows of the past in memory, as the database gives them."""
 
     def __init__(self) -> None:
         self.rows: dict[PastTable, list[dict[str, Any]]] = {table: [] for table in PastTable}
+        self.asked: list[PastQuery] = []
 
-    async def page(
-        self, table: PastTable, *, subject: str | None, before: int | None, count_max: int
-    ) -> tuple[Mapping[str, Any], ...]:
+    async def page(self, table: PastTable, query: PastQuery) -> tuple[Mapping[str, Any], ...]:
+        self.asked.append(query)
         key = next(iter(self.rows[table][0])) if self.rows[table] else ""
         named = "scope_id" if table is PastTable.FAILSAFES else "pump_id"
         found = [
             row
             for row in self.rows[table]
-            if (subject is None or row[named] == subject) and (before is None or row[key] < before)
+            if (query.subjects is None or row[named] in query.subjects)
+            and (query.before is None or row[key] < query.before)
         ]
-        return tuple(sorted(found, key=lambda row: -row[key])[:count_max])
+        return tuple(sorted(found, key=lambda row: -row[key])[: query.count_max])

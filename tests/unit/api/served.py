@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -19,9 +20,12 @@ import msgspec
 import pytest
 from litestar import Litestar
 
+from actors.alarm.lifecycle import AlarmList, acknowledged, asserted, returned, view
 from actors.messages import (
+    AcknowledgeAlarm,
+    AlarmAsserted,
+    AlarmReturned,
     Alarms,
-    AlarmView,
     DiscoverNow,
     DiscoveryStatus,
     Done,
@@ -61,7 +65,7 @@ from actors.messages import (
     TreeView,
     WatchdogStatus,
 )
-from actors.safety.latch import LatchSet
+from actors.safety.latch import LatchSet, is_cleared
 from actors.start import WorkerStart
 from actors.stores import DecisionReader
 from actors.vocabulary import (
@@ -90,7 +94,7 @@ from ops.ports import free_ports
 from storage.local_credential import LocalCredential
 from tests.unit.actors.limits.books import Store
 from tests.unit.api.people import Users, logged_in
-from tests.unit.api.remembered import Past, Requests
+from tests.unit.api.remembered import Past, Points, Requests
 from tests.unit.protocols.plants import north
 
 R = TypeVar("R")
@@ -136,8 +140,10 @@ class Latches:
             self._stamp = max(self._stamp + 1, time.time_ns() // 10**9)
             return self._stamp
 
-    def merge(self, records: Sequence[StopEventRecord]) -> None:
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
         self._disk()
+        if any(map(is_cleared, records)) and not wanted():
+            raise DeviceError("latches: nobody waits for it any more")
         with self._lock:
             self.held = self.held.merge(records)
             self.merges += 1
@@ -177,6 +183,8 @@ class Tree:
         self.gate_disk_refuses = False
         self.controller_answers = True
         self.modes: dict[str, SetMode] = {}
+        self.alarms = alarm_list()
+        self.alarms_whole = True
         self.carried_out: dict[tuple[str, str], datetime] = {}
 
     def ref(self, address: Address) -> TreeRef:
@@ -253,9 +261,13 @@ class TreeRef:
         if self.address in self._tree.dead:
             raise UnavailableError(f"{self.address}: no such actor now")
         if self.address in self._tree.deaf:
-            await asyncio.sleep(deadline_s)
+            # Or until it is healed: what was asked before that stays unanswered.
+            gives_up = time.monotonic() + deadline_s
+            while self.address in self._tree.deaf and time.monotonic() < gives_up:
+                await asyncio.sleep(0.01)
             raise UnavailableError(f"{self.address}: no answer within {deadline_s:g} s")
-        return self._tree.answer(self.address, message)
+        answer = self._tree.answer(self.address, message)
+        return await answer if asyncio.iscoroutine(answer) else answer
 
     def tell(self, message: Any) -> None:
         self._tree.told.append((self.address, message))
@@ -388,16 +400,30 @@ def _pump(tree: Tree, address: str, message: Any) -> PumpStatus:
     )  # fmt: skip
 
 
-def _alarms(tree: Tree, address: str, message: Any) -> Alarms:
-    def alarm(number: int, *, returned: bool) -> AlarmView:
+def alarm_list() -> AlarmList:
+    """Return two alarms of p1 as the alarm actor's own law makes them: `a1` is over and unseen, `a2` stands."""
+    held = AlarmList()
+    for number in (1, 2):
         at = moment().plus(number)
-        return AlarmView(
-            alarm_id=f"a{number}", condition="feedback_stale", subject="p1", severity=Severity.HIGH,
-            state="returned" if returned else "raised", text="p1 has not written for 30 s", raised_at=at,
-            returned_at=at if returned else None, occurrences=1,
+        news = AlarmAsserted(
+            condition="feedback_stale", subject=f"p{number}", severity=Severity.HIGH,
+            text=f"p{number} has not written for 30 s", at=at,
         )  # fmt: skip
+        held, _ = asserted(held, news, now=at)
+        if number == 1:
+            held = returned(held, AlarmReturned(condition="feedback_stale", subject="p1", at=at), now=at)
+    return msgspec.structs.replace(
+        held,
+        alarms={
+            key: msgspec.structs.replace(alarm, alarm_id=f"a{at + 1}")
+            for at, (key, alarm) in enumerate(held.alarms.items())
+        },
+    )
 
-    return Alarms(alarms=(alarm(1, returned=True), alarm(2, returned=False)))
+
+def _acknowledge(tree: Tree, address: str, message: AcknowledgeAlarm) -> Done:
+    tree.alarms, _ = acknowledged(tree.alarms, message, now=moment())
+    return Done()
 
 
 _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
@@ -417,7 +443,10 @@ _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
     GetPlanStatus: _plan,
     GetPump: _pump,
     GetEndpoint: lambda tree, address, _m: tree.endpoint(address),
-    GetAlarms: _alarms,
+    GetAlarms: lambda tree, _a, _m: Alarms(
+        alarms=view(tree.alarms, now=moment()), whole=tree.alarms_whole
+    ),
+    AcknowledgeAlarm: _acknowledge,
     GetStorage: lambda _t, _a, _m: StorageStatus(
         database_ok=True, last_error="", spooled_records=4, spooled_bytes=512, written_total=99,
         refused_total=1, dropped_total=0,
@@ -427,7 +456,7 @@ _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
 
 
 class Ports:
-    """What a runtime gives an actor: real time, tasks on the running loop, beats by hand."""
+    """What a runtime gives an actor: real time, ahead as a test says; tasks on the running loop, beats by hand."""
 
     def __init__(self, tree: Tree) -> None:
         self.address = API
@@ -435,6 +464,7 @@ class Ports:
         self.timed: list[Any] = []
         self.logged: list[tuple[str, dict[str, object]]] = []
         self.failed: list[BaseException] = []
+        self.ahead_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -454,7 +484,7 @@ class Ports:
         return self
 
     def now(self) -> Instant:
-        return moment()
+        return moment().plus(self.ahead_s)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -539,7 +569,7 @@ class Served:
         self.users = users or Users()
         self.users.audits = tree.records
         self.requests = requests or Requests()
-        self.past = Past()
+        self.past, self.points = Past(), Points()
         self.actor = ApiActor(
             self.ports,
             self.start_arguments(),
@@ -550,6 +580,7 @@ class Served:
             users=self.users,
             requests=self.requests,
             tables=self.past,
+            points=self.points,
             **readers,
         )
         LocalCredential(tmp_path).renew()
@@ -707,6 +738,22 @@ def served(
         api.loop.call_soon_threadsafe(api.loop.stop)
         api._thread.join(5)
         api.loop.close()
+
+
+def walked(api: Served, path: str) -> Iterator[Answer]:
+    """Follow every `Link` from the first page on."""
+    following: str | None = path
+    for _ in range(1_000):
+        if following is None:
+            return
+        answer = api.get(following)
+        assert answer.status == 200, answer.raw
+        yield answer
+        link = answer.headers.get("link")
+        found = re.fullmatch(r'<([^>]+)>; rel="next"', link or "")
+        assert (found is None) == (link is None)
+        following = None if found is None else found[1]
+    raise AssertionError("this list does not end")
 
 
 async def _cancel_all() -> None:

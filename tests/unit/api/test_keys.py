@@ -51,6 +51,17 @@ def test_a_repeat_is_answered_and_not_carried_out_again(api: Served) -> None:
     assert len(modes(api)) == 2
 
 
+@pytest.mark.parametrize("path", [f"/{MODE}", f"{MODE}/", f"//{MODE}//"])
+def test_a_key_is_settled_however_the_path_is_spelled(api: Served, path: str) -> None:
+    """API-2: `//api/v1/...` is served as the resource; its key must not be shut for a day by a claim nobody settles."""
+    first = asked(api, path, MANUAL, "k-1")
+    assert first.status == 200
+    for again in (asked(api, path, MANUAL, "k-1"), asked(api, MODE, MANUAL, "k-1")):
+        assert (again.status, again.raw) == (200, first.raw)
+        assert again.headers["idempotency-replayed"] == "true"
+    assert len(modes(api)) == 1
+
+
 def test_a_repeat_after_a_restart_is_answered_the_same(tmp_path: Path) -> None:
     """API-2: what was answered is in the database, not in the process."""
     requests = Requests()
@@ -100,6 +111,7 @@ def test_one_that_is_under_way_is_409_and_so_is_one_whose_end_nobody_knows(tmp_p
         until(lambda: [1 for _, message in api.tree.asked if isinstance(message, DiscoverNow)])
         assert "under way" in asked(api, "/api/v1/discovery", {}, "k-1", token=token).problem(409)
         held = requests.commands["anna", "k-1"]
+        api.tree.deaf.clear()
         first.join(30)
         assert found[0].status == 503
         requests.commands["anna", "k-1"] = held  # as a process leaves it that dies over the command

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from actors.messages import AlarmAsserted, AlarmReturned, StopsChanged
-from actors.vocabulary import Mode, Scope
+from actors.messages import AlarmAsserted, AlarmReturned, SetMode, StopsChanged
+from actors.safety.latch import LatchSet
+from actors.vocabulary import Mode, Scope, UnansweredError, UnavailableError
 from actors.vocabulary.ids import ALARM, DISCOVERY, STORAGE
 from actors.vocabulary.records import AuditRecord, StopEventRecord
+from api.latch_memory import LatchMemory
+from storage import files
+from storage.latches import LatchFolder
 from tests.unit.api.served import (
     MODBUS,
     OPCUA,
@@ -27,6 +33,7 @@ from tests.unit.api.served import (
     moment,
     published,
     served,
+    until,
 )
 
 SAFETY_2 = "/sites/north/stations/s2/safety"
@@ -312,6 +319,151 @@ def test_a_clear_that_cannot_be_durable_is_refused(api: Served, how: str) -> Non
     assert [row["stop_id"] for row in api.get(STOPS).json()] == [stop_id]
 
 
+class OnDisk(Latches):
+    """The real folder. `gate` holds up whatever is told to pass it; `reached` says that somebody stands there."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.folder = LatchFolder(path / "latches", utc_second=lambda: 1_800_000_000)
+        self.gate, self.reached = threading.Event(), threading.Event()
+
+    def load(self) -> tuple[StopEventRecord, ...]:
+        return self.folder.load()
+
+    def next_stamp(self) -> int:
+        return self.folder.next_stamp()
+
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
+        self.folder.merge(records, wanted=wanted)
+
+    def active(self) -> list[str]:
+        return [stop.record_id for stop in LatchSet.of(self.folder.load()).active()]
+
+    def hold(self, then: OSError | None = None) -> None:
+        """Stand here until the gate opens, then go on or fail."""
+        self.reached.set()
+        assert self.gate.wait(30)
+        if then is not None:
+            raise then
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> OnDisk:
+    return OnDisk(tmp_path)
+
+
+def told(api: Served, *kinds: str) -> list[tuple[str, str, str]]:
+    audits = [each for each in api.tree.records if isinstance(each, AuditRecord) and each.event_type in kinds]
+    return [(each.event_type, each.actor, each.outcome) for each in audits]
+
+
+def idle(api: Served) -> bool:
+    return api.actor._stops._memory._disk._under_way == 0
+
+
+CLEARS = ("EMERGENCY_STOP_CLEARED", "EMERGENCY_STOP_CLEAR_REFUSED", "EMERGENCY_STOP_CLEAR_UNCONFIRMED")
+
+
+def clearing(api: Served, stop_id: str) -> Any:
+    return api.post(f"{STOPS}/clear", {"stop_ids": [stop_id], "reason": "ok", "by": "bert"})
+
+
+def test_a_clear_answered_not_cleared_frees_no_pump_when_the_disk_wakes_up(
+    tmp_path: Path, disk: OnDisk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EST-2: a disk that stalls in the middle of the clear, not before it: what was refused stays refused."""
+    with served(tmp_path, latches=disk, memory=Memory(TOPOLOGY)) as api:
+        stop_id = api.post(STOPS, order()).json()["stop_id"]
+        really = files._write_synced
+
+        def stalled(path: Path, content: bytes) -> None:
+            disk.hold()
+            really(path, content)
+
+        monkeypatch.setattr(files, "_write_synced", stalled)
+        answer = clearing(api, stop_id)
+        assert disk.reached.is_set()
+        assert "not cleared" in answer.problem(503)
+        disk.gate.set()
+        until(lambda: idle(api))
+        assert disk.active() == [stop_id]
+        assert [row["stop_id"] for row in api.get(STOPS).json()] == [stop_id]
+        until(lambda: told(api, *CLEARS))
+        ((kind, actor, outcome),) = told(api, *CLEARS)
+        assert (kind, actor) == ("EMERGENCY_STOP_CLEAR_REFUSED", "bert")
+        assert outcome.startswith("refused: not cleared")
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_clear_whose_last_sync_hangs_is_not_called_refused(
+    tmp_path: Path, disk: OnDisk, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    """EST-2, AUD-2: the gates may read it already: the answer says so, and what became of it is told and recorded."""
+    with served(tmp_path, latches=disk, memory=Memory(TOPOLOGY)) as api:
+        stop_id = api.post(STOPS, order()).json()["stop_id"]
+        error = OSError(5, "Input/output error") if fails else None
+        monkeypatch.setattr(files, "sync_folder", lambda folder: disk.hold(error))
+        answer = clearing(api, stop_id)
+        assert disk.active() == [], "any gate that looks now finds it cleared"
+        said = answer.problem(503)
+        assert "not known" in said
+        assert "not cleared" not in said
+        until(lambda: told(api, *CLEARS))
+        ((kind, _, outcome),) = told(api, *CLEARS)
+        assert kind == "EMERGENCY_STOP_CLEAR_UNCONFIRMED"
+        assert outcome.startswith("not known: ")
+        assert api.tree.told_to(MODBUS, StopsChanged) == []
+        disk.gate.set()
+        until(lambda: len(told(api, *CLEARS)) == 2)
+        kind, actor, outcome = told(api, *CLEARS)[-1]
+        assert actor == "bert"
+        if fails:
+            assert (kind, outcome.split(":")[0]) == ("EMERGENCY_STOP_CLEAR_REFUSED", "refused in the end")
+            assert disk.active() == [stop_id]
+            assert [row["stop_id"] for row in api.get(STOPS).json()] == [stop_id]
+            return
+        assert (kind, outcome.split(",")[0]) == ("EMERGENCY_STOP_CLEARED", "success")
+        assert api.get(STOPS).json() == []
+        for address in (MODBUS, OPCUA, SAFETY_1):
+            (news,) = [each for each in api.tree.told_to(address, StopsChanged) if each.stops[0].cleared_by]
+            assert news.stops[0].record_id == stop_id
+
+
+def test_a_clear_whose_asker_is_gone_never_begins(disk: OnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EST-2: who is told nothing must find nothing changed, unless it was under way; then it is told as late."""
+    stop = StopEventRecord(
+        record_id="s", scope=Scope.PUMP, scope_id="p1", reason="x", set_by="anna", set_at=moment().utc, set_stamp=1
+    )  # fmt: skip
+    disk.merge((stop,))
+    really = files._write_synced
+
+    def stalled(path: Path, content: bytes) -> None:
+        disk.hold()
+        really(path, content)
+
+    monkeypatch.setattr(files, "_write_synced", stalled)
+
+    async def story() -> None:
+        memory = LatchMemory(disk)
+        late: list[object] = []
+        clear = memory.clear(
+            (stop,), by="bert", reason="ok", now=moment(), late=lambda *end: late.append(end)
+        )
+        asking = asyncio.create_task(clear)
+        await asyncio.to_thread(disk.reached.wait, 10)
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        disk.gate.set()
+        async with asyncio.timeout(10):
+            while memory._disk._under_way:
+                await asyncio.sleep(0.005)
+        assert late == []
+
+    asyncio.run(story())
+    assert disk.active() == ["s"]
+
+
 def test_only_named_known_stops_are_cleared_all_or_none(api: Served) -> None:
     """EST-2: naming ids; one that is not known spoils the whole request."""
     stop_id = api.post(STOPS, order()).json()["stop_id"]
@@ -341,14 +493,69 @@ def mode(api: Served, **body: Any) -> Any:
 
 
 def test_auto_and_manual_go_to_the_pump(api: Served) -> None:
-    """CTL-7: MANUAL goes to the pump's own actor and so through the safety layer; it is audited."""
-    answer = mode(api, mode="MANUAL", setpoint_hz=31.5, expires_after_s=60).json()
+    """CTL-7: MANUAL goes to the pump's own actor and so through the safety layer, with what it records of it."""
+    answer = mode(api, mode="MANUAL", setpoint_hz=31.5, expires_after_s=60, reason=" test run ").json()
     assert (answer["mode"], answer["manual_hz"], answer["by"]) == ("MANUAL", 31.5, "anna")
     assert answer["mode_expires_at"]
     assert api.tree.modes["p1"].mode is Mode.MANUAL
     assert mode(api, mode="AUTO").json()["mode"] == "AUTO"
-    audits = api.records(AuditRecord, count=2)
-    assert [(audit.event_type, audit.object_id) for audit in audits] == [("MODE_SET", "PUMP:p1")] * 2
+    manual, _ = commanded(api)
+    assert (manual.by, manual.reason, manual.source_address.split(":")[0]) == (
+        "anna",
+        "test run",
+        "127.0.0.1",
+    )
+    assert told(api, "MODE_SET", "MODE_REFUSED") == [], "the pump records what it takes"
+
+
+def commanded(api: Served) -> list[SetMode]:
+    return [message for _, message in api.tree.asked if isinstance(message, SetMode)]
+
+
+MODES = ("MODE_SET", "MODE_REFUSED", "MODE_UNCONFIRMED", "EMERGENCY_STOP_CLEAR_REFUSED")
+
+
+def test_a_mode_that_the_pump_took_is_not_called_refused(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CTL-7, AUD-2: the pump obeys; that it does not tell its state a moment later makes no refusal of it."""
+    really = api.tree.answer
+
+    def then_silent(address: str, message: Any) -> Any:
+        if address == PUMP_1 and not isinstance(message, SetMode):
+            raise UnavailableError("it died")
+        return really(address, message)
+
+    monkeypatch.setattr(api.tree, "answer", then_silent)
+    answer = mode(api, mode="MANUAL", setpoint_hz=31.5)
+    assert answer.status == 200
+    assert (answer.json()["mode"], answer.json()["manual_hz"]) == ("MANUAL", 31.5)
+    assert answer.json()["note"] == "taken; the pump did not tell its present mode: it died"
+    assert api.tree.modes["p1"].mode is Mode.MANUAL
+    assert told(api, *MODES) == []
+
+
+def test_a_mode_that_nobody_answered_may_have_been_taken(api: Served) -> None:
+    """CTL-7, AUD-2: neither the answer nor the trail calls it refused; the same command may come again."""
+    api.tree.odd[PUMP_1] = UnansweredError(
+        "/sites/north/stations/s1/pumps/p1: no answer to SetMode within 1 s"
+    )
+    command_id = str(uuid.uuid4())
+    assert "not known" in mode(api, mode="AUTO", command_id=command_id).problem(503)
+    until(lambda: told(api, *MODES))
+    ((kind, actor, outcome),) = told(api, *MODES)
+    assert (kind, actor) == ("MODE_UNCONFIRMED", "anna")
+    assert outcome.startswith("not known: ")
+    del api.tree.odd[PUMP_1]
+    assert mode(api, mode="AUTO", command_id=command_id).status == 200
+    assert [each.command_id for each in commanded(api)] == [command_id] * 2
+
+
+@pytest.mark.parametrize("reason", ["x" * 501, "two\nlines"])
+def test_what_would_be_refused_half_way_is_refused_before_the_pump_is_told(api: Served, reason: str) -> None:
+    """CTL-7: a 400 means that nothing was commanded."""
+    assert "reason" in mode(api, mode="AUTO", reason=reason).problem(400)
+    assert commanded(api) == []
 
 
 def test_a_dead_pump_takes_no_mode(api: Served) -> None:
@@ -396,8 +603,11 @@ def test_a_return_to_service_that_cannot_be_durable_is_refused(api: Served) -> N
     """EST-2: the mark stays, here and on the wire."""
     mode(api, mode="OUT_OF_SERVICE")
     api.latches.refuses = True
-    assert "not cleared" in mode(api, mode="AUTO").problem(503)
+    said = mode(api, mode="AUTO").problem(503)
+    assert "took AUTO, but stays out of service: not cleared" in said
     assert api.tree.stops[MODBUS].inhibited("north", "s1", "p1")
+    until(lambda: told(api, *MODES))
+    assert [kind for kind, _, _ in told(api, *MODES)] == ["EMERGENCY_STOP_CLEAR_REFUSED"]
 
 
 def test_a_repeated_command_does_not_lift_a_later_mark(api: Served) -> None:
@@ -431,23 +641,17 @@ def test_a_repeat_finishes_what_its_first_time_left_half_done(api: Served) -> No
     api.latches.refuses = False
     assert mode(api, mode="AUTO", command_id=command_id).json()["note"] == "carried out before"
     assert api.latches.held.active() == ()
-    (audit,) = [each for each in api.records(AuditRecord, count=4) if each.event_type == "MODE_SET"]
-    assert audit.record_id == f"{command_id}:p1:mode"
+    assert [each.command_id for each in commanded(api)] == [command_id] * 2
 
 
 def test_one_id_on_two_pumps_is_two_commands(api: Served) -> None:
-    """AUD-2, SUP-6: an id names a command of one pump: the other's is carried out, said to be so, and audited."""
+    """AUD-2, SUP-6: an id names a command of one pump: the other's is carried out and said to be so."""
     command_id = str(uuid.uuid4())
     for pump_id in ("p1", "p2"):
         body = {"mode": "MANUAL", "setpoint_hz": 45, "command_id": command_id}
         assert api.post(f"/api/v1/pumps/{pump_id}/mode", body).json()["note"] == ""
         assert api.tree.modes[pump_id].setpoint_hz == 45.0
-    audits = api.records(AuditRecord, count=2)
-    assert {(each.event_type, each.object_id) for each in audits} == {
-        ("MODE_SET", "PUMP:p1"),
-        ("MODE_SET", "PUMP:p2"),
-    }
-    assert len({each.record_id for each in audits}) == 2, "one id is stored once"
+    assert [each.pump_id for each in commanded(api)] == ["p1", "p2"]
 
 
 def test_a_used_id_is_no_new_mark(api: Served) -> None:

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from actors.vocabulary import DeviceError, RefusedError
 from actors.vocabulary.settings import ApiSettings, health_host
+from api import handshakes
 from api.senders import GuardedError, Senders
 from api.server import bind_rest
 from api.tls import Tls
@@ -84,6 +85,50 @@ def test_a_client_that_trusts_the_authority_is_served(
             api.get("/api/v1/alive", token="")
         with pytest.raises(ssl.SSLError):
             certificate_of(api, ssl.create_default_context())
+
+
+def test_connections_that_never_shake_hands_keep_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-4, EST-4: 300 that send nothing hold 64 places, in which nobody else waits; all of them end by themselves."""
+    monkeypatch.setattr(handshakes, "HANDSHAKE_S", 2.0)
+    with over_tls(tmp_path, monkeypatch) as api:
+        server, context = api.actor._servers[0][1], trusting(tmp_path)
+        porch = server._porch
+        assert porch is not None
+        silent = [socket.create_connection(("127.0.0.1", api.rest), timeout=20) for _ in range(300)]
+        try:
+            until(lambda: api.desk.log.counts.get(("RATE_LIMITED", "refused"), 0) >= 300 - 64)
+            assert len(porch) <= handshakes.HANDSHAKES_MAX
+            assert certificate_of(api, context)
+            assert _ended(silent[0])
+            until(lambda: len(porch) == 0)
+            assert all(_ended(each) for each in silent)
+            assert certificate_of(api, context)
+        finally:
+            for each in silent:
+                each.close()
+
+
+def test_an_address_has_so_many_handshakes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SEC-4: of one address the oldest of its own gives way; nobody else's."""
+    monkeypatch.setattr(handshakes, "HANDSHAKES_PER_ADDRESS_MAX", 2)
+    monkeypatch.setattr("api.server.is_trusted", lambda address, proxy: False)
+    with over_tls(tmp_path, monkeypatch) as api:
+        silent = [socket.create_connection(("127.0.0.1", api.rest), timeout=20) for _ in range(3)]
+        try:
+            assert _ended(silent[0])
+            assert api.desk.log.counts["RATE_LIMITED", "refused"] == 1
+        finally:
+            for each in silent:
+                each.close()
+
+
+def _ended(client: socket.socket) -> bool:
+    try:
+        return client.recv(1) == b""
+    except ConnectionError:
+        return True
 
 
 def test_old_versions_and_suites_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from actors.vocabulary import InvalidValueError, Settings
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.callers import roles_named
-from ops.settings import data_directory, environment_name, fields, load, masked, schema
+from ops.settings import data_directory, environment_name, fields, load, schema
 from ops.settings_document import MEANINGS, document
+from storage.masking import masked
 
 PAGE = Path(__file__).parents[3] / "ops" / "docs" / "configuration.md"
 

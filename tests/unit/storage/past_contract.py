@@ -8,7 +8,7 @@ import pytest
 from actors.vocabulary import InvalidValueError, Mode, Quality, Reason
 from actors.vocabulary.client_calls import PAST_POINTS, PastPage, PastQuestion
 from storage.engine import Access
-from storage.past import PastPoints
+from storage.past import PastOfPoints, PastPoints
 from tests.unit.storage.contract import Place, feedback, moment
 from tests.unit.storage.decisions_contract import wire
 
@@ -22,7 +22,15 @@ def ask(place: Place, point: str, start_s: float | None, end_s: float | None, **
         count_max=given.pop("count", 100),
         **given,
     )
-    return place.run(Access.WRITE, lambda database: PastPoints(database, endpoint="opcua").read(question))
+    one, other = (
+        place.run(Access.WRITE, read)
+        for read in (
+            lambda database: PastPoints(database, endpoint="opcua").read(question),
+            lambda database: PastOfPoints(database).read(question, endpoint="opcua"),
+        )
+    )
+    assert one == other, "an endpoint's clients and those of REST see one past"
+    return one
 
 
 def seconds(page: PastPage) -> list[float]:

@@ -83,7 +83,7 @@ def test_a_clear_that_was_refused_is_in_force_nowhere(tmp_path: Path, disk: Disk
     assert folder(tmp_path).load() == (CLEAR,)
 
 
-@pytest.mark.parametrize("time", [1, 2, 3, 4])
+@pytest.mark.parametrize("time", [1, 2, 3])
 def test_of_two_clears_none_is_in_force_when_one_is_refused(tmp_path: Path, disk: Disk, time: int) -> None:
     """EST-2: one answer for all that a person names."""
     stops = (STOP, msgspec.structs.replace(STOP, record_id="t"))
@@ -112,6 +112,38 @@ def test_a_clear_has_no_name_before_the_disk_was_asked(
     with pytest.raises(DeviceError):
         folder(tmp_path).merge([CLEAR])
     assert shown == [(STOP,)]
+
+
+def test_a_clear_that_nobody_waits_for_any_more_never_comes_into_force(
+    tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EST-2: asked when all that may take a disk its time is behind it; a stop is not asked about."""
+    fresh = msgspec.structs.replace(STOP, record_id="u")
+    stops = (STOP, msgspec.structs.replace(STOP, record_id="t"))
+    clears = (CLEAR, msgspec.structs.replace(CLEAR, record_id="t"))
+    folder(tmp_path).merge(stops)
+    slow: list[str] = []
+    really = files._write_synced
+
+    def written(path: Path, content: bytes) -> None:
+        slow.append("file")
+        really(path, content)
+
+    monkeypatch.setattr(files, "_write_synced", written)
+    monkeypatch.setattr(latches, "sync_folder", lambda where: slow.append("folder"))
+
+    def unwanted() -> bool:
+        slow.append("asked")
+        return False
+
+    with pytest.raises(DeviceError, match="nobody waits"):
+        folder(tmp_path).merge((fresh, *clears), wanted=unwanted)
+    assert slow[-4:] == ["folder", "file", "file", "asked"]
+    assert slow.count("asked") == 1
+    assert folder(tmp_path).load() == (stops[0], stops[1], fresh)
+    assert not [name for name in names(tmp_path / "latches") if name.startswith(".tmp")]
+    folder(tmp_path).merge(clears, wanted=lambda: True)
+    assert folder(tmp_path).load() == (*clears, fresh)
 
 
 def test_a_stop_that_was_not_durable_is_shown_all_the_same(tmp_path: Path, disk: Disk) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -109,3 +111,60 @@ def test_a_locked_backlog_is_the_disks_fault(tmp_path: Path) -> None:
     assert second.append([(1, b"y")]) == 0
     second.close()
     holder.close()
+
+
+def test_a_number_that_the_disk_refused_counts_on_in_this_process(tmp_path: Path) -> None:
+    """SPB-1: a full disk takes no wire away; once it takes numbers again it goes on from the last one used."""
+    path = tmp_path / "north.json"
+    BirthSequenceFile(path).issue()
+    births = BirthSequenceFile(path)
+    assert [births.issue_unsaved() for _ in range(3)] == [1, 2, 3]
+    assert births.issue() == 4
+    assert BirthSequenceFile(path).issue() == 5
+    (tmp_path / "file").write_text("in the way")
+    blind = BirthSequenceFile(tmp_path / "file" / "north.json")
+    assert [blind.issue_unsaved() for _ in range(257)] == [*range(256), 0]
+
+
+def test_two_threads_take_turns(tmp_path: Path) -> None:
+    """SPB-1: a caller that gave up leaves its thread at work; the next one must not take that for damage."""
+    file = backlog(tmp_path, bytes_max=10_000_000)
+
+    def work(first: int) -> None:
+        for number in range(first, first + 100):
+            file.append([(1, number.to_bytes(2, "big"))])
+            file.totals()
+
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work, first * 100) for first in range(4)]:
+            done.result(60)
+    assert file.totals() == (400, 0)
+    file.close()
+    assert [each.name for each in tmp_path.iterdir()] == ["north.db"]
+
+
+def test_a_wrong_call_is_our_bug_and_no_damage(tmp_path: Path) -> None:
+    """SPB-1: values are not moved aside for what SQLite says of a call rather than of the file."""
+    file = backlog(tmp_path)
+    file.append([(2, b"a")])
+    assert file._connection is not None
+    file._connection.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        file.totals()
+    assert file.totals() == (2, 0), "the next call opens it again"
+    file.close()
+    assert [each.name for each in tmp_path.iterdir()] == ["north.db"]
+
+
+def test_what_a_damaged_file_held_counts_as_lost(tmp_path: Path) -> None:
+    """SPB-1: the figure never runs back: what was lost before, and what waited when the file was last asked."""
+    file = backlog(tmp_path)
+    file.append([(30, b"a")])
+    file.note_lost(12)
+    assert file.totals() == (30, 12)
+    file.close()
+    for each in tmp_path.iterdir():
+        each.write_bytes(b"no database at all" * 100)
+    file.append([(1, b"x")])
+    assert file.totals() == (1, 42)
+    file.close()

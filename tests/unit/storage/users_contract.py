@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import msgspec
@@ -70,6 +71,29 @@ def on_users(place: Place | Users, work: Callable[[UserStore], Awaitable[T]]) ->
             await reader.close()
 
     return place.run(Access.WRITE, with_both)
+
+
+def _refusing(place: Place | Users) -> Callable[[UserStore], AbstractContextManager[None]]:
+    """Return what has the audit log refuse for a while."""
+
+    @contextmanager
+    def refusing(_: UserStore) -> Iterator[None]:
+        if isinstance(place, Users):
+            place.silent = True
+            try:
+                yield
+            finally:
+                place.silent = False
+            return
+
+        async def full(*_: object) -> None:
+            raise DeviceError("audit_log: no space left on device")
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("storage.users.audit.append", full)
+            yield
+
+    return refusing
 
 
 class UsersContract:
@@ -301,11 +325,70 @@ class UsersContract:
             assert await users.key("k1") == (key, owner)
             assert await users.keys("scada") == (key,)
             assert await users.key("k2") is None
-            revoked = await users.revoke_key("k1", by="root", at=moment(1))
-            assert revoked is not None
-            assert revoked.revoked_at == moment(1)
-            assert await users.revoke_key("k1", by="other", at=moment(2)) == revoked
-            assert await users.revoke_key("k2", by="other", at=moment(2)) is None
+            told: list[ServiceKey] = []
+
+            def tell(one: ServiceKey) -> list[AuditRecord]:
+                told.append(one)
+                return []
+
+            done = await users.revoke_key("k1", by="root", at=moment(1), tell=tell)
+            assert done is not None
+            revoked, is_now = done
+            assert (revoked.revoked_at, is_now) == (moment(1), True)
+            again = await users.revoke_key("k1", by="other", at=moment(2), tell=tell)
+            assert again == (revoked, False)
+            assert await users.revoke_key("k2", by="other", at=moment(2), tell=tell) is None
+            assert told == [revoked], "what was revoked before is not told again"
+
+        on_users(place, work)
+
+    def test_what_the_log_does_not_take_is_not_done(self, place: Place | Users) -> None:
+        """SEC-1, SEC-5: no account, key, session or end of one without its record: both, or neither."""
+        refuse = _refusing(place)
+
+        async def work(users: UserStore) -> None:
+            records = [audit_record(1)]
+            await users.add(account(), records=records)
+            scada = account("scada", kind=AccountKind.SERVICE, password_hash="")
+            await users.add(scada)
+            key = ServiceKey(
+                key_id="k1", user_id="scada", secret_hash="0" * 64, created_at=NOON, created_by="root"
+            )
+            await users.add_key(key, records=[audit_record(2)])
+            await users.begin(session(1), live_max=1, decide=same)
+            with refuse(users):
+                with pytest.raises(DeviceError):
+                    await users.add(account("bert"), records=[audit_record(3)])
+                other = msgspec.structs.replace(key, key_id="k2")
+                with pytest.raises(DeviceError):
+                    await users.add_key(other, records=[audit_record(4)])
+                with pytest.raises(DeviceError):
+                    await users.revoke_key("k1", by="root", at=moment(1), tell=lambda _: [audit_record(5)])
+                with pytest.raises(DeviceError):
+                    await users.begin(session(2), live_max=1, decide=same, tell=lambda *_: [audit_record(6)])
+                with pytest.raises(DeviceError):
+                    await users.end(
+                        user_id="anna", session_id=None, by="root", reason="r", at=moment(5),
+                        tell=lambda _: [audit_record(7)],
+                    )  # fmt: skip
+            assert await users.account("bert") is None
+            assert await users.keys("scada") == (key,)
+            assert [each.session_id for each in await users.sessions(user_id=None, live_at=moment(10))] == [
+                "s1"
+            ]
+            seen: list[tuple[str, ...]] = []
+
+            def tell(ended: tuple[Session, ...]) -> list[AuditRecord]:
+                seen.append(tuple(each.session_id for each in ended))
+                return [audit_record(8)]
+
+            def tell_begun(_: Account, after: Account, ended: tuple[Session, ...]) -> list[AuditRecord]:
+                assert after.user_id == "anna"
+                return tell(ended)
+
+            await users.begin(session(2), live_max=1, decide=same, tell=tell_begun)
+            await users.end(user_id="anna", session_id=None, by="root", reason="r", at=moment(5), tell=tell)
+            assert seen == [("s1",), ("s2",)]
 
         on_users(place, work)
 

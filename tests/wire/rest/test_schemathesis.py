@@ -19,6 +19,7 @@ from storage.audit_desk import AuditDesk
 from storage.audit_reader import AuditBook
 from storage.decisions import Decisions
 from storage.engine import Access, Database, real_chance
+from storage.past import PastOfPoints
 from storage.urls import sqlite_url
 from tests.unit.api.examples import PAST
 from tests.unit.api.people import logged_in
@@ -45,6 +46,7 @@ def api(tmp_path: Path) -> Iterator[Served]:
     with served(tmp_path / "api", decisions=decisions) as running:
         url = sqlite_url(trail.database)
         database = Database(url, Access.READ, settings=trail.settings.database, chance=real_chance())
+        running.actor._service.points = PastOfPoints(database)
         running.actor._service.audit = AuditDesk(folder_of(trail.settings), AuditBook(database))
         for table, row in PAST.items():
             running.past.rows[table] = [row]

@@ -164,9 +164,11 @@ def test_no_room_is_told_as_a_number(tmp_path: Path, mosquitto: Mosquitto) -> No
             for step in range(60_000):
                 node.show({f"{PUMP}/setpoint": step / 10})
             await until(lambda: node.endpoint.link.backfill_lost > 0, what="a loss")
-            await until(lambda: not len(node.endpoint._keeper._unheard))
-            lost, waiting = node.endpoint.link.backfill_lost, node.endpoint.link.backfill_waiting
-            assert lost + waiting == 60_000
+            await until(
+                lambda: node.endpoint.link.backfill_lost + node.endpoint.link.backfill_waiting == 60_000,
+                what="every value is on disk or counted as lost",
+            )
+            lost = node.endpoint.link.backfill_lost
             async with listener(mosquitto.port) as host:
                 await host.state(True, now_ms())
                 await until(lambda: host.last("", "backfill_lost") == lost)
@@ -467,5 +469,88 @@ def test_a_second_node_of_the_same_name_takes_over(tmp_path: Path, mosquitto: Mo
             assert bd_seqs(host, "NBIRTH") == [0, 1]
             await second.endpoint.close()
             await first.endpoint.close()
+
+    asyncio.run(story())
+
+
+def test_a_flood_costs_neither_a_stop_nor_the_host_s_word(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """SPB-1, EST-4: two thousand commands at once while we are busy, then a stop and STATE: both are taken."""
+
+    async def story() -> None:
+        async with (
+            served(tmp_path, mosquitto.port, operator_commands=True, primary_host="scada") as node,
+            listener(mosquitto.port) as host,
+        ):
+            began = now_ms()
+            await host.state(True, began)
+            await node.born()
+            busy = asyncio.Event()
+            verdict = node.endpoint._desk.take
+
+            async def stuck(*given: object, **more: object) -> bool:
+                await busy.wait()
+                return await verdict(*given, **more)  # type: ignore[arg-type]
+
+            node.endpoint._desk.take = stuck  # type: ignore[method-assign]
+            for number in range(2_000):
+                await host.say(
+                    PUMP_COMMANDS, ("setpoint_request", DataType.DOUBLE, 30.0), at_ms=began + number
+                )
+            await host.say(PUMP_COMMANDS, STOP)
+            await until(lambda: node.endpoint._dropped >= 900, what="the queue is full")
+            busy.set()
+            await until(
+                lambda: f"{PUMP}/emergency_stop" in {each.path for each in node.writes}, what="a stop"
+            )
+            await until(lambda: node.endpoint.link.commands_refused > 0, what="commands above the rate")
+            dropped = node.endpoint.link.incoming_dropped
+            assert 900 <= dropped <= 1_000
+
+            def told() -> int:
+                return sum(int(detail.split()[0]) for event, detail in node.news if event == "flooded")
+
+            await until(lambda: told() == dropped, what="every drop is told")
+            await until(
+                lambda: any("busy" in str(each) for each in host.values("s1.p1", "command_detail")),
+                what="somebody is told that he asks too often",
+            )
+            await host.state(False, began)
+            await until(lambda: not node.endpoint.bound, what="the host's end")
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_refuses_takes_no_wire_away(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """SPB-1: the numbers count on in memory, what was lost is told, and both are repaired when the disk is."""
+
+    async def story() -> None:
+        folder = tmp_path / "disk"
+        folder.write_text("in the way: no folder can be made here")
+        node = Served(folder, mosquitto.port)
+        await node.open()
+        try:
+            async with listener(mosquitto.port) as host:
+                await node.born()
+                assert "disk" in node.endpoint.link.storage_fault
+                node.show({f"{PUMP}/setpoint": 30.0})
+                await until(lambda: host.last("s1.p1", "setpoint") == 30.0, what="live values")
+            await until(lambda: node.endpoint._keeper.unconfirmed == 0)
+            mosquitto.kill()
+            await until(lambda: not node.endpoint.bound, what="the loss")
+            node.show({f"{PUMP}/setpoint": 31.0})
+            await until(lambda: any(event == "backfill_refused" for event, _ in node.news))
+            folder.unlink()
+            await until(lambda: node.endpoint.link.backfill_waiting == 1, what="the backlog on disk")
+            mosquitto.start()
+            async with listener(mosquitto.port) as host:
+                await node.born(2)
+                await until(lambda: host.values("s1.p1", "setpoint", historical=True) == [31.0])
+            await until(lambda: node.endpoint.link.storage_fault == "", what="no fault any more")
+            assert node.endpoint.link.backfill_lost == 0
+            # Told by its cause: the number can neither be read nor written.
+            refused = [detail for event, detail in node.news if event == "number_unsaved"]
+            assert len(refused) == len(set(refused)) <= 2
+        finally:
+            await node.endpoint.close()
 
     asyncio.run(story())

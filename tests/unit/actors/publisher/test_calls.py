@@ -17,6 +17,7 @@ from actors.vocabulary import (
     Role,
     Scope,
     Settings,
+    UnansweredError,
     UnavailableError,
     UnknownSubjectError,
     WriteRefusal,
@@ -272,6 +273,9 @@ def test_a_mode_goes_to_the_pump_and_auto_returns_it_to_service() -> None:
         assert (await bench.call(mode(2, 35.0))).refusal is None
         (message,) = bench.ports.told_to(PUMP, SetMode)
         assert (message.mode, message.setpoint_hz, message.by) == (Mode.MANUAL, 35.0, "anna")
+        assert (message.reason, message.source_address) == ("test", PEER), (
+            "for the record, which the pump writes"
+        )
         assert (await bench.call(mode(4))).refusal is None
         (mark,) = bench.stops()
         assert (mark.kind, mark.set_by) == ("out_of_service", "anna")
@@ -282,8 +286,35 @@ def test_a_mode_goes_to_the_pump_and_auto_returns_it_to_service() -> None:
         assert bench.stops() == []
         kinds = [record.event_type for record in await bench.audited()]
         assert kinds == [
-            "MODE_SET", "OUT_OF_SERVICE_SET", "MODE_REFUSED", "MODE_REFUSED", "MODE_SET", "OUT_OF_SERVICE_CLEARED",
+            "OUT_OF_SERVICE_SET", "MODE_REFUSED", "MODE_REFUSED", "OUT_OF_SERVICE_CLEARED",
         ]  # fmt: skip
+
+    play(story)
+
+
+def test_a_mode_that_may_have_been_taken_is_not_called_refused() -> None:
+    """CTL-7, AUD-2: no answer in time is none; and of AUTO that the pump took, only the return to service failed."""
+
+    async def story(bench: Bench) -> None:
+        await bench.open()
+
+        def silent(message: object) -> object:
+            raise UnansweredError("no answer to SetMode within 1 s")
+
+        bench.ports.answers[PUMP] = silent
+        assert (await bench.call(mode(2, 35.0))).refusal is WriteRefusal.DEVICE_FAILURE
+        (record,) = await bench.audited()
+        assert (record.event_type, record.outcome.split(":")[0]) == ("MODE_UNCONFIRMED", "not known")
+        bench.ports.answers[PUMP] = lambda message: Done()
+        assert (await bench.call(mode(4))).refusal is None
+        bench.latches.refuses = True
+        answer = await bench.call(mode(1))
+        assert answer.refusal is WriteRefusal.DEVICE_FAILURE
+        assert "AUTO is taken, but it stays out of service" in answer.detail
+        bench.latches.refuses = False
+        kinds = [record.event_type for record in await bench.audited()]
+        assert kinds == ["MODE_UNCONFIRMED", "OUT_OF_SERVICE_SET", "EMERGENCY_STOP_CLEAR_REFUSED"]
+        assert len(bench.stops()) == 1
 
     play(story)
 

@@ -111,6 +111,21 @@ def test_values_that_are_lost_are_an_alarm_for_a_while() -> None:
     assert not held(602.0, 700)
 
 
+def test_a_disk_that_refuses_is_an_alarm_while_it_does() -> None:
+    """SPB-1: values in memory only, and numbers that may be used twice, are somebody's business."""
+    clock, book = FakeClock(), ConditionBook()
+    watch = LinkWatch(book, "sparkplug")
+
+    def held(after_s: float, fault: str) -> list[str]:
+        now = clock.now().plus(after_s)
+        watch.look(msgspec.structs.replace(LINK, session=True, storage_fault=fault), now=now)
+        return [each.text for each in book.news(now) if isinstance(each, AlarmAsserted)]
+
+    assert held(0.0, "") == []
+    assert held(1.0, "disk full") == ["what hosts have not seen is kept in memory only: disk full"]
+    assert held(20.0, "") == []
+
+
 def test_a_fault_inside_the_endpoint_ends_its_actor() -> None:
     """SUP-3: a task of ours that broke must not leave a node that nobody notices is gone."""
 

@@ -25,6 +25,7 @@ from actors.messages import (
     SetMode,
     SetpointDecided,
     Stored,
+    StoreRecords,
 )
 from actors.pump.actor import PumpActor
 from actors.vocabulary import (
@@ -40,7 +41,7 @@ from actors.vocabulary import (
     UnavailableError,
 )
 from actors.vocabulary.durable import StoredMode
-from actors.vocabulary.records import PlanRow
+from actors.vocabulary.records import AuditRecord, PlanRow, Record
 from tests.unit.actors.pump.bench import Bench, station_of, worker_start
 from tests.unit.actors.pump.parts import instant, level_plan, plan, pump
 
@@ -73,9 +74,17 @@ class Played:
         self.bench = Bench()
         self.modes = FakeModes()
         self.station = station_of(*(pumps or (pump(),)))
-        self.bench.answers["/storage"] = lambda message: Stored(count=len(message.records))
+        self.records: list[Record] = []
+        self.bench.answers["/storage"] = self._stored
         self.row: PlanRow | None = plan(1, -100, 1_000)
         self.bench.answers[PLAN] = lambda message: self.intervals()
+
+    def _stored(self, message: StoreRecords) -> Stored:
+        self.records += message.records
+        return Stored(count=len(message.records))
+
+    def recorded(self) -> list[AuditRecord]:
+        return [each for each in self.records if isinstance(each, AuditRecord)]
 
     def intervals(self, **changes: Any) -> PlanIntervals:
         values: dict[str, Any] = {
@@ -346,6 +355,40 @@ def test_a_repeated_order_is_told_as_one_also_after_a_restart() -> None:
         assert (await third.manual(40.0)).repeat_of == taken_at, "nor does its copy end the AUTO"
         assert (await third.bench.give(GetPump())).mode is Mode.AUTO
         third.bench.close()
+
+    play(story)
+
+
+def test_a_pump_records_what_it_takes_and_nothing_else() -> None:
+    """AUD-2, CTL-7: who, from where, from what to what; one id for one command, written again when it is repeated."""
+
+    async def story(it: Played) -> None:
+        await it.start()
+        asked = SetMode(
+            pump_id="p-1", command_id="c-1", mode=Mode.MANUAL, by="ada", setpoint_hz=40.0, reason="test",
+            expires_after_s=60.0, source_address="10.0.0.9:1024",
+        )  # fmt: skip
+        await it.bench.give(asked)
+        await it.bench.until(1.0)
+        (record,) = it.recorded()
+        assert (record.record_id, record.event_type, record.actor) == ("c-1:p-1:mode", "MODE_SET", "ada")
+        assert (record.source_address, record.object_id) == ("10.0.0.9:1024", "PUMP:p-1")
+        assert record.before == {"mode": "AUTO", "by": "", "setpoint_hz": None}
+        assert record.after == {
+            "mode": "MANUAL", "pump_id": "p-1", "command_id": "c-1", "by": "ada", "setpoint_hz": 40.0,
+            "expires_after_s": 60.0, "reason": "test",
+        }  # fmt: skip
+        with pytest.raises(RefusedError):
+            await it.bench.give(msgspec.structs.replace(asked, setpoint_hz=41.0))
+        it.modes.refuses = True
+        with pytest.raises(DeviceError):
+            await it.bench.give(msgspec.structs.replace(asked, command_id="c-2"))
+        await it.bench.until(5.0)
+        assert len(it.recorded()) == 1, "what was refused is recorded where it came in"
+        await it.bench.give(asked)
+        await it.bench.until(6.0)
+        _, again = it.recorded()
+        assert (again.record_id, again.at) == (record.record_id, record.at)
 
     play(story)
 

@@ -172,7 +172,7 @@ class FakeLatches:
     def next_stamp(self) -> int:
         return 1
 
-    def merge(self, records: Sequence[StopEventRecord]) -> None:
+    def merge(self, records: Sequence[StopEventRecord], *, wanted: Callable[[], bool] = lambda: True) -> None:
         self._check()
         self.records = (*self.records, *records)
 

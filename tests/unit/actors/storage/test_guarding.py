@@ -1,7 +1,9 @@
 """The storage actor and the trail: signed, watched, and what of it becomes an alarm or a record of its own."""
 
 import asyncio
+import json
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from actors.vocabulary import DeviceError, Role, Scope, Settings, Severity
 from actors.vocabulary.audit_trail import Look
 from actors.vocabulary.ids import ALARM, STORAGE
 from actors.vocabulary.records import AlarmRecord, FailsafeRecord
+from actors.vocabulary.settings import AuditSettings
+from api.dashboard import texts
 from tests.unit.actors.storage.ports import START, FakePorts
 from tests.unit.actors.storage.test_storage_actor import FakeSpool, FakeWriter
 from tests.unit.storage.contract import NOON, moment
@@ -34,11 +38,12 @@ class FakeNotary:
 
 
 class Scene:
-    def __init__(self) -> None:
+    def __init__(self, retention_days: int = 0) -> None:
         self.ports = FakePorts(STORAGE)
         self.spool, self.notary = FakeSpool(), FakeNotary()
         self.free: int | DeviceError = FREE
-        start = WorkerStart(role=Role.STORAGE, address=STORAGE, settings=Settings(data_dir="/nowhere"))
+        settings = Settings(data_dir="/nowhere", audit=AuditSettings(retention_days=retention_days))
+        start = WorkerStart(role=Role.STORAGE, address=STORAGE, settings=settings)
         self.actor = StorageActor(
             self.ports, start, self.spool, FakeWriter(), notary=self.notary, room=self._room
         )
@@ -63,9 +68,9 @@ class Scene:
         return set(held)
 
 
-def run(story: Any) -> None:
+def run(story: Any, *, retention_days: int = 0) -> None:
     async def inside() -> None:
-        scene = Scene()
+        scene = Scene(retention_days)
         await scene.actor.start()
         try:
             assert await scene.alarms() == set()
@@ -108,6 +113,28 @@ def test_a_trail_that_cannot_be_signed_or_kept_elsewhere_is_an_alarm() -> None:
         assert await scene.alarms() == {guarding.NOT_KEPT}
 
     run(story)
+
+
+@pytest.mark.parametrize(("retention_days", "due"), [(30, True), (31, False), (0, False)])
+def test_records_beyond_the_policy_are_an_alarm(retention_days: int, *, due: bool) -> None:
+    """AUD-3: nothing leaves by itself, so somebody is told; without a policy, or after an archive, there is none."""
+
+    async def story(scene: Scene) -> None:
+        scene.notary.look_ = Look(oldest_at="2026-05-02T11:59:00.000000Z")
+        await scene.looked()
+        assert await scene.alarms() == ({guarding.RETENTION_DUE} if due else set())
+        for archived in ("", "2026-06-01T11:59:00.000000Z", "no time"):
+            scene.notary.look_ = Look(oldest_at=archived)
+            await scene.looked()
+            assert await scene.alarms() == set()
+
+    run(story, retention_days=retention_days)
+
+
+def test_every_condition_has_a_name_for_people() -> None:
+    """ALM-1, HMI-2: what this actor raises is in the catalogue."""
+    english = json.loads((Path(texts.__file__).parent / "texts" / "en.json").read_text("utf-8"))
+    assert [name for name in guarding.CONDITIONS if f"condition.{name}" not in english] == []
 
 
 def test_a_disk_that_is_nearly_full_or_failing_is_an_alarm() -> None:

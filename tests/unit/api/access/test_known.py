@@ -85,6 +85,41 @@ def test_who_is_changed_is_forgotten_and_nobody_else() -> None:
     play(story)
 
 
+def test_many_who_ask_the_same_at_once_ask_the_store_once() -> None:
+    """DAT-3: a page of forty requests costs a slow store one question; who gives up takes nobody's answer away."""
+
+    async def story(it: Bench) -> None:
+        it.answering.clear()
+        many = [asyncio.create_task(it.get("a")) for _ in range(40)]
+        impatient = asyncio.create_task(it.known.get("a", deadline_s=0.01))
+        with pytest.raises(DeviceError, match="too late"):
+            await impatient
+        it.known.forget(user_id="b")  # a change: whoever asks from now on must not be answered from before it
+        later = asyncio.create_task(it.get("a"))
+        await asyncio.sleep(0)
+        it.answering.set()
+        assert await asyncio.gather(*many) == ["a1"] * 40
+        assert await later == "a2"
+        assert it.asked == ["a", "a"]
+        assert it.known._flights == {}
+
+    play(story)
+
+
+def test_a_question_that_everybody_gave_up_ends() -> None:
+    """DAT-3: nothing goes on asking for nobody, and the next one asks anew."""
+
+    async def story(it: Bench) -> None:
+        it.answering.clear()
+        with pytest.raises(DeviceError):
+            await it.known.get("a", deadline_s=0.01)
+        assert it.known._flights == {}
+        it.answering.set()
+        assert await it.get("a") == "a2"
+
+    play(story)
+
+
 def test_what_is_doubted_is_asked_first_and_holds_without_an_answer() -> None:
     """SEC-1, DAT-3: a change that nobody can tell to have been made costs a question, no view."""
 

@@ -10,6 +10,7 @@ import pytest
 
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.records import AuditRecord
+from actors.vocabulary.requests import Failing
 from actors.vocabulary.settings import ApiSettings
 from api.access.rates import Rates
 from api.access.security_log import SecurityLog
@@ -83,7 +84,11 @@ def test_an_address_is_limited_before_anybody_is_known() -> None:
         rates.check_address("192.0.2.7", None, peer="192.0.2.7:1")
     with pytest.raises(TooManyError, match=r"192\.0\.2\.7 asks too often"):
         rates.check_address("192.0.2.7", Operation.READ_PLANT, peer="192.0.2.7:2")
-    for address in ("192.0.2.8", "127.0.0.1", "::1"):
+    for number in range(3):
+        rates.check_address(f"2001:db8::{number}", None, peer=f"2001:db8::{number}:1")
+    with pytest.raises(TooManyError):
+        rates.check_address("2001:db8::ffff:1", None, peer="2001:db8::ffff:1:1")
+    for address in ("192.0.2.8", "127.0.0.1", "::1", "::ffff:127.0.0.1", "2001:db8:0:1::1"):
         rates.check_address(address, None, peer=f"{address}:1")
     for _ in range(50):
         rates.check_address("192.0.2.7", Operation.SET_STOP, peer="192.0.2.7:3")
@@ -132,6 +137,26 @@ def test_nobody_tries_a_password_before_it_is_known_who_has_to_wait(tmp_path: Pa
         assert max(each.count for each in requests.failing.values()) == 2
         assert login(api).status == 200
         assert requests.failing == {}
+
+
+def test_a_login_of_ones_own_forgives_no_guesses_at_others(tmp_path: Path) -> None:
+    """SEC-1: whoever has an account cannot guess at others from the same address for ever by logging in between."""
+    requests = Requests()
+    with served(tmp_path, requests=requests) as api:
+        now = api.desk.clock.now().utc
+        api.token("anna")
+        for user in ("olga", *(f"guessed{number}" for number in range(30))):
+            api.users.by_id[user] = person(user, UserRole.OPERATOR, now, password_hash=HASH)
+        statuses, own = [], login(api)
+        for number in range(25):
+            statuses.append(login(api, f"guessed{number}", "wrong, all of it").status)
+            login(api, password="a slip of her own")
+            if (own := login(api)).status == 429:
+                break
+        assert own.problem(429), "after twenty guesses the address waits"
+        (address,) = [each for each in requests.failing.values() if each.kind is Failing.ADDRESS]
+        assert address.count >= 20
+        assert not [each for each in requests.failing.values() if each.name == "olga" and each.count > 1]
 
 
 def test_a_mass_of_sessions_is_bounded_and_the_oldest_go(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from actors.vocabulary.users import Account, AccountKind, ServiceKey
 from api.access import wire_users
 from api.access.hashing import hash_now
 from api.access.programs import secret_hash
-from api.access.security_log import SecurityLog
+from api.access.security_log import STRANGERS_PER_PERIOD, SecurityLog
 from api.access.wire_users import REMEMBERED_S, WireUsers
 from protocols.opcua.doorkeeper import Standing
 from tests.simulation.fakes import FakeClock
@@ -150,6 +150,34 @@ def test_failures_make_wait_and_are_told() -> None:
         assert one.door.counts["LOGIN", "refused"] == 6
         await one.clock.advance(1.5)
         await one.enters()
+
+    told(story)
+
+
+def test_a_login_of_ones_own_forgives_no_guesses_at_others() -> None:
+    """SEC-1: of an address's failures only those at the account that came in are forgiven."""
+
+    async def story(one: Door) -> None:
+        for number in range(20):
+            await one.refuses(f"guessed{number}", "no")
+            if number < 19:
+                await one.enters()
+        assert "try again" in await one.refuses()
+
+    told(story)
+
+
+def test_strangers_from_everywhere_fill_no_trail() -> None:
+    """SEC-5: of all strangers together so much a minute; what concerns who exists is written down."""
+
+    async def story(one: Door) -> None:
+        for number in range(1_000):
+            peer = f"2001:db8:{number:x}::1:443"
+            one.door.tell("CLIENT_REFUSED", actor="", peer=peer, refused="no")
+        assert len(one.records) == STRANGERS_PER_PERIOD
+        assert one.door.counts["CLIENT_REFUSED", "refused"] == 1_000
+        await one.refuses("anna", "no")
+        assert [each.actor for each in one.records if each.event_type == "LOGIN"] == ["anna"]
 
     told(story)
 

@@ -43,11 +43,12 @@ class Sse:
         *,
         token: str | None = None,
         headers: dict[str, str] | None = None,
+        path: str = STREAM,
     ) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", api.rest, timeout=20)
         token = api.token() if token is None else token
         sent = {"Authorization": f"Bearer {token}"} if token else {}
-        self._connection.request("GET", f"{STREAM}?{query}", headers=sent | (headers or {}))
+        self._connection.request("GET", f"{path}?{query}", headers=sent | (headers or {}))
         self._answer = self._connection.getresponse()
         self.status = self._answer.status
         self.headers = {name.lower(): value for name, value in self._answer.getheaders()}

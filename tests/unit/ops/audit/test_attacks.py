@@ -145,7 +145,10 @@ def test_an_export_that_begins_behind_every_kept_checkpoint_is_not_believed(
     kept = export / "kept.jsonl"
     first = (sound[0].elsewhere / "checkpoints.jsonl").read_text().splitlines()[0]
     kept.write_text(f"{first}\n")
-    code, said = judge(export, "--checkpoint", kept, "--keys", sound[0].elsewhere / "keys.jsonl")
+    known = ("--checkpoint", kept, "--keys", sound[0].elsewhere / "keys.jsonl")
+    code, said = judge(export, *known)
+    assert (code, "records 1 to 9 are not here" in said) == (1, True), said
+    code, said = judge(export, *known, "--partial")
     assert (code, "nothing binds it" in said) == (1, True), said
 
 
@@ -250,3 +253,53 @@ def test_the_sound_database_verifies(sound: tuple[Trail, Path]) -> None:
     assert (verified.returncode, told["holds"], told["broken_at"]) == (0, True, None), verified.stderr
     assert told["checkpoints_met"] == 2
     assert told["count"] == 13, "the export has its own record"
+
+
+def test_a_beginning_that_is_missing_does_not_hold(stolen: Trail, tmp_path: Path) -> None:
+    """AUD-1: also where kept checkpoints lie within what is there, and where there are none to be missed at all."""
+    trail, behind = stolen, tmp_path / "behind"
+    made = trail.calejo("audit", "export", str(behind), "--after", "10")
+    assert made.returncode == 0, made.stderr
+    for arguments in (trail.kept, []):
+        code, said = judge(behind, *arguments)
+        assert (code, "BROKEN: records 1 to 10 are not here" in said) == (1, True), said
+        assert "the trail does not hold" in said
+    assert "2 checkpoints over them were not judged" in judge(behind, *trail.kept)[1]
+    code, said = judge(behind, *trail.kept, "--partial")
+    assert (code, "records 11 to 13 hold" in said) == (0, True), said
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "cut to nothing"])
+@pytest.mark.parametrize("packed", ["tar.gz", "tar"])
+def test_a_damaged_archive_is_unreadable_and_no_traceback(
+    stolen: Trail, tmp_path: Path, packed: str, damage: str
+) -> None:
+    """AUD-1: cut off at any place it ends with 2; a wrong bit is either told as damage or found as a change."""
+    whole = tmp_path / f"trail.{packed}"
+    made = stolen.calejo("audit", "export", str(whole))
+    assert made.returncode == 0, made.stderr
+    raw = whole.read_bytes()
+    broken = tmp_path / f"broken.{packed}"
+    records = raw.index(b'"actor"') if packed == "tar" else len(raw) // 2
+    match damage:
+        case "cut":
+            contents = [raw[: len(raw) * tenth // 10] for tenth in (1, 3, 5)]
+        case "flipped":
+            places = (
+                0,
+                1,
+                len(raw) // 4,
+                records + 2,
+                len(raw) * 3 // 4 if packed == "tar.gz" else records + 40,
+            )
+            contents = [raw[:at] + bytes([raw[at] ^ 0xFF]) + raw[at + 1 :] for at in places]
+        case _:
+            contents = [b"", raw[:1], raw[:20]]
+    for number, content in enumerate(contents):
+        broken.write_bytes(content)
+        code, said = judge(broken, *stolen.kept)
+        assert "Traceback" not in said, (number, said)
+        if damage == "flipped":
+            assert code in {1, 2}, (number, said)
+        else:
+            assert (code, said.startswith("unreadable: ")) == (2, True), (number, said)

@@ -80,6 +80,14 @@ class Trail:
             for statement in statements:
                 connection.execute(statement)
 
+    def note_segment(self, last: int, *, first: int = 1) -> None:
+        """Note records up to `last` as archived and take them out, as an archive does, with no file anywhere."""
+        self.execute(
+            f"INSERT INTO audit_segments VALUES ({last}, {first}, (SELECT hash FROM audit_log WHERE sequence = {last}),"
+            f" 'audit-{first}-{last}.tar.gz', 'f00', 'nobody', '2026-06-01T12:00:00.000000+00:00')",
+            f"DELETE FROM audit_log WHERE sequence <= {last}",
+        )
+
     def calejo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run `calejo` in a process of its own."""
         environment = {"CALEJO_AUDIT__CHECKPOINT_DIR": str(self.elsewhere), "PATH": "/usr/bin:/bin"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from actors.vocabulary import Mode, Quality, Reason, WriteRefusal
@@ -189,12 +190,10 @@ def shown(
 def story(asked: Request, *looks: dict[str, Sample]) -> list[str]:
     """Return the results in order: as decided, then at each look."""
     answers = Answers()
-    first = answers.decided(asked, asked.refusal, shown(10, mode=Mode.MANUAL))
-    told = [] if first is None else [first.result.value]
+    told = answers.decided(asked, asked.refusal, shown(10, mode=Mode.MANUAL), now_ms=NOW)
     for look in looks:
-        answer = answers.seen(PUMP, look)
-        told += [] if answer is None else [answer.result.value]
-    return told
+        told += answers.seen(PUMP, look)
+    return [answer.result.value for answer in told]
 
 
 def test_a_speed_is_applied_once_a_later_setpoint_shows_it() -> None:
@@ -215,12 +214,11 @@ def test_a_ramp_is_waited_for() -> None:
 def test_what_the_safety_layer_made_of_it_is_told() -> None:
     """SPB-1, SAF-2: clamped, to what and why."""
     answers = Answers()
-    answers.decided(request("setpoint_request", 60.0), None, shown(10))
-    assert answers.seen(PUMP, shown(11)) is None
-    answer = answers.seen(PUMP, shown(12, hz=50.0, reason=Reason.LIMITED))
-    assert answer is not None
+    answers.decided(request("setpoint_request", 60.0), None, shown(10), now_ms=NOW)
+    assert answers.seen(PUMP, shown(11)) == []
+    (answer,) = answers.seen(PUMP, shown(12, hz=50.0, reason=Reason.LIMITED))
     assert (answer.result, answer.detail, answer.id_ms) == (Result.CLAMPED, "50.00 Hz: LIMITED", NOW)
-    assert answers.seen(PUMP, shown(13)) is None, "answered once"
+    assert answers.seen(PUMP, shown(13)) == [], "answered once"
 
 
 def test_a_mode_is_applied_when_the_wire_shows_it() -> None:
@@ -233,8 +231,8 @@ def test_a_mode_is_applied_when_the_wire_shows_it() -> None:
 def test_a_refusal_is_told_with_its_reason() -> None:
     """SPB-1: rejected at once, and nothing is waited for."""
     answers = Answers()
-    answer = answers.decided(request("setpoint_request", 35.0), WriteRefusal.INVALID_STATE, shown(10))
-    assert answer is not None
+    asked = request("setpoint_request", 35.0)
+    (answer,) = answers.decided(asked, WriteRefusal.INVALID_STATE, shown(10), now_ms=NOW)
     assert (answer.result, answer.detail) == (Result.REJECTED, "invalid_state")
     assert not answers.waits_for(PUMP)
 
@@ -242,7 +240,55 @@ def test_a_refusal_is_told_with_its_reason() -> None:
 def test_a_stop_is_applied_and_a_heartbeat_is_not_answered() -> None:
     """EST-1: the stop is on the wire before it is answered; a heartbeat each second must not hide an answer."""
     answers = Answers()
-    answer = answers.decided(request("emergency_stop", True), None, {})
-    assert answer is not None
+    (answer,) = answers.decided(request("emergency_stop", True), None, {}, now_ms=NOW)
     assert answer.result is Result.APPLIED
-    assert answers.decided(request("scada_heartbeat", 5), None, {}) is None
+    assert answers.decided(request("scada_heartbeat", 5), None, {}, now_ms=NOW) == []
+
+
+def test_each_metric_has_its_own_answer_and_an_overtaken_command_one_too() -> None:
+    """SPB-1: a mode and a speed of one message; the second of two speeds takes the first one's place, and says so."""
+    answers = Answers()
+    answers.decided(request("mode_request", 2), None, shown(10, mode=Mode.AUTO), now_ms=NOW)
+    answers.decided(request("setpoint_request", 30.0), None, shown(10, mode=Mode.AUTO), now_ms=NOW)
+    later = msgspec.structs.replace(request("setpoint_request", 35.0), timestamp_ms=NOW + 5)
+    told = answers.decided(later, None, shown(10, mode=Mode.AUTO), now_ms=NOW + 5)
+    assert [(each.result.value, each.id_ms, each.detail) for each in told] == [
+        ("superseded", NOW, f"by the command of {NOW + 5}"), ("accepted", NOW + 5, ""),
+    ]  # fmt: skip
+    assert answers.seen(PUMP, shown(11)) == []
+    told = answers.seen(PUMP, shown(12, hz=35.0))
+    assert [(each.name, each.result.value, each.id_ms) for each in told] == [
+        ("mode_request", "applied", NOW), ("setpoint_request", "applied", NOW + 5),
+    ]  # fmt: skip
+
+
+def test_a_command_that_nothing_is_seen_of_is_answered_at_last() -> None:
+    """SPB-1: a chain that died must not leave somebody waiting for ever, nor us remembering."""
+    answers = Answers()
+    answers.decided(request("mode_request", 1), None, shown(10), now_ms=NOW)
+    assert answers.overdue(now_ms=NOW + 599_999) == []
+    (answer,) = answers.overdue(now_ms=NOW + 600_000)
+    assert (answer.result, answer.detail) == (Result.UNCONFIRMED, "not seen on the wire within 600 s")
+    assert not answers.waits_for(PUMP)
+
+
+def test_what_was_turned_away_as_busy_may_be_sent_again() -> None:
+    """SPB-1: only what went on counts as the newest; what is wrong anyway is not asked about."""
+    desk = Desk()
+    asked: list[str] = []
+
+    def judged(speed: float, why: str) -> Request:
+        payload = Payload(timestamp_ms=NOW, metrics=(metric("setpoint_request", speed),))
+
+        def busy(name: str) -> str:
+            asked.append(name)
+            return why
+
+        return desk.commands.judge(PUMP, payload, retained=False, now_ms=NOW, busy=busy)[0][0]
+
+    first = judged(35.0, "busy: too many")
+    assert (first.refusal, first.why) == (WriteRefusal.DEVICE_FAILURE, "busy: too many")
+    assert judged(float("nan"), "").refusal is WriteRefusal.BAD_TYPE
+    assert judged(35.0, "").refusal is None
+    assert judged(35.0, "").why.startswith("replayed")
+    assert asked == ["setpoint_request", "setpoint_request"]

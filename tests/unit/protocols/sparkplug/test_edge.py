@@ -8,7 +8,7 @@ from itertools import islice
 import msgspec
 
 from actors.vocabulary import Quality, SafetyLimits
-from protocols.sparkplug.edge import EdgeNode, Outgoing, Sample
+from protocols.sparkplug.edge import TOLD_MAX, EdgeNode, Outgoing, Sample
 from protocols.sparkplug.names import Node, definitions, sparkplug_points
 from protocols.sparkplug.schema import Payload, by_key, decode
 from tests.unit.protocols.plants import north
@@ -193,3 +193,57 @@ def test_a_device_that_goes_while_births_are_being_sent_is_not_born() -> None:
     edge.configure(definitions(sparkplug_points(site_without("p1"))))
     assert not [each for each in births if each.topic.endswith("s1.p1")]
     assert list(edge.changes(now_ms=3)) == []
+
+
+def test_every_answer_is_a_message_of_its_own() -> None:
+    """SPB-1: two answers between two messages: a host hears both, whole and in order; a birth shows the last."""
+    edge = born()
+
+    def answer(number: int, text: str) -> list[Sample]:
+        return [value("s1.p1:command_id", number), Sample("s1.p1:command_result", text, Quality.GOOD, number)]
+
+    edge.take([value(SETPOINT, 30.0)])
+    edge.tell(answer(1, "accepted"))
+    edge.tell(answer(2, "accepted"))
+    sent = list(edge.changes(now_ms=20))
+    assert [name for name, _ in said(sent)] == ["DDATA s1.p1"] * 3
+    assert [[each.value for each in read(message).metrics] for message in sent] == [
+        [1, "accepted"], [2, "accepted"], [30.0],
+    ]  # fmt: skip
+    assert list(edge.changes(now_ms=21)) == []
+    edge.disconnected()
+    edge.tell(answer(3, "rejected"))
+    edge.connect(4, now_ms=30)
+    (birth,) = [each for each in edge.births(now_ms=31) if each.topic.endswith("DBIRTH/north/s1.p1")]
+    assert {each.name: each.value for each in read(birth).metrics}["command_id"] == 3
+    assert list(edge.changes(now_ms=32)) == []
+
+
+def test_answers_that_wait_are_bounded() -> None:
+    """SPB-1: a host in a loop fills nothing."""
+    edge = born()
+    for number in range(1_000):
+        edge.tell([value("s1.p1:command_id", number)])
+    ids = [read(message).metrics[0].value for message in edge.changes(now_ms=20)]
+    assert ids == list(range(1_000 - TOLD_MAX, 1_000))
+
+
+def test_no_history_of_a_device_that_is_to_be_born_first() -> None:
+    """SPB-1: its aliases mean nothing before its birth; whoever hands in sees another generation."""
+    edge = born()
+    before = edge.generation
+    due = [edge.births_due]
+    site = north()
+    first, *others = site.stations
+    limits = SafetyLimits(version=2, hard_min_speed_hz=20.0, hard_max_speed_hz=48.0, max_rate_hz_per_s=1.0)
+    changed = msgspec.structs.replace(first.pumps[0], limits=limits)
+    stations = (msgspec.structs.replace(first, pumps=(changed, *first.pumps[1:])), *others)
+    edge.configure(definitions(sparkplug_points(msgspec.structs.replace(site, stations=stations))))
+    due.append(edge.births_due)
+    assert edge.generation > before
+    assert [name for name, _ in said(edge.history([value(SETPOINT, 1.0), value(STOP, True)], now_ms=20))] == [
+        "NDATA"
+    ]
+    list(edge.changes(now_ms=21))
+    assert [*due, edge.births_due] == [False, True, False]
+    assert [name for name, _ in said(edge.history([value(SETPOINT, 1.0)], now_ms=22))] == ["DDATA s1.p1"]

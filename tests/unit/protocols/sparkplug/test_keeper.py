@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
 
+import pytest
+
 from actors.vocabulary import DeviceError, Quality
-from protocols.sparkplug.backfill import CHUNK_SAMPLES, Buffer, Chunk, chunks, samples_of
+from protocols.sparkplug.backfill import BUFFER_SAMPLES_MAX, CHUNK_SAMPLES, Buffer, Chunk, chunks, samples_of
 from protocols.sparkplug.edge import Sample
 from protocols.sparkplug.keeper import HistoryKeeper
 from protocols.sparkplug.link import BACK_OFF_S_MAX, back_off_s
@@ -51,6 +54,31 @@ class FakeStore:
 
     def close(self) -> None:
         self.closed = True
+
+
+class SlowStore(FakeStore):
+    """A disk on which each call waits for `may_end`, and which notices two at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.bug: Exception | None = None
+        self.together = self.together_max = 0
+
+    def _work(self) -> None:
+        self.together += 1
+        self.together_max = max(self.together_max, self.together)
+        self.began.set()
+        self.may_end.wait(10)
+        self.together -= 1
+        bug, self.bug = self.bug, None
+        if bug is not None:
+            raise bug
+        super()._work()
+
+
+def kept(store: FakeStore) -> list[Sample]:
+    return [sample for row in store.rows.values() for sample in samples_of(row.body)]
 
 
 def samples(count: int, first: int = 0) -> list[Sample]:
@@ -109,24 +137,91 @@ def test_what_the_broker_did_not_confirm_is_kept() -> None:
     asyncio.run(play())
 
 
-def test_a_disk_that_refuses_is_told_and_counted() -> None:
-    """SPB-1: values are lost, and somebody hears how many; the next ones are kept again."""
+def test_a_disk_that_refuses_for_a_moment_loses_nothing() -> None:
+    """SPB-1: memory keeps what the disk did not take, in order; somebody hears of it, once."""
 
     async def play() -> None:
         store, told = FakeStore(), list[tuple[str, str]]()
         keeper = HistoryKeeper(store)
         store.refuses = True
-        keeper.take(samples(7), in_session=False)
-        await keeper.write(lambda *news: told.append(news))
-        assert told == [("backfill_lost", "7 values: disk full")]
-        assert keeper.lost == 7
+        keeper.take(samples(300), in_session=False)
+        for _ in range(3):
+            await keeper.write(lambda *news: told.append(news))
+        assert told == [("backfill_refused", "disk full")]
+        assert (keeper.lost, keeper.fault) == (0, "disk full")
         assert await keeper.oldest() is None
+        keeper.take(samples(1, first=300), in_session=False)
         store.refuses = False
-        keeper.take(samples(1, first=7), in_session=False)
-        await keeper.write(lambda *news: told.append(news))
-        found = await keeper.oldest()
-        assert found is not None
-        assert found[1] == samples(1, first=7)
+        for _ in range(2):
+            await keeper.write(lambda *news: told.append(news))
+        assert kept(store) == samples(301)
+        assert (keeper.lost, keeper.fault, keeper.waiting, len(told)) == (0, "", 301, 1)
+
+    asyncio.run(play())
+
+
+def test_what_memory_cannot_keep_either_is_counted_and_the_count_never_runs_back() -> None:
+    """SPB-1: lost while the disk refused, counted at once, and once on disk when it takes something again."""
+
+    async def play() -> None:
+        store, told = FakeStore(), list[tuple[str, str]]()
+        store.lost = 5
+        keeper = HistoryKeeper(store)
+        await keeper._count(None)
+        store.refuses = True
+        keeper.take(samples(BUFFER_SAMPLES_MAX + 7), in_session=False)
+        figures = [keeper.lost]
+        for _ in range(2):
+            await keeper.write(lambda *news: told.append(news))
+            figures.append(keeper.lost)
+        store.refuses = False
+        for _ in range(3):
+            await keeper.write(lambda *news: told.append(news))
+            figures.append(keeper.lost)
+        assert figures == [5, 12, 12, 12, 12, 12]
+        assert store.lost == 12
+        assert ("backfill_lost", "7 values: disk full") in told
+        assert kept(store) == samples(BUFFER_SAMPLES_MAX, first=7)
+
+    asyncio.run(play())
+
+
+def test_a_caller_that_is_cancelled_leaves_a_thread_that_nobody_disturbs() -> None:
+    """SPB-1: an end of the process in the middle of a write: one disk call at a time, nothing lost, nothing twice."""
+
+    async def play() -> None:
+        store = SlowStore()
+        keeper = HistoryKeeper(store)
+        keeper.take(samples(3), in_session=False)
+        writing = asyncio.create_task(keeper.write())
+        await asyncio.to_thread(store.began.wait, 10)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        keeper.take(samples(2, first=3), in_session=False)
+        asyncio.get_running_loop().call_later(0.05, store.may_end.set)
+        await keeper.close()
+        assert store.together_max == 1
+        assert kept(store) == samples(5)
+        assert store.closed
+
+    asyncio.run(play())
+
+
+def test_a_bug_behind_a_caller_that_left_is_not_lost() -> None:
+    """SUP-3: what is no fault of the disk ends the task that keeps house, and with it the endpoint."""
+
+    async def play() -> None:
+        store = SlowStore()
+        store.bug = RuntimeError("ours")
+        keeper = HistoryKeeper(store)
+        reading = asyncio.create_task(keeper.oldest())
+        await asyncio.to_thread(store.began.wait, 10)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        store.may_end.set()
+        with pytest.raises(RuntimeError, match="ours"):
+            async with asyncio.timeout(10):
+                await keeper.run(lambda *_: None)
 
     asyncio.run(play())
 

@@ -13,7 +13,7 @@ from reportlab.lib.styles import getSampleStyleSheet
 from reportlab.lib.units import mm
 from reportlab.platypus import LongTable, Paragraph, SimpleDocTemplate, Spacer, TableStyle
 
-from ops.audit_report import SHOWN, Report
+from api.reports.report import SHOWN, Report
 
 _WIDTHS_MM: Final = (15, 37, 18, 38, 25, 28, 32, 32, 48)
 _CELL_MAX: Final = 600

@@ -1,21 +1,21 @@
-"""Compliance reports from the audit trail: what they hold, as HTML and CSV; PDF is `ops.audit_pdf` (AUD-3)."""
+"""Compliance reports from the audit trail: what they hold, as HTML and CSV; PDF is `api.reports.pdf` (AUD-3)."""
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import html
 import io
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
 from actors.vocabulary.audit_events import EVENT_TYPES, FAILED_LOGINS, Category
-from actors.vocabulary.audit_trail import SEARCH_MAX, AuditQuery
-from storage.audit_reader import AuditBook
+from actors.vocabulary.audit_trail import SEARCH_MAX, AuditPage, AuditQuery
 
 ROWS_MAX: Final = 20_000
 """Records in one report; of more the newest are in it, and it says so."""
@@ -52,6 +52,19 @@ KINDS: Final[Mapping[str, Kind]] = {
 }
 
 
+class Searched(Protocol):
+    """Where the records come from."""
+
+    async def search(self, query: AuditQuery) -> AuditPage:
+        """Return the newest records that fit, a page of at most `SEARCH_MAX`."""
+        ...
+
+
+# What has older records than the reader: asked for the newest so many that fit the query and are wanted.
+Wanted: TypeAlias = Callable[[Mapping[str, Any]], bool]
+Older: TypeAlias = Callable[[AuditQuery, int, Wanted], Sequence[Mapping[str, Any]]]
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A report as data: rows oldest first, texts ready to be shown."""
 
@@ -59,46 +72,83 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     facts: tuple[tuple[str, str], ...]
     counts: tuple[tuple[str, int], ...]
     rows: tuple[Mapping[str, str], ...]
+    lacks: tuple[str, ...] = ()
+    """What is not in it although it was asked for; empty: it is whole."""
 
 
 async def gathered(
-    book: AuditBook,
+    book: Searched,
     name: str,
     *,
     since: datetime | None,
     until: datetime | None,
     made_at: datetime,
     proof: str,
+    rows_max: int = ROWS_MAX,
+    older: Older | None = None,
+    lacks: Sequence[str] = (),
 ) -> Report:
-    """Read one report; `proof` is what verifying the trail said.
+    """Read one report of the newest `rows_max` records; `proof` is what verifying the trail said.
+
+    `older` has what the reader has no longer (archived segments); `lacks`: what is known beforehand to be missing.
 
     Raises:
-        DeviceError: the database is away or slow.
+        DeviceError: the database is away or slow, or a segment cannot be read.
 
     """
     kind = KINDS[name]
     found: list[Mapping[str, Any]] = []
+
+    def is_wanted(row: Mapping[str, Any]) -> bool:
+        return not (kind.failures_only and row["outcome"] == _SUCCESS)
+
     before: int | None = None
     more = True
-    while more and len(found) < ROWS_MAX:
+    while more and len(found) < rows_max:
         query = AuditQuery(
             event_types=kind.event_types, since=since, until=until, before=before, limit=SEARCH_MAX
         )
         page = await book.search(query)
-        found += [row for row in page.records if not (kind.failures_only and row["outcome"] == _SUCCESS)]
+        found += filter(is_wanted, page.records)
         before, more = page.next_before, page.next_before is not None
-    rows = tuple(_row(row) for row in reversed(found[:ROWS_MAX]))
+    missing = list(lacks)
+    if not more and len(found) <= rows_max and older is not None:
+        query = AuditQuery(event_types=kind.event_types, since=since, until=until)
+        found += await asyncio.to_thread(older, query, rows_max + 1 - len(found), is_wanted)
+    # Beside the loop: thousands of changes are decoded.
+    rows = await asyncio.to_thread(lambda: tuple(_row(row) for row in reversed(found[:rows_max])))
     period = f"{_told(since, 'the beginning')} to {_told(until, 'now')}"
     facts = [("Period (UTC)", period), ("Made at (UTC)", _told(made_at, "")), ("Records", str(len(rows)))]
-    if more or len(found) > ROWS_MAX:
-        facts.append(("Not whole", f"only the newest {len(rows)} records are in it; choose a shorter period"))
+    if more or len(found) > rows_max:
+        missing.insert(0, f"only the newest {len(rows)} records are in it; choose a shorter period")
+    facts += [("Not whole", each) for each in missing]
     facts.append(("State of the trail", proof))
     counts = Counter(row["event_type"] for row in rows)
-    return Report(title=kind.title, facts=tuple(facts), counts=tuple(sorted(counts.items())), rows=rows)
+    return Report(
+        title=kind.title,
+        facts=tuple(facts),
+        counts=tuple(sorted(counts.items())),
+        rows=rows,
+        lacks=tuple(missing),
+    )
+
+
+def facts_csv(report: Report) -> str:
+    """Return what stands above the rows in the other forms: title, period, what it lacks, the trail's state, counts."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(("fact", "value"))
+    counts = ((f"Records of {name}", str(count)) for name, count in report.counts)
+    for name, value in (("Report", report.title), *report.facts, *counts):
+        writer.writerow((_harmless(name), _harmless(value)))
+    return out.getvalue()
 
 
 def as_csv(report: Report) -> str:
-    """Return the rows alone, for programs and spreadsheets; a cell that a spreadsheet would compute is kept text."""
+    """Return the rows, for programs and spreadsheets; a cell that a spreadsheet would compute is kept text.
+
+    What a reader has to know beside them is `facts_csv`, a file of its own: programs read the first line as the header.
+    """
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
