@@ -12,8 +12,8 @@ from actors.messages import AcknowledgeAlarm, AlarmView
 from actors.vocabulary import Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.ids import ALARM
-from api.dashboard.alarms import by_object, in_order, stands, waits
-from tests.browser.plant import NORTH, Plant
+from api.dashboard.alarms import by_object, in_order, placed, stands, waits
+from tests.browser.plant import NORTH, SOUTH, Plant
 from tests.browser.watching import Watched
 from tests.unit.api.dashboard.test_pages import look
 from tests.unit.api.served import moment, until
@@ -81,14 +81,15 @@ def test_what_stands_comes_first_and_of_it_the_worst() -> None:
 )
 def test_an_alarm_is_at_what_it_is_about(subject: str, place: str | None) -> None:
     """HMI-1: a pump's at the pump, a station's at the station; another site's and the platform's at none of ours."""
-    found = by_object([alarm("a", AlarmState.UNACKNOWLEDGED, subject=subject)], NORTH)
+    told = [alarm("a", AlarmState.UNACKNOWLEDGED, subject=subject)]
+    found = by_object(told, placed(told, (SOUTH, NORTH)), "north")
     assert list(found) == ([] if place is None else [place])
 
 
 def test_one_that_is_over_is_at_nothing() -> None:
     """ALM-1: what has returned makes nothing abnormal."""
     over = [alarm("a", AlarmState.RETURNED_UNACKNOWLEDGED), alarm("b", AlarmState.NORMAL)]
-    assert by_object(over, NORTH) == {}
+    assert by_object(over, placed(over, (NORTH,)), "north") == {}
 
 
 def counts(page: str) -> list[int]:
