@@ -63,12 +63,19 @@ def placed(alarms: Iterable[AlarmView], sites: Iterable[SiteConfig]) -> dict[str
     owners = {name: site_id for site_id, (_, places) in every.items() for name in places}
     found: dict[str, Place] = {}
     for alarm in alarms:
-        held = every.get(_owner(alarm.subject, owners))
-        path = None if held is None else source_of(alarm.subject, *held)
+        subject = _plain(alarm.subject, owners)
+        held = every.get(_owner(subject, owners))
+        path = None if held is None else source_of(subject, *held)
         if held is not None and path is not None:
             within = path.removeprefix(f"/{held[0].site_id}").removeprefix("/")
             found[alarm.alarm_id] = Place(held[0].site_id, within)
     return found
+
+
+def _plain(subject: str, owners: Mapping[str, str]) -> str:
+    """Return what a subject is about: of `modbus:p1`, which is p1 as one endpoint shows it, the pump."""
+    scope, _, within = subject.partition(":")
+    return within if subject not in owners and scope.isalpha() and f"pump:{within}" in owners else subject
 
 
 def _owner(subject: str, owners: Mapping[str, str]) -> str:
@@ -77,6 +84,14 @@ def _owner(subject: str, owners: Mapping[str, str]) -> str:
         return subject[len(_SITES) :].partition("/")[0]
     named = (subject, *(f"{kind}:{subject}" for kind in ("pump", "station", "site")))
     return next((owners[name] for name in named if name in owners), "")
+
+
+def part_of(subject: str) -> str:
+    """Return which part of an object an alarm is about, '' for the object itself: `plan`, `modbus`."""
+    scope, colon, _ = subject.partition(":")
+    if colon:
+        return "" if scope in {"pump", "station", "site"} else scope
+    return subject.rpartition("/")[2] if subject.startswith(_SITES) else ""
 
 
 def by_object(

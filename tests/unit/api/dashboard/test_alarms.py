@@ -12,6 +12,7 @@ from actors.messages import AcknowledgeAlarm, AlarmView
 from actors.vocabulary import Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.ids import ALARM
+from api.dashboard.abnormal import of_alarms
 from api.dashboard.alarms import by_object, in_order, placed, stands, waits
 from tests.browser.plant import NORTH, SOUTH, Plant
 from tests.browser.watching import Watched
@@ -68,6 +69,9 @@ def test_what_stands_comes_first_and_of_it_the_worst() -> None:
     [
         ("p1", "harbour/p1"),
         ("pump:p3", "mill/p3"),
+        ("modbus:p1", "harbour/p1"),
+        ("modbus:p6", None),
+        ("modbus:nobody", None),
         ("harbour", "harbour"),
         ("/sites/north/stations/mill/pumps/p4", "mill/p4"),
         ("/sites/north/stations/mill/safety", "mill"),
@@ -84,6 +88,22 @@ def test_an_alarm_is_at_what_it_is_about(subject: str, place: str | None) -> Non
     told = [alarm("a", AlarmState.UNACKNOWLEDGED, subject=subject)]
     found = by_object(told, placed(told, (SOUTH, NORTH)), "north")
     assert list(found) == ([] if place is None else [place])
+
+
+@pytest.mark.parametrize(
+    ("subject", "part"),
+    [
+        ("p1", ""),
+        ("pump:p3", ""),
+        ("modbus:p1", "modbus"),
+        ("/sites/north/stations/mill/plan", "plan"),
+        ("/sites/north/endpoints/opcua", "opcua"),
+    ],
+)
+def test_an_alarm_names_the_part_that_it_is_about(subject: str, part: str) -> None:
+    """HMI-1: "process restarted" twice at one station says which."""
+    told = alarm("a", AlarmState.UNACKNOWLEDGED, subject=subject)
+    assert [each.part for each in of_alarms([told], [])] == [part]
 
 
 def test_one_that_is_over_is_at_nothing() -> None:
