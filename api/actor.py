@@ -131,7 +131,7 @@ class ApiActor:
                 self._desk,
                 logins,
                 Accounts(self._desk, logins),
-                lambda: self._certificates.days_left,
+                self._certificates,
                 Rates(self._settings.api, clock=ports.clock, log=self._security),
             ),
             decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),
@@ -264,10 +264,10 @@ class ApiActor:
         subject = str(self._ports.address)
         if self._tls is not None:
             try:
-                if await self._disk.call(self._tls.look, deadline_s=_DISK_DEADLINE_S):
-                    self._security.done(
-                        "CERTIFICATE_REPLACED", actor="calejo", peer="", subject="CERTIFICATE:rest"
-                    )
+                if await self._disk.call(
+                    self._tls.look, deadline_s=_DISK_DEADLINE_S, late=self._certificate_looked_at
+                ):
+                    self._certificate_looked_at(True)
             except DeviceError as error:
                 self._conditions.hold("certificate_not_taken_up", subject, Severity.HIGH, str(error))
             else:
@@ -278,6 +278,11 @@ class ApiActor:
             self._conditions.hold("access_keys_unreadable", subject, Severity.HIGH, str(error))
         else:
             self._conditions.clear("access_keys_unreadable", subject)
+
+    def _certificate_looked_at(self, end: bool | BaseException) -> None:
+        """Record that it was replaced, also when the disk was late to say so: it is shown from then on."""
+        if end is True:
+            self._security.done("CERTIFICATE_REPLACED", actor="calejo", peer="", subject="CERTIFICATE:rest")
 
     async def _keep_service_keys(self) -> None:
         try:

@@ -35,7 +35,7 @@ class Guard:
     """ASGI application around another one; `deadlines_s` names paths that may take longer or must be quicker.
 
     `endless`: paths whose answer goes on once it has begun. `sockets`: what serves WebSockets; None: nothing does.
-    `refused` is told why a request was refused here, with its scope; `answered` how one that passed was answered.
+    `refused` is told why a request was refused here, with its scope; `answered` how each was answered.
     """
 
     def __init__(
@@ -81,8 +81,7 @@ class Guard:
                     limit.reschedule(None)
                 message["headers"] = [*message["headers"], *self._added(message["headers"])]
                 self._counted.answered(int(message["status"]))
-                if BODY_KEY in scope:
-                    self._answered(int(message["status"]), scope)
+                self._answered(int(message["status"]), scope)
             await send(message)
 
         deadline_s = self._deadlines_s.get(scope["path"], _DEADLINE_S)

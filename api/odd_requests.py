@@ -9,6 +9,7 @@ from typing import Any, Final
 from actors.vocabulary.users import Principal
 from api.access.guarding import PRINCIPAL
 from api.access.security_log import SecurityLog
+from api.guard import BODY_KEY
 
 WHY: Final = "calejo.why"
 """Where in its scope the reason of a request's refusal stands."""
@@ -37,6 +38,8 @@ def told_of_answer(log: SecurityLog, status: int, scope: Any) -> None:
 
     A command that is refused has an event of its own; a name that might be somebody's and is nobody's is no attack.
     """
+    if BODY_KEY not in scope:
+        return  # refused before it was read, and told so
     if (status == HTTPStatus.BAD_REQUEST and scope["method"] in _READS) or (
         status == HTTPStatus.NOT_FOUND and _leads_nowhere(scope)
     ):

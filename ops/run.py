@@ -20,17 +20,18 @@ from actors.messages import GetTree, StoreRecords, TreeNode, TreeView
 from actors.start import WorkerStart
 from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Settings, UnavailableError
 from actors.vocabulary.ids import ROOT, STORAGE
-from actors.vocabulary.records import Record
+from actors.vocabulary.records import AuditRecord, Record
 from actors.vocabulary.settings import health_host, modbus_host
-from ops import database, opcua_access
+from ops import database, modbus_access, opcua_access
 from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 from ops.cli.settings_of import settings_of
 from ops.modbus_settings import try_modbus
 from ops.progress import Teller, starting, stopping
 from ops.run_records import RunRecords
-from ops.rundir import DataDirectory, reached_at, urls_of
+from ops.rundir import DataDirectory, Urls, reached_at, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
+from ops.untold import Untold
 from storage.certificates import rest_files
 from storage.schema import UnreachableError
 from storage.topology_file import TopologyFile
@@ -114,8 +115,9 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
             tell.say("demo stations, limits and plans written to the database")
     else:
         there = _require_database(settings, tell)
-    for line in opcua_access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251
-        tell.say(line)
+    for access in (opcua_access, modbus_access):
+        for line in access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251
+            tell.say(line)
     _prepare_access(settings, tell, there=there)
 
 
@@ -235,6 +237,7 @@ class _Run:
         self._keeper: RootKeeper | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._records = RunRecords(settings)
+        self._untold = Untold(Path(settings.data_dir))
 
     async def until_stopped(self, stop: StopRequest) -> int:
         """Bring the tree up, keep it, take it down."""
@@ -320,10 +323,23 @@ class _Run:
             # Control does not wait for a disk that the trail needs.
             self._tell.say(f"the beginning of this run is not in the audit trail: {error}")
             return
+        kept = await asyncio.to_thread(self._kept_by_commands)
         while True:
-            if await self._stored(runtime, records, deadline_s=_TRAIL_DEADLINE_S):
-                return
+            if await self._stored(runtime, (*kept, *records), deadline_s=_TRAIL_DEADLINE_S):
+                break
             await asyncio.sleep(_TRAIL_AGAIN_S)
+        try:
+            await asyncio.to_thread(self._untold.told, kept)
+        except DeviceError as error:
+            self._tell.say(f"told to the audit trail, and kept to be told again: {error}")
+
+    def _kept_by_commands(self) -> tuple[AuditRecord, ...]:
+        """Return what commands did while there was no trail to tell."""
+        try:
+            return self._untold.records()
+        except DeviceError as error:
+            self._tell.say(f"what commands did before this run is not in the audit trail: {error}")
+            return ()
 
     async def _tell_trail_of_the_end(self, runtime: RayRuntime) -> None:
         """Have storage write down that this run ends; it outlives this moment in storage's queue on disk."""
@@ -394,8 +410,13 @@ class _Run:
         return (
             f"ready after {waited_s:.1f} s: dashboard {urls.rest}/  REST {urls.rest}/api/v1"
             f"  health {urls.health}/health/ready"
-            f"  OPC UA {urls.opcua}  Modbus {urls.modbus}"
+            f"  OPC UA {urls.opcua}  Modbus {self._modbus_ways(urls)}"
         )
+
+    def _modbus_ways(self, urls: Urls) -> str:
+        """Return the ports that are really served."""
+        ways = [urls.modbus] if self._settings.modbus.plain else []
+        return " and ".join([*ways, *([f"{urls.modbus_tls} (TLS)"] if urls.modbus_tls else [])])
 
     # ------------------------------------------------------------------ the demo's plant
 

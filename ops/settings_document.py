@@ -22,8 +22,9 @@ An option of the command line wins over the environment, the environment over th
 The file is YAML, TOML or JSON (by its ending), named by `--config` or `CALEJO_CONFIG`; a section with dots is a
 section in the file: `ports.modbus` is `modbus` under `ports`. In the environment a dot is written as two underscores.
 An unknown key, a wrong type and a value outside its bounds are errors that name source, key, value and expectation.
-`${secret:name}` in `database.url`, `database.reader_url` and `access.signing_keys` stands for the content of a file
-`name` in `CALEJO_SECRETS_DIR`, else in systemd's `CREDENTIALS_DIRECTORY`, else in `/run/secrets`.
+`${secret:name}` in `database.url`, `database.reader_url`, `access.signing_keys` and `sparkplug.password` stands for the
+content of a file `name` in `CALEJO_SECRETS_DIR`, else in systemd's `CREDENTIALS_DIRECTORY`, else in `/run/secrets`; in
+any other key it is refused.
 `calejo config check` says whether a configuration is valid, `calejo config show` what is in force (secrets masked),
 `calejo config schema` is the JSON schema of the file.
 
@@ -42,8 +43,8 @@ sites:
 MEANINGS: Final = {
     "data_dir": "Folder for latches, epochs, spool, SQLite file and `run.json`; relative to where Calejo is started",
     "ports.host": "Where OPC UA and Modbus listen unless `opcua.host` or `modbus.host` says otherwise; loopback only",
-    "ports.opcua": "TCP port of OPC UA",
-    "ports.modbus": "TCP port of Modbus",
+    "ports.opcua": "TCP port of OPC UA; `opc.tcp://0.0.0.0:4840`, for other machines, by `opcua.host: 0.0.0.0` alone",
+    "ports.modbus": "TCP port of Modbus; 502 in production (a privileged port), 5020 out of the box",
     "ports.modbus_tls": "TCP port of Modbus/TLS, if it is on; 802 in production",
     "api.host": "Where REST listens; beyond loopback only with `api.tls` or `api.trusted_proxy`. Health listens"
     " there too while it is loopback, else on 127.0.0.1",

@@ -78,9 +78,10 @@ def modbus_files(settings: Settings) -> tuple[Path, Path, Path]:
 
 
 def configured(settings: Settings) -> tuple[str, ...]:
-    """Return the certificates that the settings name instead of the folder's, authorities of clients too; '' none."""
-    modbus = settings.modbus
-    return (settings.api.certificate, settings.opcua.certificate, modbus.certificate, modbus.client_ca)
+    """Return the certificates that the settings name beside the folder's, authorities of others too; '' none."""
+    modbus, mqtt = settings.modbus, settings.sparkplug
+    own = (settings.api.certificate, settings.opcua.certificate, modbus.certificate, mqtt.cert_file)
+    return (*own, modbus.client_ca, mqtt.ca_file)
 
 
 def shown(
@@ -101,13 +102,16 @@ def shown(
             paths += folder.glob("opcua/own.pem")
     except OSError as error:
         raise DeviceError(f"{folder}: {error.strerror}") from error
-    for path in (*paths, *also):
+    seen: dict[str, Path] = {}
+    for path in dict.fromkeys((*paths, *also)):
         if path.stem.endswith("-key"):
             continue
+        # Two files of one name are two certificates: neither hides the other.
+        name = path.stem if seen.setdefault(path.stem, path) == path else str(path)
         try:
-            views.append(view(path, now=now))
+            views.append(msgspec.structs.replace(view(path, now=now), name=name))
         except DeviceError as error:
-            broken[path.stem] = str(error)
+            broken[name] = str(error)
     return sorted(views, key=lambda each: each.not_after), broken
 
 

@@ -244,6 +244,12 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "CERTIFICATE_REPLACED": EventType(
         "Calejo took up a new certificate", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),
+    "CERTIFICATE_MADE": EventType(
+        "A command made certificates and keys", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
+    ),
+    "SIGNING_KEY_ROTATED": EventType(
+        "Tokens are signed with a new key from now on", Category.ACCESS, _HIGH, _SECRET, _USERS
+    ),
     "TRUST_CHANGED": EventType(
         "Which certificates OPC UA trusts was changed", Category.ACCESS, _MEDIUM, _CERTIFICATE, _USERS
     ),

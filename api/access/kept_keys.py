@@ -7,6 +7,7 @@ directory for its owner only; nothing but an emergency stop goes by them.
 
 from __future__ import annotations
 
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,8 @@ class KeptKeys:
         self._path = data_dir / FOLDER / FILE
         self._by_id: dict[str, KeptKey] = {}
         self._written: tuple[KeptKey, ...] | None = None
+        self._newest: tuple[KeptKey, ...] | None = None
+        self._one_writer = threading.Lock()
         self.is_told = False
         """Whether file or database have said what there is."""
         self.changes = 0
@@ -77,21 +80,22 @@ class KeptKeys:
 
     def unwritten(self) -> tuple[KeptKey, ...] | None:
         """Return what has to be written, None: the file holds it."""
-        keys = self._all()
+        self._newest = keys = self._all()
         return None if not self.is_told or keys == self._written else keys
 
     def write(self, keys: tuple[KeptKey, ...]) -> None:
-        """Leave it for the next run.
+        """Leave it for the next run, unless something newer is known: a disk that comes late must not put it back.
+
+        What the file holds is noted here, not by who asked and may have given up.
 
         Raises:
             DeviceError: the disk refused; the former file is untouched.
 
         """
-        write_whole(self._path, msgspec.json.encode(_File(keys=keys)))
-
-    def written(self, keys: tuple[KeptKey, ...]) -> None:
-        """Note that the file holds these."""
-        self._written = keys
+        with self._one_writer:
+            if keys == self._newest:
+                write_whole(self._path, msgspec.json.encode(_File(keys=keys)))
+                self._written = keys
 
     # ------------------------------------------------------------------ the database
 

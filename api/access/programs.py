@@ -82,7 +82,6 @@ class Programs:
         if keys is not None:
             kept = self._kept
             await self._disk.call(lambda: kept.write(keys), deadline_s=_DISK_DEADLINE_S)
-            kept.written(keys)
 
     def account_changed(self, account: Account) -> None:
         """An account was written just now: its keys count as it says."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, unique
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -15,7 +15,7 @@ from actors.feedback import FAULT, HIGH_FLOAT, RUNNING, SPEED
 from actors.messages import AlarmView, JudgedValue, PlanStatus
 from actors.vocabulary import Mode, Quality, Reason, Rule, SafetyLimits, Severity
 from api.dashboard.alarms import part_of
-from api.views import PumpView
+from api.views import PublishedView, PumpView
 
 
 @unique
@@ -144,7 +144,7 @@ def of_alarms(alarms: Iterable[AlarmView], said: Iterable[Finding]) -> list[Find
 def _shows_stop(view: PumpView) -> bool:
     stop = Reason.EMERGENCY_STOP.name
     decided = view.setpoint is not None and view.setpoint.reason == stop
-    return decided or any(shown["reason"] == stop for shown in view.published)
+    return decided or any(shown.reason == stop for shown in view.published)
 
 
 def _of_motor(view: PumpView, *, has_high_float: bool) -> Iterable[Finding]:
@@ -168,20 +168,20 @@ def _of_setpoint(view: PumpView) -> Iterable[Finding]:
         yield Finding(rank=Rank.HIGH, what="not_following")
     if (what := _OF_MODE.get(setpoint.mode)) is not None:
         yield Finding(rank=Rank.NOTED, what=what)
-    moved = [str(step["why"]) for step in setpoint.trail if step["rule"] == Rule.SUBSTITUTION.value]
+    moved = [step.why for step in setpoint.trail if step.rule == Rule.SUBSTITUTION.value]
     if moved:
         # The pump that stands cannot do its duty; the one that runs for it is well.
         rank = Rank.NOTED if setpoint.setpoint_hz > 0.0 else Rank.MEDIUM
         yield Finding(rank=rank, what="duty_substituted", detail=moved[-1])
 
 
-def _of_wires(published: Iterable[Mapping[str, Any]], *, known: bool) -> Iterable[Finding]:
+def _of_wires(published: Iterable[PublishedView], *, known: bool) -> Iterable[Finding]:
     """Return what the gates show that safety did not decide: their own last check speaks (SAF-8, SAF-9)."""
     for shown in published:
-        reason = str(shown["reason"])
+        reason = shown.reason
         if reason in _GATE_REASONS or (not known and reason in _OF_REASON):
             rank, what = _OF_REASON[reason]
-            yield Finding(rank=rank, what=what, detail=_short(str(shown["endpoint"])))
+            yield Finding(rank=rank, what=what, detail=_short(shown.endpoint))
 
 
 def station_findings(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from actors.stores import AuditReader
 from actors.vocabulary import UnavailableError, UnknownSubjectError
 from actors.vocabulary.audit_trail import AuditWindow
@@ -73,10 +75,12 @@ async def _looked_at(reader: AuditReader) -> tuple[AuditWindow, int]:
     first = await reader.verify(after=0, count_max=1)
     after = max(first.archived, first.total - VERIFY_MAX)
     try:
-        return await reader.verify(after=after, count_max=VERIFY_MAX), after
+        window = await reader.verify(after=after, count_max=VERIFY_MAX)
     except UnknownSubjectError as error:
         # Not the asker's fault: more was archived between the two questions.
         raise UnavailableError(f"the trail changed while it was looked at: {error}") from None
+    # A window that begins behind the archive knows of none.
+    return msgspec.structs.replace(window, archived=first.archived), after
 
 
 def _told(window: AuditWindow, after: int) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from actors.vocabulary import CalejoError, InvalidValueError, RefusedError
+from actors.vocabulary import CalejoError, InvalidValueError, RefusedError, Settings
 from actors.vocabulary.access import UserRole
 from ops.cli.exits import DONE, FAILED, REFUSED, USAGE, ExitError
 from ops.cli.output import show as show_rows
@@ -34,6 +36,7 @@ def init(arguments: argparse.Namespace) -> int:
     with _Told():
         made = certificates.init(_folder(arguments), hosts=arguments.host, now=_now())
     _tell(made)
+    _audit(arguments, "CERTIFICATE_MADE", "CERTIFICATE:all", {"files": [str(path) for path in made]})
     print("For development: the authority's key lies beside them. Clients trust ca.pem.")
     return DONE
 
@@ -52,6 +55,7 @@ def renew(arguments: argparse.Namespace) -> int:
         server = Server(arguments.server)
         made = certificates.renew(_folder(arguments), server, hosts=arguments.host, now=_now())
     _tell(made)
+    _audit(arguments, "CERTIFICATE_MADE", f"CERTIFICATE:{server}", {"files": [str(path) for path in made]})
     return DONE
 
 
@@ -72,6 +76,9 @@ def client(arguments: argparse.Namespace) -> int:
         pinned = [pki.add_application(arguments.name, der), pki.add_user(arguments.name, role, der)]
     _tell(made)
     _tell(pinned)
+    after = {"files": [str(path) for path in made], "role": role.value, "sha256": sha256(der).hexdigest()}
+    _audit(arguments, "CERTIFICATE_MADE", f"CERTIFICATE:client-{arguments.name}", after)
+    _audit(arguments, "TRUST_CHANGED", f"CERTIFICATE:{arguments.name}", {**after, "trusted": True})
     print("OPC UA trusts it now: as a program, and as a user with this role.")
     return DONE
 
@@ -106,6 +113,8 @@ def trust(arguments: argparse.Namespace) -> int:
         )
         pki.forget_rejected(der)
     _tell([made])
+    after = {"sha256": sha256(der).hexdigest(), "role": arguments.role or "", "trusted": True}
+    _audit(arguments, "TRUST_CHANGED", f"CERTIFICATE:{name}", after)
     return DONE
 
 
@@ -118,11 +127,13 @@ def reject(arguments: argparse.Namespace) -> int:
     """
     pki = _pki(arguments)
     with _Told():
-        _, der = pki.found(arguments.certificate)
+        name, der = pki.found(arguments.certificate)
         gone = pki.distrust(der)
         pki.keep_rejected(der, "by `calejo certs reject`")
     for path in gone:
         print(f"removed {path}")
+    after = {"sha256": sha256(der).hexdigest(), "trusted": False, "removed": [str(path) for path in gone]}
+    _audit(arguments, "TRUST_CHANGED", f"CERTIFICATE:{name}", after)
     return DONE
 
 
@@ -186,6 +197,26 @@ def _folder(arguments: argparse.Namespace) -> Path:
     from storage.certificates import FOLDER
 
     return data_dir_of(arguments) / FOLDER
+
+
+def _audit(arguments: argparse.Namespace, event_type: str, subject: str, after: dict[str, Any]) -> None:
+    """Tell the audit trail what was done; that it could not be told is said, and undoes nothing."""
+    from actors.vocabulary.users import LOCAL_PREFIX
+    from ops.audit_trail import record_of
+    from ops.cli.identity import login_name
+    from ops.untold import tell
+
+    record = record_of(event_type, by=f"{LOCAL_PREFIX}{login_name()}", object_id=subject, after=after)
+    if said := tell(_settings(arguments), record):
+        print(f"calejo: {said}", file=sys.stderr)
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    try:
+        return settings_of(arguments)
+    except ExitError:
+        # Certificates need none of them: the record waits in the data directory for a run that has some.
+        return Settings(data_dir=str(data_dir_of(arguments)))
 
 
 def _tell(made: list[Path]) -> None:

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from actors.vocabulary import Address, DeviceError
-from ops import opcua_access
+from actors.vocabulary import Address, DeviceError, UnavailableError
+from ops import modbus_access, opcua_access
 from ops.cli.exits import DONE, FAILED, NOT_RUNNING, ExitError
 from ops.cli.output import show
 from ops.cli.settings_of import data_dir_of, settings_of
@@ -28,7 +28,7 @@ def start(arguments: argparse.Namespace) -> int:
     `RAY_AUTH_TOKEN_PATH`), TLS (`RAY_USE_TLS` and its files) and every other variable of Ray's count as there.
 
     Raises:
-        ExitError: (1) the data directory cannot be written, or Ray does not start.
+        ExitError: (1) the data directory cannot be written, Ray's authentication is off, or Ray does not start.
 
     """
     settings = settings_of(arguments)
@@ -38,11 +38,15 @@ def start(arguments: argparse.Namespace) -> int:
     from supervisors.on_ray.owned_folder import OwnedFolder
 
     try:
+        session.require_tokens()
         Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o750)
         logging.configure(settings.log, data_dir=settings.data_dir, address=_NODE)
         # A site that is served on this machine shows its certificate, and trusts whom its folder names.
-        for line in opcua_access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251  (a shell without a clock)
-            print(line, flush=True)
+        for access in (opcua_access, modbus_access):
+            for line in access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251  (a shell without a clock)
+                print(line, flush=True)
+    except UnavailableError as error:
+        raise ExitError(FAILED, str(error)) from error
     except (OSError, DeviceError) as error:
         raise ExitError(FAILED, f"data directory {settings.data_dir}: {error}") from error
     folder = OwnedFolder.make(Path("/tmp"), prefix="calejo-")  # noqa: S108  made with mkdtemp, short for its socket

@@ -190,6 +190,10 @@ def rotate(arguments: argparse.Namespace) -> int:
     """
     from datetime import UTC, datetime
 
+    from actors.vocabulary.users import LOCAL_PREFIX
+    from ops.audit_trail import record_of
+    from ops.cli.identity import login_name
+    from ops.untold import tell
     from storage.keyring import KeyFile
 
     settings = settings_of(arguments)
@@ -203,6 +207,14 @@ def rotate(arguments: argparse.Namespace) -> int:
         raise ExitError(USAGE, str(error)) from error
     except CalejoError as error:
         raise ExitError(FAILED, str(error)) from error
+    record = record_of(
+        "SIGNING_KEY_ROTATED",
+        by=f"{LOCAL_PREFIX}{login_name()}",
+        object_id=f"SIGNING_KEY:{key_id}",
+        after={"at_once": arguments.at_once},
+    )
+    if said := tell(settings, record):
+        print(f"calejo: {said}", file=sys.stderr)
     show({"key_id": key_id}, ("key_id",), form=arguments.format)
     return DONE
 

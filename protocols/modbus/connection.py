@@ -23,7 +23,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from actors.vocabulary.callers import Caller, Shown
 from protocols.modbus.clients import NOBODY
 from protocols.modbus.limits import FRAME_BYTES_MAX, ModbusLimits
-from protocols.modbus.tls import caller_of
+from protocols.modbus.tls import caller_of, expires_utc_s
 
 MBAP: Final = 7  # transaction, protocol, length, unit
 _LENGTH_MIN: Final = 2  # unit and function
@@ -115,6 +115,11 @@ class Connection(ServerRequestHandler):
         self.requests = 0
         self.came_s = 0.0
         self.heard_s = 0.0
+        # Whether a request of it is being carried out: that is no silence.
+        self.busy = False
+        self.retired = False
+        # When its certificate ends (s since 1970 UTC); None: it has shown none.
+        self.expires_utc_s: float | None = None
         # When it last wrote what was accepted; None: it only reads.
         self.wrote_s: float | None = None
         self.answering: asyncio.Task[None] | None = None
@@ -174,6 +179,7 @@ class Connection(ServerRequestHandler):
             if secured is None or shown is None or self._ended:
                 raise ConnectionAbortedError("hung up during the handshake")
             self.caller, remark = caller_of(shown)
+            self.expires_utc_s = expires_utc_s(shown)
         except (OSError, ValueError) as error:
             fault = error
         except asyncio.CancelledError:
@@ -223,7 +229,10 @@ class Connection(ServerRequestHandler):
             tcp.abort()
 
     def retire(self, reason: str, *, within_s: float) -> None:
-        """Take nothing more, carry out and answer what has arrived whole, then hang up."""
+        """Take nothing more, carry out and answer what has arrived whole, then hang up; asked again, it only waits."""
+        if self.retired:
+            return
+        self.retired = True
         self._farewell = self._farewell or reason
         self._ended = True
         self._woken.set()
@@ -251,7 +260,11 @@ class Connection(ServerRequestHandler):
                 continue
             self.heard_s = self.loop.time()
             self.requests += 1
-            pdu = await self._answer(self, frame[6], frame[MBAP:])
+            self.busy = True
+            try:
+                pdu = await self._answer(self, frame[6], frame[MBAP:])
+            finally:
+                self.busy = False
             self._reply(frame, pdu)
             if self.requests % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)

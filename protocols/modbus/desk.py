@@ -4,11 +4,13 @@ How a refusal reads on the wire: unknown unit 0B; unknown function 01; an addres
 read-only 02; a count, length or value that cannot be, or half of a 32-bit value, 03; something behind us
 failed 04; a client asking too often 06; not permitted or not in this state 01 (the standard's own wording for
 a server in the wrong state, and that of Modbus/TCP Security for a role that may not). A write request is carried out
-whole or not at all. What was accepted shows when the publisher publishes it.
+whole or not at all, but for acknowledgements beside it: what the publisher accepted, a stop above all, is answered as
+accepted whatever becomes of those. What was accepted shows when the publisher publishes it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final, assert_never
 
@@ -56,6 +58,11 @@ _WRITES: Final = (5, 6, 15, 16, 22, 23)
 # Answers to an acknowledgement: seen by somebody else; gone from the list.
 _SEEN_MEANWHILE: Final = (WriteRefusal.INVALID_STATE, WriteRefusal.UNKNOWN_POINT)
 _STOP: Final = "emergency_stop"
+_READ_WRITE: Final = 23
+ACKNOWLEDGE_S: Final = 1.5
+"""So long a client waits for its acknowledgements, and with it whatever it sent behind them: it may be a stop."""
+ACKNOWLEDGING_MAX: Final = 8
+"""Acknowledgements that go on behind clients which were answered."""
 
 
 class RequestDesk:
@@ -70,6 +77,7 @@ class RequestDesk:
         self.refresh: Refresh | None = None
         self.call: CallDesk | None = None
         self.alarms: ShownAlarms | None = None
+        self._acknowledging: set[asyncio.Task[None]] = set()
 
     async def answer(self, connection: Connection, unit_id: int, pdu: bytes) -> bytes:
         """Answer one request; every fault becomes an exception code."""
@@ -170,8 +178,13 @@ class RequestDesk:
                 told = f"{write.path} = {write.value}: {verdict.value}"
                 self._news.tell(news.WRITE_REFUSED, connection.peer, told)
                 raise Refusal(_CODES[verdict], verdict.value)
-        for owner in acknowledged:
-            await self._acknowledge(connection, owner)
+        try:
+            await self._acknowledge(connection, acknowledged)
+        except Exception as error:
+            if not writes:
+                raise
+            # What stands beside it was carried out: whoever pressed a stop must not be told that it failed.
+            self._news.tell(news.FAILED, connection.peer, f"not acknowledged: {_text(error)}")
         connection.wrote_s = connection.heard_s
         # What an operator asked for reads back as asked; what came of it shows in the handshake block.
         asked = {
@@ -210,27 +223,59 @@ class RequestDesk:
             )
         return writes, acknowledged
 
-    async def _acknowledge(self, connection: Connection, owner: str) -> None:
-        """Acknowledge every alarm of an object, one by one, as far as nobody else was quicker.
+    async def _acknowledge(self, connection: Connection, owners: Sequence[str]) -> None:
+        """Acknowledge every alarm of these objects, one by one, as far as nobody else was quicker.
+
+        An answer that takes longer than `ACKNOWLEDGE_S` is waited for no more; what was asked for goes on.
 
         Raises:
-            Refusal: the alarms are not known, or whoever keeps them does not answer.
+            Refusal: the alarms are not known, or whoever keeps them does not answer; too many wait already.
 
         """
+        if not owners:
+            return
         if self.call is None or self.alarms is None:
             raise Refusal(ExceptionCode.DEVICE_FAILURE, "the alarms are not known yet")
-        for alarm_id in unacknowledged(self.alarms, owner):
+        if len(self._acknowledging) >= ACKNOWLEDGING_MAX:
+            raise Refusal(ExceptionCode.BUSY, "too many acknowledgements at once")
+        found = [alarm_id for owner in owners for alarm_id in unacknowledged(self.alarms, owner)]
+        task = asyncio.get_running_loop().create_task(
+            self._see(self.call, connection, tuple(dict.fromkeys(found))), name="modbus acknowledge"
+        )
+        self._acknowledging.add(task)
+        done, _ = await asyncio.wait({task}, timeout=ACKNOWLEDGE_S)
+        if done:
+            self._acknowledging.discard(task)
+            await task
+            return
+        task.add_done_callback(lambda ended: self._seen_late(ended, connection.peer))
+        raise Refusal(ExceptionCode.DEVICE_FAILURE, f"not acknowledged within {ACKNOWLEDGE_S:g} s")
+
+    async def _see(self, call: CallDesk, connection: Connection, alarm_ids: Sequence[str]) -> None:
+        for alarm_id in alarm_ids:
             command = SeeAlarm(alarm_id=alarm_id, comment="Modbus coil")
-            answer = await self.call(
-                ClientCall(command=command, caller=connection.caller, peer=connection.peer)
-            )
+            answer = await call(ClientCall(command=command, caller=connection.caller, peer=connection.peer))
             if answer.refusal is not None and answer.refusal not in _SEEN_MEANWHILE:
                 raise Refusal(_CODES[answer.refusal], answer.detail)
+
+    def _seen_late(self, task: asyncio.Task[None], peer: str) -> None:
+        self._acknowledging.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._news.tell(news.FAILED, peer, f"not acknowledged: {_text(error)}")
+
+    async def close(self) -> None:
+        """End what goes on behind clients that have left."""
+        tasks = tuple(self._acknowledging)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _note_refused(self, connection: Connection, path: str, pdu: bytes, why: WriteRefusal) -> None:
         """Have a write counted and audited that was refused before the publisher saw it; its answer stands anyway."""
         assert self.guard is not None
-        address = int.from_bytes(pdu[1:3], "big")
+        # FC23 names what it reads first.
+        at = 5 if pdu[0] == _READ_WRITE else 1
+        address = int.from_bytes(pdu[at : at + 2], "big")
         refused = ClientWrite(
             path=path, value=address, peer=connection.peer, refusal=why, caller=connection.shown
         )
@@ -260,3 +305,7 @@ class RequestDesk:
             what = f"more than {limits.requests_per_s:g} requests per second, or all together more than"
             self._news.tell(news.LIMITED, connection.peer, f"{what} {limits.pool_per_s:g} above their shares")
         raise Refusal(ExceptionCode.BUSY, "too many requests")
+
+
+def _text(error: BaseException) -> str:
+    return str(error.args[1]) if isinstance(error, Refusal) else repr(error)

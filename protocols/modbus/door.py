@@ -54,16 +54,20 @@ class Door:
         """Look at where it comes from; None: it is not let in."""
         if not self.is_open:
             return None
+        if not self._register.may_connect(connection.host, now_s=connection.came_s):
+            self._turn_away(connection, "its address connects too often")
+            return None
         caller = NOBODY if connection.secured else self._allow.caller(connection.host)
         if caller is None:
-            self._news.tell(news.REFUSED, connection.peer, "its address is not on the allow list")
-            return None
-        if not self._register.may_connect(connection.host, now_s=connection.came_s):
-            self._news.tell(news.REFUSED, connection.peer, "its address connects too often")
+            self._turn_away(connection, "its address is not on the allow list")
             return None
         if connection.secured:
             self._begin_shaking(connection)
         return caller
+
+    def _turn_away(self, connection: Connection, why: str, *, event: str = news.REFUSED) -> None:
+        """Tell of somebody who is not let in: what strangers do must not hide what clients do."""
+        self._news.tell(event, connection.peer, why, stranger=True)
 
     def _begin_shaking(self, connection: Connection) -> None:
         """Take up a handshake; beyond a bound the oldest ends, so that half-open ones keep nobody out."""
@@ -93,7 +97,7 @@ class Door:
         text = (
             f"TLS: {getattr(fault, 'verify_message', None) or reason or str(fault) or type(fault).__name__}"
         )
-        self._news.tell(news.CERTIFICATE_REJECTED if of_certificate else news.REFUSED, connection.peer, text)
+        self._turn_away(connection, text, event=news.CERTIFICATE_REJECTED if of_certificate else news.REFUSED)
 
     def welcome(self, connection: Connection) -> str:
         """Take a client in; in a full house another gives way (`protocols.modbus.places`)."""
@@ -107,11 +111,10 @@ class Door:
                 limits, clients_max=bound, places_in_turn=min(bound, limits.places_in_turn)
             )
             if len(own) >= bound and not self._make_room(own, among):
-                told = f"{bound} clients of its address are connected"
-                self._news.tell(news.REFUSED, connection.peer, told)
+                self._turn_away(connection, f"{bound} clients of its address are connected")
                 return "full"
         if len(self.connections) >= limits.clients_max and not self._make_room(self.connections, limits):
-            self._news.tell(news.REFUSED, connection.peer, f"{limits.clients_max} clients are connected")
+            self._turn_away(connection, f"{limits.clients_max} clients are connected")
             return "full"
         self.connections.add(connection)
         self._budgets[connection] = self._register.budgets(connection.host, now_s=connection.came_s)
@@ -131,11 +134,17 @@ class Door:
             connection.answering.add_done_callback(self._answering.discard)
         self._news.tell(news.DISCONNECTED, connection.peer, detail)
 
-    def sweep(self, *, now_s: float) -> None:
-        """Hang up on whoever has been silent for too long."""
+    def sweep(self, *, now_s: float, utc_s: float) -> None:
+        """Let go whoever has been silent for too long, or whose certificate has ended, with what arrived answered."""
         for connection in tuple(self.connections):
-            if now_s - connection.heard_s > self._limits.idle_s:
-                connection.drop(f"silent for {self._limits.idle_s:g} s")
+            ends_s = connection.expires_utc_s
+            if ends_s is not None and utc_s > ends_s:
+                why = "its certificate has expired"
+                if not connection.retired:
+                    self._news.tell(news.CERTIFICATE_REJECTED, connection.peer, why)
+                connection.retire(why, within_s=self._limits.close_s)
+            elif not connection.busy and now_s - connection.heard_s > self._limits.idle_s:
+                connection.retire(f"silent for {self._limits.idle_s:g} s", within_s=self._limits.close_s)
 
     def distrust(self) -> None:
         """Let those who came by TLS go: they have to show their certificates to the new trust."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, assert_never
 
 import msgspec
@@ -71,12 +72,18 @@ class ModbusEndpoint:
         port: int,
         limits: ModbusLimits | None = None,
         access: ModbusAccess | None = None,
+        *,
+        utc_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        """Prepare to serve on `host`:`port` (0: any free one); by default for this machine alone."""
+        """Prepare to serve on `host`:`port` (0: any free one); by default for this machine alone.
+
+        `utc_ns` is the wall clock that certificates end by.
+        """
         self._host, self._port = host, port
         self._access = access or ModbusAccess()
         assert self._access.plain or self._access.tls is not None, "one way in at least"
         self.limits = limits or ModbusLimits()
+        self._utc_ns = utc_ns
         self._states: Mapping[str, tuple[tuple[str, Shows], ...]] = {}
         self._news = News(self.limits)
         self._door = Door(self.limits, self._access.allow, self._news)
@@ -187,6 +194,7 @@ class ModbusEndpoint:
         for listener in listeners:
             listener.release()
         await self._door.settle()
+        await self._desk.close()
 
     @property
     def bound(self) -> str:
@@ -215,7 +223,7 @@ class ModbusEndpoint:
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(min(_SWEEP_S, self.limits.idle_s / 4))
-            self._door.sweep(now_s=loop.time())
+            self._door.sweep(now_s=loop.time(), utc_s=self._utc_ns() / 1e9)
 
     async def _follow_certificates(
         self, files: TlsFiles, host: str, tls: ModbusTls | None, told: str

@@ -143,6 +143,16 @@ def caller_of(certificate: bytes) -> tuple[Caller, str]:
     return _certified(name, role), ""
 
 
+def expires_utc_s(certificate: bytes) -> float:
+    """Return when a certificate (DER) ends, in s since 1970 UTC.
+
+    Raises:
+        ValueError: this is no certificate that can be read.
+
+    """
+    return x509.load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+
+
 def _certified(name: str, role: UserRole | None) -> Caller:
     roles = frozenset() if role is None else frozenset({role})
     return Caller(name=f"certificate:{name}", roles=roles, how=Shown.CERTIFICATE)

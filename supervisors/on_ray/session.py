@@ -13,16 +13,19 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final
 from uuid import uuid4
 
+_AUTH_MODE: Final = "RAY_AUTH_MODE"
+_TOKEN: Final = "token"  # noqa: S105  (a mode's name)
 # Read by Ray when it is imported, and by everything it starts. Names as in Ray 2.60; measured, see ops/decisions.
 _RAY_ENVIRONMENT: Final[Mapping[str, str]] = {
     "RAY_event_stats": "0",  # a third of an idle actor's cost
     "RAY_task_events_report_interval_ms": "0",  # nobody reads them
     "RAY_metrics_report_interval_ms": "60000",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AUTH_MODE": "token",  # Ray's default too; said aloud it needs no warning at every start
+    _AUTH_MODE: _TOKEN,  # Ray's default too; said aloud it needs no warning at every start
     "RAY_worker_niceness": "0",  # Ray's 15 would let any backup job of the machine go before control
     # Ray's own server of this machine answers late when the machine is busy, and taken for dead it takes all with it.
-    # Its end is seen at once by `_Run._watch_ray`; who joins nodes sets these at the head (ops/docs/configuration.md).
+    # Its end is seen at once by `_Run._watch_ray`; who joins nodes sets these at the head (ops/docs/security.md,
+    # "Several machines").
     "RAY_health_check_initial_delay_ms": "5000",
     "RAY_health_check_period_ms": "2000",
     "RAY_health_check_timeout_ms": "10000",
@@ -202,9 +205,10 @@ def connect(
     """Start Ray on this machine, or join the cluster at `address`. Blocks for some seconds.
 
     Raises:
-        UnavailableError: Ray does not start, or nobody answers at `address`.
+        UnavailableError: Ray does not start, nobody answers at `address`, or it would take orders from anybody.
 
     """
+    require_tokens()
     data_dir = str(Path(settings.data_dir).resolve())
     setup = WorkerSetup(
         namespace=namespace, run_id=uuid4().hex, make=make, data_dir=data_dir, log=settings.log
@@ -250,6 +254,21 @@ def connect(
         folder.remove()
         return RaySession(setup)
     return RaySession(setup, folder, servers, forking)
+
+
+def require_tokens() -> None:
+    """Refuse to run a Ray that asks nobody for a token: whoever reaches its ports could run code here (SEC-4).
+
+    Raises:
+        UnavailableError: the environment turned authentication off.
+
+    """
+    mode = os.environ.get(_AUTH_MODE, "")
+    if mode.strip().lower() != _TOKEN:
+        raise UnavailableError(
+            f"Ray does not start: {_AUTH_MODE}={mode!r} in the environment would let whoever reaches its ports run code"
+            f" here; unset it, or set {_TOKEN}"
+        )
 
 
 def _forking(settings: Settings, folder: Path) -> ForkedWorkers | None:

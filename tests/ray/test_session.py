@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from actors.start import WorkerStart
-from actors.vocabulary import Address, Role, Settings
-from supervisors.on_ray.session import RaySession
+from actors.vocabulary import Address, Role, Settings, UnavailableError
+from supervisors.on_ray.session import RaySession, connect
 from supervisors.process import SystemClock, alive
 from supervisors.runtime import StartOrder
 
@@ -61,6 +61,46 @@ def test_a_decoy_beside_the_starter_is_not_imported_and_nothing_stays_behind(tmp
     assert not [pid for pid in told["below"] if alive(pid)]
     assert not Path(told["temp"]).exists()
     assert told["cwd"] == str(decoy)
+
+
+_STRANGER = """
+import sys, ray
+try:
+    ray.init(address=sys.argv[1], namespace="calejo", log_to_driver=False)
+    print("let in:", len(ray.nodes()))
+except BaseException as error:
+    print("refused:", type(error).__name__, str(error)[:2000])
+"""
+
+
+def test_who_does_not_have_the_token_is_no_client(ray_session: RaySession, tmp_path: Path) -> None:
+    """SEC-4: Ray's channels take orders from whoever has this user's token, and from nobody else."""
+    shown = {"ours": {}, "another": {"RAY_AUTH_TOKEN": "0" * 64}, "none": {"RAY_AUTH_MODE": "disabled"}}
+    # All at once: Ray's own client goes on trying for 20 s before it says that it was refused.
+    clients = {
+        name: subprocess.Popen(
+            [sys.executable, "-c", _STRANGER, ray_session.address],
+            cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ | environment,
+        )
+        for name, environment in shown.items()
+    }  # fmt: skip
+    try:
+        said = {name: client.communicate(timeout=150)[0] for name, client in clients.items()}
+    finally:
+        for client in clients.values():
+            client.kill()
+    assert {name for name, words in said.items() if "let in: 1" in words} == {"ours"}, said
+
+
+@pytest.mark.parametrize("mode", ["disabled", "", "Disabled "])
+def test_a_ray_that_asks_nobody_is_not_started(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SEC-4: what the caller's environment turns off does not go by without a word."""
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    with pytest.raises(UnavailableError, match="RAY_AUTH_MODE"):
+        connect(Settings(data_dir=str(tmp_path)))
+    assert list(tmp_path.iterdir()) == [], "nothing was begun"
 
 
 def test_a_stopped_process_is_gone_soon_after_its_kill(

@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -265,7 +266,8 @@ class TreeRef:
             while self.address in self._tree.deaf and time.monotonic() < gives_up:
                 await asyncio.sleep(0.01)
             raise UnavailableError(f"{self.address}: no answer within {deadline_s:g} s")
-        return self._tree.answer(self.address, message)
+        answer = self._tree.answer(self.address, message)
+        return await answer if asyncio.iscoroutine(answer) else answer
 
     def tell(self, message: Any) -> None:
         self._tree.told.append((self.address, message))
@@ -454,7 +456,7 @@ _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
 
 
 class Ports:
-    """What a runtime gives an actor: real time, tasks on the running loop, beats by hand."""
+    """What a runtime gives an actor: real time, ahead as a test says; tasks on the running loop, beats by hand."""
 
     def __init__(self, tree: Tree) -> None:
         self.address = API
@@ -462,6 +464,7 @@ class Ports:
         self.timed: list[Any] = []
         self.logged: list[tuple[str, dict[str, object]]] = []
         self.failed: list[BaseException] = []
+        self.ahead_s = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -481,7 +484,7 @@ class Ports:
         return self
 
     def now(self) -> Instant:
-        return moment()
+        return moment().plus(self.ahead_s)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -735,6 +738,22 @@ def served(
         api.loop.call_soon_threadsafe(api.loop.stop)
         api._thread.join(5)
         api.loop.close()
+
+
+def walked(api: Served, path: str) -> Iterator[Answer]:
+    """Follow every `Link` from the first page on."""
+    following: str | None = path
+    for _ in range(1_000):
+        if following is None:
+            return
+        answer = api.get(following)
+        assert answer.status == 200, answer.raw
+        yield answer
+        link = answer.headers.get("link")
+        found = re.fullmatch(r'<([^>]+)>; rel="next"', link or "")
+        assert (found is None) == (link is None)
+        following = None if found is None else found[1]
+    raise AssertionError("this list does not end")
 
 
 async def _cancel_all() -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from actors.messages import AlarmAsserted, AlarmReturned
 from actors.plan.conditions import ConditionBook
-from actors.vocabulary import Severity
+from actors.vocabulary import Settings, Severity
+from actors.vocabulary.settings import ModbusSettings, SparkplugSettings
 from api.expiry import CertificateWatch
 from ops.certificates import init, renew
-from storage.certificates import Server
+from storage.certificates import Server, configured
 from tests.unit.api.served import moment
 
 DAY_S = 86_400.0
@@ -41,6 +42,26 @@ def test_an_expiring_certificate_is_alarmed_until_it_is_replaced(tmp_path: Path)
     assert [(each.condition, each.subject) for each in later if isinstance(each, AlarmAsserted)] == [
         ("certificate_unreadable", "certificates/opcua")
     ]
+
+
+def test_certificates_elsewhere_are_watched_and_none_hides_another(tmp_path: Path) -> None:
+    """SEC-4: what the settings name, MQTT's own and its authority too; of one name there may be several."""
+    start, conditions = moment(), ConditionBook()
+    own, mqtt = tmp_path / "certs", tmp_path / "mqtt"
+    init(own, hosts=[], now=start.utc)
+    init(mqtt, hosts=[], now=start.utc - timedelta(days=380))
+    settings = Settings(
+        data_dir=str(tmp_path),
+        sparkplug=SparkplugSettings(cert_file=str(mqtt / "rest.pem"), ca_file=str(mqtt / "ca.pem")),
+        modbus=ModbusSettings(client_ca=str(mqtt / "ca.pem")),
+    )
+    watch = CertificateWatch(own, conditions, also=configured(settings))
+    assert asyncio.run(watch.look(start)) == ""
+    assert {"rest", "ca", str(mqtt / "rest.pem"), str(mqtt / "ca.pem")} <= set(watch.days_left)
+    assert watch.days_left["rest"] > 300
+    assert watch.days_left[str(mqtt / "rest.pem")] < 18
+    asserted = [each for each in conditions.news(start) if isinstance(each, AlarmAsserted)]
+    assert [each.subject for each in asserted] == [f"certificates/{mqtt / 'rest.pem'}"]
 
 
 def test_no_folder_is_no_alarm(tmp_path: Path) -> None:

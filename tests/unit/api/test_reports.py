@@ -108,6 +108,17 @@ def test_what_was_not_verified_or_does_not_hold_is_said(
     assert facts(api.get(f"{REPORTS}/access").json())["State of the trail"].startswith("BROKEN at record 10")
 
 
+def test_what_was_archived_is_not_passed_over(api: Served, trail: Trail) -> None:
+    """AUD-3: REST sees no segments: a report that lacks their records says so, in every form."""
+    trail.note_segment(4)
+    body = api.get(f"{REPORTS}/changes").json()
+    assert [row["sequence"] for row in body["rows"]] == [str(number) for number in range(5, 13)]
+    assert "records 1 to 4 are archived" in facts(body)["Not whole"]
+    assert facts(body)["State of the trail"].startswith("records 5 to 12 hold")
+    assert api.get(f"{REPORTS}/changes?format=csv").headers["calejo-report-whole"] == "false"
+    assert b"records 1 to 4 are archived" in api.get(f"{REPORTS}/changes?format=html").raw
+
+
 def test_one_report_at_a_time(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """EST-1, API-2: who asks beside another one is told when to come again; its end, also a bad one, frees the desk."""
     begun, go_on = threading.Event(), threading.Event()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,13 +22,31 @@ def test_a_reference_is_the_content_of_a_file_and_stays_masked(tmp_path: Path) -
         "CALEJO_SECRETS_DIR": str(tmp_path),
         "CALEJO_ACCESS__SIGNING_KEYS": "${secret:signing}",
         "CALEJO_DATABASE__URL": "postgresql+psycopg://calejo:${secret:db}@db.example/calejo",
+        "CALEJO_SPARKPLUG__HOST": "localhost",
+        "CALEJO_SPARKPLUG__USER": "calejo",
+        "CALEJO_SPARKPLUG__PASSWORD": "${secret:db}",
     }
     settings = load(file=None, environment=environment, options={}).settings
     assert settings.access.signing_keys == SECRET
     assert settings.database.url == "postgresql+psycopg://calejo:p4ss@db.example/calejo"
+    assert settings.sparkplug.password == "p4ss"
     shown = str(masked(settings))
     assert SECRET not in shown
     assert "p4ss" not in shown
+
+
+@pytest.mark.parametrize("key", ["sparkplug.user", "data_dir", "api.names"])
+def test_a_reference_that_nobody_follows_is_refused(tmp_path: Path, key: str) -> None:
+    """SEC-3: left as it stands it would be the value; the key and those that take one are named."""
+    (tmp_path / "mqtt").write_text("p4ss")
+    section, _, leaf = key.rpartition(".")
+    value = {leaf: "${secret:mqtt}"}
+    file = tmp_path / "calejo.json"
+    file.write_text(json.dumps({section: value} if section else value))
+    with pytest.raises(InvalidValueError, match="takes no") as refused:
+        load(file=file, environment={"CALEJO_SECRETS_DIR": str(tmp_path)}, options={})
+    assert repr(key) in str(refused.value)
+    assert "sparkplug.password" in str(refused.value)
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,31 @@ def test_what_happens_is_counted_also_where_it_is_no_longer_told() -> None:
     asyncio.run(story())
 
 
+def test_a_stranger_s_noise_hides_neither_a_client_nor_another_stranger() -> None:
+    """SEC-5, MOD-4: what he does is counted; the log and the audit trail still see everybody else."""
+
+    async def story() -> None:
+        limits = ModbusLimits(news_per_s=0.001, news_burst=20, **COUNTED)
+        async with served(limits, access=ACCESS) as publisher:
+            for _ in range(40):
+                stranger = await Raw.connect(publisher, source=STRANGER)
+                await stranger.ended()
+                await stranger.close()
+            assert len(publisher.events("refused")) == 5, "a quarter of the strangers' lane"
+            other = await Raw.connect(publisher, source="127.0.0.8")
+            await other.ended()
+            await other.close()
+            (told,) = [each for each in publisher.news if each[1].startswith("127.0.0.8:")]
+            assert "35 news before this were suppressed" in told[2]
+            plc = await Raw.connect(publisher, source=PLC)
+            await plc.ask(pdu(3, 0, 1))
+            assert publisher.events("connected") == ["as FIELD"]
+            assert publisher.endpoint.told["refused"] == 41
+            await plc.close()
+
+    asyncio.run(story())
+
+
 def test_connections_and_their_ends_are_told_with_address_and_role() -> None:
     """MOD-4: connect and disconnect log."""
 

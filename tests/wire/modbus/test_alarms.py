@@ -7,9 +7,11 @@ import asyncio
 import pytest
 
 from actors.vocabulary import Severity, WriteRefusal
-from actors.vocabulary.client_calls import SeeAlarm, ShownAlarm, ShownAlarms
+from actors.vocabulary.client_calls import CallAnswer, ClientCall, SeeAlarm, ShownAlarm, ShownAlarms
 from protocols.modbus.alarms import ACKNOWLEDGED_MAX, unacknowledged
-from tests.wire.modbus.served import Publisher, Raw, pdu, served
+from protocols.modbus.desk import ACKNOWLEDGE_S, ACKNOWLEDGING_MAX
+from protocols.modbus.limits import ModbusLimits
+from tests.wire.modbus.served import Publisher, Raw, frame, pdu, served, until
 
 STATION, SITE, P1, P2 = 2, 3, 2002, 2006
 
@@ -110,6 +112,87 @@ def test_alarms_that_nobody_can_reach_are_04_and_a_refused_stop_acknowledges_not
             assert await client.ask(pdu(15, 0, 3, data=b"\x05")) == b"\x8f\x01"
             assert called(publisher) == []
             await client.close()
+
+    asyncio.run(story())
+
+
+def test_a_stop_is_answered_as_set_whatever_becomes_of_acknowledgements_beside_it() -> None:
+    """EST-1, ALM-1: one FC15 with both: a SCADA that hears 04 would believe that nothing was stopped."""
+
+    async def story() -> None:
+        async with served() as publisher:
+            publisher.endpoint.show_alarms(ALARMS)
+            client = await Raw.connect(publisher)
+            both = pdu(15, 0, 3, data=b"\x05")
+            assert await client.ask(both) == pdu(15, 0, 3), "nobody can acknowledge yet"
+            publisher.endpoint.operate(call=publisher.carry_out, past=publisher.no_past)
+            publisher.answers = {"a": WriteRefusal.DEVICE_FAILURE}
+            assert await client.ask(both) == pdu(15, 0, 3)
+            stops = [write.path for each in publisher.requests for write in each if write.value]
+            assert stops == ["/north/s1/emergency_stop"] * 2
+            assert len(publisher.events("failed")) == 2
+            assert all("not acknowledged" in each for each in publisher.events("failed"))
+            await client.close()
+
+    asyncio.run(story())
+
+
+def test_a_stop_does_not_wait_behind_acknowledgements_that_take_their_time() -> None:
+    """EST-1, EST-4: pipelined on one connection; the acknowledgement goes on behind, and is told of if it fails."""
+
+    async def story() -> None:
+        async with served(ModbusLimits(idle_s=0.5)) as publisher:
+            may_end = asyncio.Event()
+
+            async def slow(call: ClientCall) -> CallAnswer:
+                await may_end.wait()
+                return await publisher.carry_out(call)
+
+            publisher.endpoint.operate(call=slow, past=publisher.no_past)
+            publisher.endpoint.show_alarms(ALARMS)
+            publisher.answers = {"b": WriteRefusal.DEVICE_FAILURE}
+            client = await Raw.connect(publisher)
+            loop = asyncio.get_running_loop()
+            began_s = loop.time()
+            client.writer.write(frame(1, 1, pdu(5, P1, 0xFF00)) + frame(2, 1, pdu(5, 0, 0xFF00)))
+            # Longer than the idle time-out: who waits for an answer is not silent.
+            assert await client.answer() == (1, 1, b"\x85\x04")
+            assert await client.answer() == (2, 1, pdu(5, 0, 0xFF00))
+            assert loop.time() - began_s < ACKNOWLEDGE_S + 5.0
+            assert [write.path for each in publisher.requests for write in each] == [
+                "/north/s1/emergency_stop"
+            ]
+            assert called(publisher) == []
+            may_end.set()
+            await until(lambda: publisher.events("failed"), what="the late failure is told")
+            assert called(publisher) == ["a", "b"]
+            await client.close()
+
+    asyncio.run(story())
+
+
+def test_acknowledgements_that_wait_are_bounded_and_end_with_the_endpoint() -> None:
+    """MOD-4: eight behind clients that were answered; the next is told to come again."""
+
+    async def story() -> None:
+        ended: list[str] = []
+        async with served() as publisher:
+
+            async def never(call: ClientCall) -> CallAnswer:
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    ended.append(call.peer)
+                raise AssertionError
+
+            publisher.endpoint.operate(call=never, past=publisher.no_past)
+            publisher.endpoint.show_alarms(ALARMS)
+            clients = [await Raw.connect(publisher) for _ in range(ACKNOWLEDGING_MAX + 1)]
+            answers = await asyncio.gather(*(each.ask(pdu(5, P1, 0xFF00)) for each in clients))
+            assert sorted(answers) == [b"\x85\x04"] * ACKNOWLEDGING_MAX + [b"\x85\x06"]
+            for each in clients:
+                await each.close()
+        assert len(ended) == ACKNOWLEDGING_MAX
 
     asyncio.run(story())
 

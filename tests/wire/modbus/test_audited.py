@@ -116,6 +116,7 @@ def alarm(alarm_id: str, subject: str, at: Any) -> AlarmView:
         (PLC, 1, pdu(6, 120, 7), "86 03", "out_of_range", "/north/s1/p1/local_override"),
         (PLC, 1, pdu(6, 128, 7), "86 03", "out_of_range", "/north/s1/p1/wet_well_level"),
         (PLC, 1, pdu(16, 120, 0, data=b""), "90 03", "out_of_range", "/modbus/1/16"),
+        (PLC, 1, struct.pack(">B4HB2H", 23, 100, 1, 103, 2, 4, 1, 2), "97 02", "read_only", "/north/s1/p1/setpoint"),
         (SCADA, 1, pdu(6, 141, 3000), "86 01", "invalid_state", "/north/s1/p1/setpoint_request"),
         (SCADA, 1, pdu(6, 140, 3), "86 03", "out_of_range", "/north/s1/p1/mode_request"),
         (SCADA, 1, pdu(16, 140, 2, data=struct.pack(">2H", 2, 10_001)), "90 03", "out_of_range",
@@ -258,5 +259,20 @@ def test_a_read_modify_write_sees_the_write_before_it() -> None:
             assert await first.ask(other) == b"\x17\x02\x00\x4e"
             for client in (first, second):
                 await client.close()
+
+    asyncio.run(story())
+
+
+def test_a_refused_read_write_is_audited_with_the_address_that_it_would_write() -> None:
+    """SEC-5, MOD-3: FC23 names what it reads first."""
+
+    async def story() -> None:
+        async with plant(ModbusAccess(allow=ALLOW)) as made:
+            client = await Raw.connect(made.served, source=PLC)
+            refused = struct.pack(">B4HB2H", 23, 100, 1, 60_000, 2, 4, 1, 2)
+            assert await client.ask(refused) == b"\x97\x02"
+            (record,) = await made.audits()
+            assert "60000" in str(record.after), record
+            await client.close()
 
     asyncio.run(story())

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import ssl
+import time
 from pathlib import Path
 
 import msgspec
@@ -291,6 +292,25 @@ def test_a_revoked_certificate_is_let_in_no_longer(tmp_path: Path, monkeypatch: 
             assert await again.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
             for each in (client, again):
                 await each.close()
+
+    asyncio.run(story())
+
+
+def test_a_client_does_not_outlive_its_certificate(pki: Pki) -> None:
+    """SEC-4: what arrived whole is answered, then it goes; one whose certificate is good stays."""
+
+    async def story() -> None:
+        async with served(access=pki.access) as publisher:
+            short = await Raw.connect_tls(publisher, pki.by_hand("short", role=utf8("FIELD")))
+            long = await Raw.connect_tls(publisher, pki.client("long", UserRole.FIELD))
+            assert await short.ask(pdu(3, 0, 1)) == await long.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            publisher.endpoint._utc_ns = lambda: time.time_ns() + 3 * 86_400 * 10**9
+            assert await short.ended() == b""
+            assert publisher.events("certificate_rejected") == ["its certificate has expired"]
+            assert await long.ask(pdu(3, 0, 1)) == b"\x03\x02\0\0"
+            assert "its certificate has expired" in publisher.events("disconnected")
+            for client in (short, long):
+                await client.close()
 
     asyncio.run(story())
 

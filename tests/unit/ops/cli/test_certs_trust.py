@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import serialization
+from sqlalchemy import create_engine, text
 
+from actors.vocabulary import Settings
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.pki import Trust, UserCertificate
+from ops import database
 from ops.cli.main import main
+from ops.untold import Untold
 from storage.opcua_pki import PkiFolder, folder_of, self_made_files
 from tests.wire.opcua.papers import paper
 
@@ -42,6 +46,44 @@ def test_a_stranger_is_looked_at_trusted_and_sent_away(tmp_path: Path, capsys: C
     assert listed == [("trusted", "scada", ""), ("users", "anna", "OPERATOR")]
     assert run(tmp_path, "reject", "scada") == 0
     assert pki(tmp_path).trust() == Trust()
+
+
+def test_what_commands_do_to_certificates_is_told_with_who_did_it(tmp_path: Path, capsys: Capsys) -> None:
+    """AUD-2, SEC-5: also before there is a database: kept, and told with the next command that finds one."""
+    assert run(tmp_path, "init") == 0
+    assert run(tmp_path, "renew", "rest") == 0
+    assert run(tmp_path, "client", "plc-7", "--role", "field") == 0
+    kept = Untold(tmp_path).records()
+    assert [(each.event_type, each.object_id) for each in kept] == [
+        ("CERTIFICATE_MADE", "CERTIFICATE:all"),
+        ("CERTIFICATE_MADE", "CERTIFICATE:rest"),
+        ("CERTIFICATE_MADE", "CERTIFICATE:client-plc-7"),
+        ("TRUST_CHANGED", "CERTIFICATE:plc-7"),
+    ]
+    assert not (tmp_path / "calejo.db").exists(), "a command about certificates makes no database"
+    settings = Settings(data_dir=str(tmp_path))
+    database.upgrade(settings)
+    assert run(tmp_path, "reject", "plc-7") == 0
+    assert Untold(tmp_path).records() == ()
+    engine = create_engine(f"sqlite:///{tmp_path / 'calejo.db'}")
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT record_id, actor, after FROM audit_log ORDER BY sequence")
+        ).all()
+    engine.dispose()
+    assert [row.record_id for row in rows[:4]] == [each.record_id for each in kept]
+    assert all(row.actor.startswith("local:") for row in rows)
+    assert json.loads(rows[4].after)["trusted"] is False
+    capsys.readouterr()
+
+
+def test_what_the_trail_does_not_take_waits_for_it(tmp_path: Path, capsys: Capsys) -> None:
+    """AUD-4: a database that cannot be written is said, and the record is not lost; nor is what was done undone."""
+    (tmp_path / "calejo.db").write_bytes(b"no database, but in its place")
+    assert run(tmp_path, "init") == 0
+    assert "not in the audit trail yet" in capsys.readouterr().err
+    (record,) = Untold(tmp_path).records()
+    assert record.event_type == "CERTIFICATE_MADE"
 
 
 def test_what_cannot_be_trusted_is_refused(tmp_path: Path, capsys: Capsys) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,10 +188,17 @@ def test_signing_keys_are_rotated(data: Path, capsys: Capsys) -> None:
 
     ring.ensure(now=datetime(2026, 11, 21, tzinfo=UTC))
     before = ring.ring().signing[0]
+    schema.upgrade(sqlite_url(data / "calejo.db"))
     assert users(capsys, data, "rotate-signing-key").code == 0
     assert ring.ring().signing[0] != before
     assert ring.ring().secret(before) is not None
     assert users(capsys, data, "rotate-signing-key", "--at-once").code == 0
     assert ring.ring().secret(before) is None
     assert settings.access.session_s == 43_200.0
+    told = run_sql(
+        data, "SELECT actor, object_id, after FROM audit_log WHERE event_type = 'SIGNING_KEY_ROTATED'"
+    )
+    assert [json.loads(row[2])["at_once"] for row in told] == [False, True], "what was refused is not told"
+    assert all(row[0].startswith("local:") for row in told)
+    assert told[1][1] == f"SIGNING_KEY:{ring.ring().signing[0]}"
     assert main(["users", "permissions"]) == 0
