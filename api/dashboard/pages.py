@@ -24,6 +24,7 @@ from api.dashboard.alarms import stands, waits
 from api.dashboard.desktop import dashboard_of
 from api.dashboard.page import AnyRequest, page
 from api.dashboard.picture import Picture
+from api.dashboard.settings_shown import sections
 from api.dashboard.wells import sparkline, well
 from api.handling import service_of
 from api.stop_answers import StoppedPump
@@ -291,6 +292,18 @@ async def users(request: AnyRequest, state: State) -> Response[bytes]:
     )
 
 
+@get("/configuration", opt=needs(Operation.CONFIGURE), include_in_schema=False)
+async def configuration(request: AnyRequest, state: State) -> Response[bytes]:
+    """Show the settings in force, secrets masked; they are changed where they stand (CFG-1)."""
+    return await page(
+        request,
+        "configuration.html",
+        picture=await dashboard_of(state).pictures.now(),
+        slow=True,
+        sections=sections(service_of(state).configuration),
+    )
+
+
 @get("/account", opt=needs(Operation.OWN_ACCOUNT), include_in_schema=False)
 async def account(request: AnyRequest, state: State) -> Response[bytes]:
     """Show one's own account: password, second factor, sessions."""
@@ -340,6 +353,7 @@ PAGES: Final = [
     limits_of,
     audit,
     users,
+    configuration,
     account,
     trends,
 ]
