@@ -131,7 +131,7 @@ class ApiActor:
                 self._desk,
                 logins,
                 Accounts(self._desk, logins),
-                lambda: self._certificates.days_left,
+                self._certificates,
                 Rates(self._settings.api, clock=ports.clock, log=self._security),
             ),
             decisions=Decisions(self._sources, decisions, clock=ports.clock, settings=start.settings),

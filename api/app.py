@@ -18,8 +18,10 @@ from actors.vocabulary.settings import ApiSettings
 from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
+from api.alarm_routes import ALARM_HANDLERS
 from api.answering import Answering
 from api.audit_routes import AUDIT_HANDLERS
+from api.certificate_routes import CERTIFICATE_HANDLERS
 from api.configuration_routes import CONFIGURATION_HANDLERS
 from api.dashboard.app import dashboard_router
 from api.dashboard.desktop import DASHBOARD, Dashboard
@@ -35,12 +37,14 @@ from api.odd_requests import WHY, refused_request, told_of_answer
 from api.openapi.document import document
 from api.openapi.page import DOCUMENT, PAGE_HANDLERS, Document
 from api.past_routes import PAST_HANDLERS
+from api.plant_routes import PLANT_HANDLERS
 from api.problems import PROBLEM, problem, refusal_of
 from api.report_routes import DEADLINES_S as REPORT_DEADLINES_S
 from api.report_routes import REPORT_HANDLERS
 from api.routes import HANDLERS
 from api.senders import Senders
 from api.service import Service
+from api.stop_routes import STOP_HANDLERS
 from api.stream.routes import PATH as STREAM
 from api.stream.routes import STREAM_HANDLERS
 from api.stream.sockets import Sockets
@@ -67,6 +71,9 @@ AnyRequest = Request[Any, Any, Any]
 
 ROUTES: Final = [
     *HANDLERS,
+    *PLANT_HANDLERS,
+    *STOP_HANDLERS,
+    *ALARM_HANDLERS,
     *DUTY_HANDLERS,
     *LIMIT_HANDLERS,
     *DECISION_HANDLERS,
@@ -77,6 +84,7 @@ ROUTES: Final = [
     *PAST_HANDLERS,
     *HISTORY_HANDLERS,
     *CONFIGURATION_HANDLERS,
+    *CERTIFICATE_HANDLERS,
     *REPORT_HANDLERS,
 ]
 """Every route of REST; each names the operation that it is (a test walks them)."""

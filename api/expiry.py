@@ -11,7 +11,7 @@ from typing import Final
 from actors.plan.conditions import ConditionBook
 from actors.vocabulary import DeviceError, Instant, Severity
 from api.disk import Disk
-from storage.certificates import judged, shown
+from storage.certificates import CertificateView, judged, shown
 
 EXPIRING: Final = "certificate_expiring"
 UNREADABLE: Final = "certificate_unreadable"
@@ -34,12 +34,21 @@ class CertificateWatch:
         """Days until each certificate expires, as last read; negative: it has."""
         return MappingProxyType(self._days_left)
 
+    async def read(self, now: Instant) -> tuple[list[CertificateView], dict[str, str]]:
+        """Return every certificate, the first to expire on top, and why others are unreadable, by name.
+
+        Raises:
+            DeviceError: the disk refused, or did not answer.
+
+        """
+        return await self._disk.call(
+            partial(shown, self._folder, now=now.utc, also=self._also), deadline_s=_DISK_DEADLINE_S
+        )
+
     async def look(self, now: Instant) -> str:
-        """Read every certificate; return why that was not possible, '' if it was."""
+        """Judge every certificate; return why that was not possible, '' if it was."""
         try:
-            views, broken = await self._disk.call(
-                partial(shown, self._folder, now=now.utc, also=self._also), deadline_s=_DISK_DEADLINE_S
-            )
+            views, broken = await self.read(now)
         except DeviceError as error:
             # What held goes on to hold: nobody has seen it end.
             return str(error)

@@ -82,7 +82,7 @@ async def metrics(state: State) -> Response[bytes]:
         storage=storage,
         ready=judge(nodes, endpoints, silent).ready,
         security=service.access.desk.log.counts,
-        days_left=service.access.days_left(),
+        days_left=service.access.certificates.days_left,
         answers=service.counted.by_status,
         streams=len(service.watching.places),
     )

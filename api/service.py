@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -17,23 +17,26 @@ from api.access.logins import Logins
 from api.access.rates import Rates
 from api.counting import Counted
 from api.decisions import Decisions
+from api.expiry import CertificateWatch
 from api.exporting import Exports
 from api.limits import Limits
 from api.noting import Noting
+from api.questions import Questions
 from api.reports.desk import ReportDesk
 from api.sources import Sources
 from api.stops import Stops
 from api.stream.watching import Watching
+from api.tag_pages import TagPages
 from storage.masking import masked
 
 
 class Access(NamedTuple):
-    """Who asks, who logs in, what becomes of accounts, and how many days each certificate is good for."""
+    """Who asks, who logs in, what becomes of accounts, and how long certificates are good for."""
 
     desk: AccessDesk
     logins: Logins
     accounts: Accounts
-    days_left: Callable[[], Mapping[str, float]]
+    certificates: CertificateWatch
     rates: Rates
 
 
@@ -78,3 +81,5 @@ class Service:
         self.noting = Noting(record, clock)
         self.exports = Exports(self.noting, clock)
         self.reports = ReportDesk()
+        self.questions = Questions()
+        self.tags = TagPages()

@@ -21,6 +21,8 @@ Modbus: what is not allowed here is refused there. `calejo users permissions` pr
 - A service account has one role too, and each of its keys may be narrowed to some of the operations.
 - Limits need two persons: whoever proposed cannot approve, whatever the role.
 - A token that has expired may still set an emergency stop, never clear one.
+- Settings, certificates, trust lists and signing keys are files: REST shows the first two, nothing on a wire changes
+  any. Who may write them is a matter of the machine's own file access; the commands that do are audited.
 """
 
 

@@ -96,7 +96,10 @@ PERMISSIONS: Final[Mapping[Operation, Permission]] = {
     Operation.MANAGE_USERS: _row(
         "users, service accounts, their keys, everybody's sessions", _ADMINISTRATORS
     ),
-    Operation.MANAGE_CERTIFICATES: _row("certificates, trust lists, signing keys", _ADMINISTRATORS),
+    Operation.MANAGE_CERTIFICATES: _row(
+        "see certificates and their expiry (who may write the data directory may change them, and trust)",
+        _ADMINISTRATORS,
+    ),
     Operation.OWN_ACCOUNT: _row("one's own password, second factor and sessions", frozenset(UserRole)),
 }
 assert set(PERMISSIONS) == set(Operation), "every operation has its row"

@@ -43,31 +43,41 @@ PAST: dict[PastTable, dict[str, Any]] = {
 }  # fmt: skip
 # What needs a database that the API of the tests has not.
 WRITTEN: dict[str, dict[str, Any]] = {
+    "GET /api/v1/certificates": {
+        "response": {
+            "certificates": [
+                {
+                    "name": "rest", "file": "/var/lib/calejo/certs/rest.pem", "subject": "CN=Calejo rest",
+                    "issuer": "CN=Calejo development authority of north-1", "not_before": "2026-11-21T09:50:00+00:00",
+                    "not_after": "2027-12-23T10:00:00+00:00", "days_left": 397.0, "sha256": "5f" * 32,
+                    "key_file_mode": "0600", "state": "good",
+                },
+            ],
+            "unreadable": {},
+        },
+    },
     "GET /api/v1/decisions/{pump_id}": {
         "parameters": {"pump_id": "p1", "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T10:00:00Z"},
-        "response": {
-            "pump_id": "p1", "from": "2026-11-21T09:00:00+00:00", "to": "2026-11-21T10:00:00+00:00",
-            "decisions": [
-                {"at": "2026-11-21T09:59:12+00:00", "setpoint_hz": 35.0, "reason": "LIMITED", "rules": ["power_cap"]}
-            ],
-            "following": "",
-        },
+        "response": [
+            {
+                "decided_at": "2026-11-21T09:59:12+00:00", "setpoint_hz": 35.0, "remote_enabled": True,
+                "reason": "LIMITED", "rules": ["power_cap"], "plan_id": 17, "limits_version": 3,
+                "epoch": "0.1800000001", "sequence": 41,
+            }
+        ],
     },
     "GET /api/v1/audit": {
         "parameters": {"event_type": "EMERGENCY_STOP_SET", "since": "2026-11-21T08:00Z"},
-        "response": {
-            "records": [
-                {
-                    "sequence": 4711, "at": AT, "event_type": "EMERGENCY_STOP_SET", "actor": "olga",
-                    "source_address": "192.0.2.7:50112", "object_id": "PUMP:p1", "outcome": "success",
-                    "severity": "HIGH", "before": None, "after": '{"reason":"leak"}',
-                    "correlation_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11",
-                    "record_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11:set",
-                    "previous_hash": "5f" * 32, "hash": "a1" * 32, "clauses": "IEC62443-4-2:CR2.8", "format": 2,
-                }
-            ],
-            "next_before": None,
-        },
+        "response": [
+            {
+                "sequence": 4711, "at": AT, "event_type": "EMERGENCY_STOP_SET", "actor": "olga",
+                "source_address": "192.0.2.7:50112", "object_id": "PUMP:p1", "outcome": "success",
+                "severity": "HIGH", "before": None, "after": '{"reason":"leak"}',
+                "correlation_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11",
+                "record_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11:set",
+                "previous_hash": "5f" * 32, "hash": "a1" * 32, "clauses": "IEC62443-4-2:CR2.8", "format": 2,
+            }
+        ],
     },
     "GET /api/v1/audit/verify": {
         "parameters": {"after": 0, "limit": 1000},
@@ -161,6 +171,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     )
     ask("POST", "/pumps/{pump_id}/clean-out", {"reason": "grease", "lasts_s": 300}, pump_id="p1")
     ask("POST", "/pumps/{pump_id}/clean-out/end", {"reason": "clean"}, pump_id="p1")
+    ask("POST", "/alarms/{alarm_id}/acknowledge", {"comment": "sent the van"}, alarm_id="a2")
     ask(
         "GET",
         "/pumps/{pump_id}/history",
@@ -171,6 +182,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     ask("GET", "/configuration")
     found["GET /api/v1/configuration"]["response"]["data_dir"] = "/var/lib/calejo"
     ask("POST", "/tree/retry", {"address": "/sites/north/watchdog"})
+    ask("GET", "/discovery")
     ask("POST", "/discovery", {})
     stop = ask(
         "POST", "/emergency-stops", {"scope": "PUMP", "scope_id": "p1", "reason": "leak at the flange"}

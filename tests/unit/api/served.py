@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -19,9 +20,12 @@ import msgspec
 import pytest
 from litestar import Litestar
 
+from actors.alarm.lifecycle import AlarmList, acknowledged, asserted, returned, view
 from actors.messages import (
+    AcknowledgeAlarm,
+    AlarmAsserted,
+    AlarmReturned,
     Alarms,
-    AlarmView,
     DiscoverNow,
     DiscoveryStatus,
     Done,
@@ -179,6 +183,8 @@ class Tree:
         self.gate_disk_refuses = False
         self.controller_answers = True
         self.modes: dict[str, SetMode] = {}
+        self.alarms = alarm_list()
+        self.alarms_whole = True
         self.carried_out: dict[tuple[str, str], datetime] = {}
 
     def ref(self, address: Address) -> TreeRef:
@@ -260,7 +266,8 @@ class TreeRef:
             while self.address in self._tree.deaf and time.monotonic() < gives_up:
                 await asyncio.sleep(0.01)
             raise UnavailableError(f"{self.address}: no answer within {deadline_s:g} s")
-        return self._tree.answer(self.address, message)
+        answer = self._tree.answer(self.address, message)
+        return await answer if asyncio.iscoroutine(answer) else answer
 
     def tell(self, message: Any) -> None:
         self._tree.told.append((self.address, message))
@@ -393,16 +400,30 @@ def _pump(tree: Tree, address: str, message: Any) -> PumpStatus:
     )  # fmt: skip
 
 
-def _alarms(tree: Tree, address: str, message: Any) -> Alarms:
-    def alarm(number: int, *, returned: bool) -> AlarmView:
+def alarm_list() -> AlarmList:
+    """Return two alarms of p1 as the alarm actor's own law makes them: `a1` is over and unseen, `a2` stands."""
+    held = AlarmList()
+    for number in (1, 2):
         at = moment().plus(number)
-        return AlarmView(
-            alarm_id=f"a{number}", condition="feedback_stale", subject="p1", severity=Severity.HIGH,
-            state="returned" if returned else "raised", text="p1 has not written for 30 s", raised_at=at,
-            returned_at=at if returned else None, occurrences=1,
+        news = AlarmAsserted(
+            condition="feedback_stale", subject=f"p{number}", severity=Severity.HIGH,
+            text=f"p{number} has not written for 30 s", at=at,
         )  # fmt: skip
+        held, _ = asserted(held, news, now=at)
+        if number == 1:
+            held = returned(held, AlarmReturned(condition="feedback_stale", subject="p1", at=at), now=at)
+    return msgspec.structs.replace(
+        held,
+        alarms={
+            key: msgspec.structs.replace(alarm, alarm_id=f"a{at + 1}")
+            for at, (key, alarm) in enumerate(held.alarms.items())
+        },
+    )
 
-    return Alarms(alarms=(alarm(1, returned=True), alarm(2, returned=False)))
+
+def _acknowledge(tree: Tree, address: str, message: AcknowledgeAlarm) -> Done:
+    tree.alarms, _ = acknowledged(tree.alarms, message, now=moment())
+    return Done()
 
 
 _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
@@ -422,7 +443,10 @@ _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
     GetPlanStatus: _plan,
     GetPump: _pump,
     GetEndpoint: lambda tree, address, _m: tree.endpoint(address),
-    GetAlarms: _alarms,
+    GetAlarms: lambda tree, _a, _m: Alarms(
+        alarms=view(tree.alarms, now=moment()), whole=tree.alarms_whole
+    ),
+    AcknowledgeAlarm: _acknowledge,
     GetStorage: lambda _t, _a, _m: StorageStatus(
         database_ok=True, last_error="", spooled_records=4, spooled_bytes=512, written_total=99,
         refused_total=1, dropped_total=0,
@@ -714,6 +738,22 @@ def served(
         api.loop.call_soon_threadsafe(api.loop.stop)
         api._thread.join(5)
         api.loop.close()
+
+
+def walked(api: Served, path: str) -> Iterator[Answer]:
+    """Follow every `Link` from the first page on."""
+    following: str | None = path
+    for _ in range(1_000):
+        if following is None:
+            return
+        answer = api.get(following)
+        assert answer.status == 200, answer.raw
+        yield answer
+        link = answer.headers.get("link")
+        found = re.fullmatch(r'<([^>]+)>; rel="next"', link or "")
+        assert (found is None) == (link is None)
+        following = None if found is None else found[1]
+    raise AssertionError("this list does not end")
 
 
 async def _cancel_all() -> None:
