@@ -17,6 +17,7 @@ from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.ids import checked_id
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.guarding import needs, principal_of
+from api.access.programs import PERSONS_ONLY
 from api.audit_routes import search
 from api.dashboard.desktop import dashboard_of
 from api.dashboard.page import AnyRequest, page
@@ -244,7 +245,7 @@ async def audit(  # noqa: PLR0917  (a filter each, by name in the query)
 
 @get("/users", opt=needs(Operation.MANAGE_USERS), include_in_schema=False)
 async def users(request: AnyRequest, state: State) -> Response[bytes]:
-    """Show accounts and the sessions that live."""
+    """Show accounts, the sessions that live and the keys that count."""
     accounts = service_of(state).access.accounts
     picture = await dashboard_of(state).pictures.now()
     return await page(
@@ -254,7 +255,9 @@ async def users(request: AnyRequest, state: State) -> Response[bytes]:
         slow=True,
         accounts=await accounts.listed(),
         sessions=await accounts.sessions(None),
+        keys=await accounts.live_keys(),
         roles=[role.value for role in UserRole],
+        operations=[each.value for each in Operation if each not in PERSONS_ONLY],
     )
 
 
