@@ -24,7 +24,7 @@ from actors.vocabulary.client_calls import PastPage, PastQuestion
 from actors.vocabulary.durable import Epoch, PumpSeen, StationMemory
 from actors.vocabulary.durable import StoredMode as StoredMode  # noqa: PLC0414  (part of this contract)
 from actors.vocabulary.limits import LimitProposal, LimitsBook, LimitVersion, Outcome, ProposalState
-from actors.vocabulary.past import PastTable
+from actors.vocabulary.past import PastQuery, PastTable
 from actors.vocabulary.records import (
     AlarmRecord,
     FailsafeRecord,
@@ -325,19 +325,17 @@ class LimitsStore(Protocol):
         ...
 
     async def history(
-        self, pump_id: str, *, before: int | None = None, version: int | None = None
+        self, pump_id: str, *, before: int | None = None, version: int | None = None, count_max: int = 500
     ) -> Sequence[LimitVersion]:
-        """Return what ever stood in the limits table for a pump, the newest first, bounded."""
+        """Return what ever stood in the limits table for a pump, the newest first, at most `count_max`."""
         ...
 
 
 class TableReader(Protocol):
     """Rows of the past by pages (API-2)."""
 
-    async def page(
-        self, table: PastTable, *, subject: str | None, before: int | None, count_max: int
-    ) -> tuple[Mapping[str, Any], ...]:
-        """Return rows of a table, the newest first; of one pump or scope, and older than a row's number.
+    async def page(self, table: PastTable, query: PastQuery) -> tuple[Mapping[str, Any], ...]:
+        """Return the rows of a table that fit, the newest first.
 
         Raises:
             DeviceError: the database is away or slow.

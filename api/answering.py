@@ -28,7 +28,7 @@ _GZIP_BYTES_MIN: Final = 1_024
 # More than this is pressed together beside the loop: a stop must not wait for somebody's export.
 _BESIDE_BYTES_MIN: Final = 65_536
 _GZIP_LEVEL: Final = 1
-_SAME_FOR_ALL: Final = "/api/v1/schema"
+_SAME_FOR_ALL: Final = ("/api/v1/schema", "/api/v1/tags")
 _KEPT_MAX: Final = 8
 _REST: Final = "/api/v1/"
 _JSON: Final = "application/json"
@@ -105,7 +105,9 @@ class Answering:
         headers.append(_VARY)
         tag = ""
         if not scope["path"].startswith(_SENSITIVE):
-            tag = tag_of(body)
+            # What is sent again and again as it was made has its tag from there.
+            tag = _value(headers, b"etag").decode("latin-1") or tag_of(body)
+            headers = _without(headers, b"etag")
             if not _value(headers, b"cache-control"):
                 headers.append(_KEPT)
             if matches(asked.get(b"if-none-match", ""), tag):

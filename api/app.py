@@ -36,12 +36,14 @@ from api.odd_requests import WHY, refused_request, told_of_answer
 from api.openapi.document import document
 from api.openapi.page import DOCUMENT, PAGE_HANDLERS, Document
 from api.past_routes import PAST_HANDLERS
+from api.plant_routes import PLANT_HANDLERS
 from api.problems import PROBLEM, problem, refusal_of
 from api.report_routes import DEADLINES_S as REPORT_DEADLINES_S
 from api.report_routes import REPORT_HANDLERS
 from api.routes import HANDLERS
 from api.senders import Senders
 from api.service import Service
+from api.stop_routes import STOP_HANDLERS
 from api.stream.routes import PATH as STREAM
 from api.stream.routes import STREAM_HANDLERS
 from api.stream.sockets import Sockets
@@ -68,6 +70,8 @@ AnyRequest = Request[Any, Any, Any]
 
 ROUTES: Final = [
     *HANDLERS,
+    *PLANT_HANDLERS,
+    *STOP_HANDLERS,
     *DUTY_HANDLERS,
     *LIMIT_HANDLERS,
     *DECISION_HANDLERS,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 from litestar import Request, Response, get
@@ -19,7 +18,9 @@ from actors.vocabulary.access import Operation
 from actors.vocabulary.audit_events import EVENT_TYPES, clauses_of
 from actors.vocabulary.audit_trail import SEARCH_MAX, AuditQuery, AuditWindow
 from api.access.guarding import by_of, needs
+from api.choices import Since, Until, moment, words
 from api.handling import peer_of, service_of
+from api.paging import Cursor, Page, answer, link_headers, number_of, sealed
 
 VERIFY_MAX: Final = 10_000
 """Records verified in one request."""
@@ -27,7 +28,6 @@ EXPORT_MAX: Final = 5_000
 """Records exported in one request."""
 _LINES: Final = "application/x-ndjson"
 _SEQUENCE_MAX: Final = 2**53
-_TYPES_MAX: Final = 50
 _NAME: Final = re.compile(r"[A-Z][A-Z_]{0,63}")
 
 _After = Annotated[
@@ -56,8 +56,8 @@ class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
     format: int
 
 
-class AuditEntries(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a search, newest first; `next_before` goes into the next request, null: there are no more."""
+class Found(NamedTuple):
+    """A page of a search, newest first; `next_before`: the next one is older than this record, None: there is none."""
 
     records: list[AuditEntry]
     next_before: int | None
@@ -74,8 +74,10 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/audit", summary="Search the audit trail, newest first", opt=needs(Operation.READ_AUDIT))
-async def search(  # noqa: PLR0913, PLR0917  (a filter each, by name in the query)
+async def search(  # noqa: PLR0913  (a filter each, by name in the query)
+    request: Request[Any, Any, State],
     state: State,
+    *,
     event_type: Annotated[
         str, QueryParameter(description="comma-separated event types; empty: all", max_length=2000)
     ] = "",
@@ -94,35 +96,60 @@ async def search(  # noqa: PLR0913, PLR0917  (a filter each, by name in the quer
     containing: Annotated[
         str, QueryParameter(name="text", description="in object, outcome, before or after", max_length=200)
     ] = "",
-    since: Annotated[
-        str, QueryParameter(description="ISO 8601, UTC unless it says otherwise", max_length=40)
-    ] = "",
-    until: Annotated[str, QueryParameter(description="before this moment", max_length=40)] = "",
-    before: Annotated[
-        int | None,
-        QueryParameter(description="only older than this record: the next page", ge=1, le=_SEQUENCE_MAX),
-    ] = None,
+    since: Since = "",
+    until: Until = "",
+    cursor: Cursor = "",
     limit: Annotated[int, QueryParameter(description="records in a page", ge=1, le=SEARCH_MAX)] = 100,
-) -> AuditEntries:
+) -> Response[list[AuditEntry]]:
     """Show what happened, who did it, from where, to what, and what came of it."""
+    entries, next_before = await searched(
+        state,
+        event_type=event_type,
+        severity=severity,
+        actor=actor,
+        source_address=source_address,
+        object_id=object_id,
+        outcome=outcome,
+        correlation_id=correlation_id,
+        text=containing,
+        since=since,
+        until=until,
+        before=number_of(cursor),
+        limit=limit,
+    )
+    return answer(request, Page(entries, "" if next_before is None else sealed(str(next_before))))
+
+
+async def searched(
+    state: State,
+    *,
+    event_type: str = "",
+    severity: str = "",
+    since: str = "",
+    until: str = "",
+    before: int | None = None,
+    limit: int = 100,
+    **whole: str,
+) -> Found:
+    """Return a page of a search. `whole`: what is compared as text, as in `AuditQuery`.
+
+    Raises:
+        InvalidValueError: a word or a moment is none.
+        DeviceError: the trail cannot be read.
+
+    """
     page = await _trail(state).search(
         AuditQuery(
             event_types=_words(event_type, what="event_type"),
             severities=_words(severity, what="severity"),
-            actor=actor,
-            source_address=source_address,
-            object_id=object_id,
-            outcome=outcome,
-            correlation_id=correlation_id,
-            text=containing,
-            since=_moment(since, what="since"),
-            until=_moment(until, what="until"),
+            since=moment(since, what="since"),
+            until=moment(until, what="until"),
             before=before,
             limit=limit,
+            **whole,
         )
     )
-    entries = [_entry(record) for record in page.records]
-    return AuditEntries(records=entries, next_before=page.next_before)
+    return Found([_entry(record) for record in page.records], page.next_before)
 
 
 @get(
@@ -166,25 +193,33 @@ async def verify(
     opt=needs(Operation.READ_AUDIT),
 )
 async def export_records(
-    state: State,
     request: Request[Any, Any, State],
+    state: State,
+    *,
     after: _After = 0,
+    cursor: Cursor = "",
     limit: Annotated[int, QueryParameter(description="records", ge=1, le=EXPORT_MAX)] = EXPORT_MAX,
 ) -> Response[bytes]:
-    """Export records behind `after` as JSON lines: `records.jsonl`, a page at a time.
+    """Export records as JSON lines: `records.jsonl`, a page at a time; the first begins behind `after`.
 
     That an export begins is itself a record (AUDIT_EXPORTED); pages that go on from the last one are not.
     """
-    records = await _trail(state).records(after=after, count_max=limit)
+    place = number_of(cursor)
+    begin = after if place is None else place
+    records = await _trail(state).records(after=begin, count_max=limit)
     if records:
         service_of(state).exports.page(
             actor=by_of(request, ""),
             peer=peer_of(request),
-            after=after,
+            after=begin,
             first=records[0]["sequence"],
             last=records[-1]["sequence"],
         )
-    return _jsonl(records)
+    made = _jsonl(records)
+    # A full page may be the last: then the next one is empty.
+    following = sealed(str(records[-1]["sequence"])) if len(records) == limit else ""
+    made.headers.update(link_headers(request, following))
+    return made
 
 
 @get(
@@ -230,23 +265,11 @@ def _entry(record: Mapping[str, Any]) -> AuditEntry:
 
 def _words(text: str, *, what: str) -> tuple[str, ...]:
     """Return comma-separated names; not only those of our table: the trail may hold others."""
-    words = tuple(word.strip().upper() for word in text.split(",") if word.strip())
-    if len(words) > _TYPES_MAX:
-        raise InvalidValueError(f"{what}: {len(words)} words, expected at most {_TYPES_MAX}")
-    for word in words:
+    found = tuple(word.upper() for word in words(text, what=what))
+    for word in found:
         if _NAME.fullmatch(word) is None:
             raise InvalidValueError(f"{what}: {word[:60]!r}, expected letters and underscores")
-    return words
-
-
-def _moment(text: str, *, what: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-        return (read.replace(tzinfo=UTC) if read.tzinfo is None else read).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidValueError(f"{what}: {text!r}, expected a time such as 2026-11-21T08:00Z") from None
+    return found
 
 
 AUDIT_HANDLERS: Final = [search, events, verify, export_records, export_checkpoints, export_keys]

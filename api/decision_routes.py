@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final
 
-from litestar import get
+from litestar import Request, Response, get
 from litestar.datastructures import State
 from litestar.params import PathParameter, QueryParameter
 
 from actors.vocabulary import InvalidValueError
 from actors.vocabulary.access import Operation
 from api.access.guarding import needs
+from api.decision_views import DecidedView, PastView
 from api.decisions import PAGE, PAGE_MAX
 from api.handling import service_of
+from api.paging import Cursor, link_headers
 
 PumpId = Annotated[str, PathParameter(description="pump_id", max_length=40)]
 _Moment = "ISO 8601 with a zone, such as 2026-11-21T10:05:00Z"
@@ -24,6 +26,7 @@ _Moment = "ISO 8601 with a zone, such as 2026-11-21T10:05:00Z"
     opt=needs(Operation.READ_PLANT),
 )
 async def decisions(
+    request: Request[Any, Any, State],
     state: State,
     pump_id: PumpId,
     *,
@@ -40,19 +43,22 @@ async def decisions(
         str | None,
         QueryParameter(name="to", description=f"until here (default: now): {_Moment}", max_length=60),
     ] = None,
-    following: Annotated[
-        str, QueryParameter(description="`following` of the page before", max_length=80)
-    ] = "",
+    cursor: Cursor = "",
     limit: Annotated[int, QueryParameter(description="rows of a page", ge=1, le=PAGE_MAX)] = PAGE,
     trail: Annotated[bool, QueryParameter(description="with everything recorded of each decision")] = False,
-) -> dict[str, Any]:
+) -> Response[PastView | list[DecidedView]]:
     """Explain one moment (`at`), or list what was decided, the newest first."""
     past = service_of(state).decisions
-    if at is None:
-        return await past.page(pump_id, start=start, end=end, following=following, count=limit, trail=trail)
-    if start is not None or end is not None or following:
-        raise InvalidValueError(f"at: {at[:60]!r}, expected either `at` or a span (`from`, `to`), not both")
-    return await past.at(pump_id, at)
+    if at is not None:
+        if start is not None or end is not None or cursor:
+            raise InvalidValueError(
+                f"at: {at[:60]!r}, expected either `at` or a span (`from`, `to`), not both"
+            )
+        return Response(await past.at(pump_id, at))
+    page = await past.page(pump_id, start=start, end=end, cursor=cursor, count=limit, trail=trail)
+    # The next page is of the same span, also when that began and ended with the moment of asking.
+    span = {"from": page.start.isoformat(), "to": page.end.isoformat()}
+    return Response(page.rows, headers=link_headers(request, page.following, **span))
 
 
 DECISION_HANDLERS: Final = [decisions]

@@ -34,7 +34,54 @@ _DECIDED: Final = (
 )
 
 
-def explained(chain: DecisionChain, *, at: datetime, row_period_s: float) -> dict[str, Any]:
+class DecidedView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A decision as one row of a list; `record_id` and `trail` (everything that was recorded of it) if asked for."""
+
+    decided_at: str
+    setpoint_hz: float
+    remote_enabled: bool
+    reason: str
+    rules: list[str]
+    plan_id: int | None
+    limits_version: int | None
+    epoch: str
+    sequence: int
+    record_id: str = ""
+    trail: dict[str, Any] = {}
+
+
+class PastView(msgspec.Struct, frozen=True, kw_only=True):
+    """A remembered chain. What was recorded of plan, inputs, rules, wires and plant is told as it was recorded."""
+
+    pump_id: str
+    station_id: str
+    at: str
+    decided_at: str
+    age_s: float
+    next_decision_at: str | None
+    silent: bool
+    plan: dict[str, Any] | None
+    proposal: dict[str, Any]
+    feedback: Any
+    rules: list[dict[str, Any]]
+    decision: dict[str, Any]
+    limits: dict[str, Any] | None
+    stops: list[dict[str, Any]]
+    wire: list[WireView]
+    plant: dict[str, Any] | None
+    record_id: str
+    sentences: list[str]
+
+
+class WireView(msgspec.Struct, frozen=True, kw_only=True):
+    """An endpoint: when and how it took the decision, and what it showed at that moment."""
+
+    endpoint: str
+    took: dict[str, Any] | None
+    shown: dict[str, Any] | None
+
+
+def explained(chain: DecisionChain, *, at: datetime, row_period_s: float) -> PastView:
     """Return everything that is known of a pump at a moment; the chain has a decision."""
     decision = chain.decision
     assert decision is not None, "there is nothing to explain without a decision"
@@ -66,7 +113,7 @@ def explained(chain: DecisionChain, *, at: datetime, row_period_s: float) -> dic
         "feedback": trail.get("feedback"),
         "rules": [{**step, "rule": _rule(step.get("rule"))} for step in trail.get("steps", ())],
         "decision": {
-            **listed(decision, trail=False),
+            **msgspec.to_builtins(listed(decision, trail=False)),
             **{name: trail.get(name) for name in _DECIDED},
         },
         "limits": chain.limits,
@@ -75,24 +122,25 @@ def explained(chain: DecisionChain, *, at: datetime, row_period_s: float) -> dic
         "plant": None if chain.feedback is None else _plant(chain.feedback),
         "record_id": decision.record_id,
     }
-    view["sentences"] = sentences(view)
-    return view
+    return PastView(**view, sentences=sentences(view))
 
 
-def listed(decision: DecisionRecord, *, trail: bool) -> dict[str, Any]:
+def listed(decision: DecisionRecord, *, trail: bool) -> DecidedView:
     """Return a decision as one row; with `trail` everything that was recorded of it."""
-    row: dict[str, Any] = {
-        "decided_at": decision.at.isoformat(),
-        "setpoint_hz": decision.setpoint_hz,
-        "remote_enabled": decision.remote_enabled,
-        "reason": decision.reason,
-        "rules": [_rule(step.get("rule")) for step in decision.trail.get("steps", ())],
-        "plan_id": decision.plan_id,
-        "limits_version": decision.limits_version,
-        "epoch": f"{decision.epoch_term}.{decision.epoch_counter}",
-        "sequence": decision.sequence,
-    }
-    return {**row, "record_id": decision.record_id, "trail": decision.trail} if trail else row
+    row = DecidedView(
+        decided_at=decision.at.isoformat(),
+        setpoint_hz=decision.setpoint_hz,
+        remote_enabled=decision.remote_enabled,
+        reason=decision.reason,
+        rules=[_rule(step.get("rule")) for step in decision.trail.get("steps", ())],
+        plan_id=decision.plan_id,
+        limits_version=decision.limits_version,
+        epoch=f"{decision.epoch_term}.{decision.epoch_counter}",
+        sequence=decision.sequence,
+    )
+    if not trail:
+        return row
+    return msgspec.structs.replace(row, record_id=decision.record_id, trail=decision.trail)
 
 
 def _wires(chain: DecisionChain) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 from actors.runtime import Clock
 from actors.stores import DecisionReader
@@ -17,7 +17,8 @@ from actors.vocabulary import (
 from actors.vocabulary.chains import DecisionChain
 from actors.vocabulary.ids import checked_id
 from actors.vocabulary.settings import Settings
-from api.decision_views import explained, listed
+from api.decision_views import DecidedView, PastView, explained, listed
+from api.paging import sealed, unsealed
 from api.sources import Sources, find_pump
 
 PAGE: Final = 100
@@ -27,6 +28,15 @@ SPAN_DEFAULT: Final = timedelta(hours=24)
 _AHEAD_MAX: Final = timedelta(seconds=2)
 # A plus sign that nobody encoded arrives as a space.
 _LOST_PLUS: Final = re.compile(r"^(\S+T\S+) (\d\d:?\d\d)$")
+
+
+class DecisionList(NamedTuple):
+    """A page of the decisions made in [start, end), the newest first; `following`: the cursor of the next one."""
+
+    rows: list[DecidedView]
+    following: str
+    start: datetime
+    end: datetime
 
 
 class Decisions:
@@ -40,7 +50,7 @@ class Decisions:
         self._clock = clock
         self._settings = settings
 
-    async def at(self, pump_id: str, text: str) -> dict[str, Any]:
+    async def at(self, pump_id: str, text: str) -> PastView:
         """Return the whole chain that held for a pump at a moment.
 
         Raises:
@@ -58,12 +68,12 @@ class Decisions:
         return told(chain, at=at, now=now, settings=self._settings)
 
     async def page(
-        self, pump_id: str, *, start: str | None, end: str | None, following: str, count: int, trail: bool
-    ) -> dict[str, Any]:
+        self, pump_id: str, *, start: str | None, end: str | None, cursor: str, count: int, trail: bool
+    ) -> DecisionList:
         """Return decisions of a pump in a span (default: the last 24 h), the newest first, a page at a time.
 
         Raises:
-            InvalidValueError: this is no id, no moment, no span or no page.
+            InvalidValueError: this is no id, no moment, no span or no cursor.
             UnknownSubjectError: there is no such pump.
             DeviceError: the database is away.
 
@@ -75,18 +85,14 @@ class Decisions:
         if since >= until:
             text = f"from: {since.isoformat()}, expected a moment before `to`, {until.isoformat()}"
             raise InvalidValueError(text)
-        found = await self._reader.page(pump_id, start=since, end=until, following=following, count_max=count)
-        if not found.decisions and not following:
+        place = unsealed(cursor)
+        found = await self._reader.page(pump_id, start=since, end=until, following=place, count_max=count)
+        if not found.decisions and not cursor:
             chain = await self._reader.chain(pump_id, at=now)
             if chain.oldest_at is None:
                 await self._must_exist(pump_id)
-        return {
-            "pump_id": pump_id,
-            "from": since.isoformat(),
-            "to": until.isoformat(),
-            "decisions": [listed(each, trail=trail) for each in found.decisions],
-            "following": found.following,
-        }
+        rows = [listed(each, trail=trail) for each in found.decisions]
+        return DecisionList(rows, sealed(found.following), since, until)
 
     @property
     def _reader(self) -> DecisionReader:
@@ -110,7 +116,7 @@ class Decisions:
         find_pump(topology, pump_id)
 
 
-def told(chain: DecisionChain, *, at: datetime, now: datetime, settings: Settings) -> dict[str, Any]:
+def told(chain: DecisionChain, *, at: datetime, now: datetime, settings: Settings) -> PastView:
     """Return a chain as shown, or say why there is none.
 
     Raises:

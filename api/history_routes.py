@@ -15,8 +15,9 @@ from actors.vocabulary.access import Operation
 from actors.vocabulary.client_calls import MEASURED_POINTS, PUBLISHED_POINTS, PastQuestion
 from actors.vocabulary.ids import checked_id
 from api.access.guarding import needs
+from api.choices import moment
 from api.handling import service_of
-from api.paging import Cursor, Limit, link_to, sealed, unsealed
+from api.paging import Cursor, Limit, link_headers, sealed, unsealed
 from api.sources import find_pump
 
 PAGE: Final = 100
@@ -72,8 +73,8 @@ async def history(
     _, _, pump = find_pump(await service.sources.topology(), checked_id(pump_id, place="pump_id"))
     if service.points is None:
         raise UnavailableError("history: this API has no database")
-    until = _moment(end, what="to") or service.clock.now().utc
-    since = _moment(begin, what="from") or _before(until)
+    until = moment(end, what="to") or service.clock.now().utc
+    since = moment(begin, what="from") or _before(until)
     if since >= until:
         raise InvalidValueError(f"from: {since.isoformat()}, expected before {until.isoformat()}")
     page = await service.points.read(
@@ -84,7 +85,7 @@ async def history(
             end=since,
             count_max=limit,
             backwards=True,
-            following=unsealed(cursor) if cursor else "",
+            following=unsealed(cursor),
         ),
         endpoint=endpoint,
     )
@@ -93,9 +94,7 @@ async def history(
         for value in page.values
     ]
     # `to` as it was understood first: the next page is one of the same list.
-    also = {"to": until.isoformat()} if page.following else {}
-    headers = {"Link": link_to(request, **also, cursor=sealed(page.following))} if page.following else {}
-    return Response(rows, headers=headers)
+    return Response(rows, headers=link_headers(request, sealed(page.following), to=until.isoformat()))
 
 
 def _before(until: datetime) -> datetime:
@@ -103,16 +102,6 @@ def _before(until: datetime) -> datetime:
         return until - SPAN
     except OverflowError:
         return datetime.min.replace(tzinfo=UTC)
-
-
-def _moment(text: str, *, what: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-        return (read.replace(tzinfo=UTC) if read.tzinfo is None else read).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidValueError(f"{what}: {text!r}, expected a time such as 2026-11-21T08:00Z") from None
 
 
 HISTORY_HANDLERS: Final = [history]

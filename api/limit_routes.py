@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Request, Response, get, post
 from litestar.datastructures import State
+from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, PathParameter, QueryParameter
 
-from actors.vocabulary import InvalidValueError
 from actors.vocabulary.access import Operation
 from actors.vocabulary.limits import ProposalState
 from api.access.guarding import by_of, needs
+from api.choices import choices
 from api.etags import unchanged
 from api.handling import peer_of, service_of, strictly
 from api.keys import id_by_key, keyed
 from api.limit_views import DiffView, LimitsView, ProposalView, ProposedView, VersionView
-from api.paging import LIMIT_MAX, Cursor, Limit, paged
+from api.limits import Limits
+from api.paging import LIMIT_MAX, Cursor, Limit, answer, number_of, numbered, paged
 
+VERSIONS: Final = 500
 PumpId = Annotated[str, PathParameter(description="pump_id", max_length=40)]
 ProposalId = Annotated[str, PathParameter(description="proposal_id (a UUID)", max_length=60)]
 StateFilter = Annotated[
@@ -64,14 +68,17 @@ async def show(state: State, pump_id: PumpId) -> LimitsView:
     opt=needs(Operation.READ_PLANT),
 )
 async def history(
+    request: Request[Any, Any, State],
     state: State,
     pump_id: PumpId,
-    before: Annotated[
-        int | None, QueryParameter(description="only what was recorded before this history_id", ge=1)
-    ] = None,
-) -> list[VersionView]:
+    cursor: Cursor = "",
+    limit: Limit = VERSIONS,
+) -> Response[list[VersionView]]:
     """Show what the database kept of a pump's limits, whoever wrote them."""
-    return await service_of(state).limits.history(pump_id, before=before)
+    # One more tells whether there is a next page.
+    before = number_of(cursor)
+    rows = await service_of(state).limits.history(pump_id, before=before, count_max=limit + 1)
+    return answer(request, numbered(rows, lambda row: row.history_id, limit=limit))
 
 
 @get(
@@ -101,7 +108,9 @@ async def of_pump(
     limit: Limit = LIMIT_MAX,
 ) -> Response[list[ProposalView]]:
     """List a pump's proposals."""
-    rows = await service_of(state).limits.listed(pump_id=pump_id, states=_states(of_state))
+    rows = await service_of(state).limits.listed(
+        pump_id=pump_id, states=choices(of_state, ProposalState, what="state")
+    )
     return paged(request, rows, lambda row: row.proposal_id, cursor=cursor, limit=limit)
 
 
@@ -114,7 +123,7 @@ async def of_all(
     limit: Limit = LIMIT_MAX,
 ) -> Response[list[ProposalView]]:
     """List proposals."""
-    rows = await service_of(state).limits.listed(states=_states(of_state))
+    rows = await service_of(state).limits.listed(states=choices(of_state, ProposalState, what="state"))
     return paged(request, rows, lambda row: row.proposal_id, cursor=cursor, limit=limit)
 
 
@@ -153,12 +162,13 @@ async def propose(
     )
 
 
-@post(
-    "/limits/{pump_id:str}/proposals/{proposal_id:str}/approve",
-    status_code=200,
-    summary="Bring a proposal into force, as a second person",
-    opt=needs(Operation.APPROVE_LIMITS) | keyed(),
-)
+def _closing(verb: str, summary: str, operation: Operation) -> HTTPRouteHandler:
+    """Return the route of what closes a proposal."""
+    path = "/limits/{pump_id:str}/proposals/{proposal_id:str}/" + verb
+    return post(path, status_code=200, summary=summary, opt=needs(operation) | keyed())
+
+
+@_closing("approve", "Bring a proposal into force, as a second person", Operation.APPROVE_LIMITS)
 async def approve(
     state: State,
     request: Request[Any, Any, State],
@@ -167,20 +177,10 @@ async def approve(
     data: JSONBody[CloseProposal],
 ) -> ProposedView:
     """Approve somebody else's proposal."""
-    strictly(request, CloseProposal)
-    limits = service_of(state).limits
-    await unchanged(request, partial(limits.one, pump_id, proposal_id))
-    return await limits.approve(
-        pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
-    )
+    return await _closed(state, request, (pump_id, proposal_id), data, Limits.approve)
 
 
-@post(
-    "/limits/{pump_id:str}/proposals/{proposal_id:str}/reject",
-    status_code=200,
-    summary="Close a proposal of somebody else",
-    opt=needs(Operation.APPROVE_LIMITS) | keyed(),
-)
+@_closing("reject", "Close a proposal of somebody else", Operation.APPROVE_LIMITS)
 async def reject(
     state: State,
     request: Request[Any, Any, State],
@@ -189,20 +189,10 @@ async def reject(
     data: JSONBody[CloseProposal],
 ) -> ProposedView:
     """Reject somebody else's proposal."""
-    strictly(request, CloseProposal)
-    limits = service_of(state).limits
-    await unchanged(request, partial(limits.one, pump_id, proposal_id))
-    return await limits.reject(
-        pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
-    )
+    return await _closed(state, request, (pump_id, proposal_id), data, Limits.reject)
 
 
-@post(
-    "/limits/{pump_id:str}/proposals/{proposal_id:str}/withdraw",
-    status_code=200,
-    summary="Take one's own proposal back",
-    opt=needs(Operation.PROPOSE_LIMITS) | keyed(),
-)
+@_closing("withdraw", "Take one's own proposal back", Operation.PROPOSE_LIMITS)
 async def withdraw(
     state: State,
     request: Request[Any, Any, State],
@@ -211,23 +201,20 @@ async def withdraw(
     data: JSONBody[CloseProposal],
 ) -> ProposedView:
     """Withdraw one's own proposal."""
+    return await _closed(state, request, (pump_id, proposal_id), data, Limits.withdraw)
+
+
+async def _closed(
+    state: State,
+    request: Request[Any, Any, State],
+    which: tuple[str, str],
+    data: CloseProposal,
+    close: Callable[..., Awaitable[ProposedView]],
+) -> ProposedView:
     strictly(request, CloseProposal)
     limits = service_of(state).limits
-    await unchanged(request, partial(limits.one, pump_id, proposal_id))
-    return await limits.withdraw(
-        pump_id, proposal_id, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request)
-    )
-
-
-def _states(text: str) -> list[ProposalState]:
-    found = []
-    for word in filter(None, (part.strip().upper() for part in text.split(","))):
-        try:
-            found.append(ProposalState(word))
-        except ValueError:
-            expected = ", ".join(ProposalState)
-            raise InvalidValueError(f"state: {word[:60]!r}, expected one of {expected}") from None
-    return found
+    await unchanged(request, partial(limits.one, *which))
+    return await close(limits, *which, reason=data.reason, by=by_of(request, data.by), peer=peer_of(request))
 
 
 LIMIT_HANDLERS: Final = [

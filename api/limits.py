@@ -216,15 +216,17 @@ class Limits:
             raise UnknownSubjectError(f"proposal {proposal_id!r} of pump {pump_id} is not known")
         return await self._answer(book, proposal)
 
-    async def history(self, pump_id: str, *, before: int | None = None) -> list[VersionView]:
-        """Return what ever stood in the limits table for a pump, the newest first.
+    async def history(
+        self, pump_id: str, *, before: int | None = None, count_max: int = 500
+    ) -> list[VersionView]:
+        """Return what ever stood in the limits table for a pump, the newest first, at most `count_max`.
 
         Raises:
             InvalidValueError, DeviceError: as `shown`.
 
         """
         pump_id = checked_id(pump_id, place="pump_id")
-        found = await self._store.history(pump_id, before=before)
+        found = await self._store.history(pump_id, before=before, count_max=count_max)
         if not found:
             await self._store.book(pump_id)  # an unknown pump is said to be one
         return [version_view(each) for each in found]

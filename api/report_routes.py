@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -14,6 +13,7 @@ from litestar.params import PathParameter, QueryParameter
 from actors.vocabulary import InvalidValueError, UnavailableError, UnknownSubjectError
 from actors.vocabulary.access import Operation
 from api.access.guarding import needs
+from api.choices import moment
 from api.handling import FORMS, service_of
 from api.reports.desk import made
 from api.reports.pdf_process import WITHIN_S, drawn
@@ -118,7 +118,7 @@ async def report(
         raise UnknownSubjectError(f"report {kind[:60]!r} is not known, expected one of {', '.join(KINDS)}")
     if form not in _KINDS_OF_CONTENT:
         raise InvalidValueError(f"format: {form!r}, expected one of {', '.join(_KINDS_OF_CONTENT)}")
-    begin, end = _moment(since, what="since"), _moment(until, what="until")
+    begin, end = moment(since, what="since"), moment(until, what="until")
     if service.audit is None:
         raise UnavailableError("reports: the audit trail cannot be read here")
     now = service.clock.now().utc
@@ -147,16 +147,6 @@ def _view(found: Report) -> ReportView:
         counts=dict(found.counts),
         rows=[ReportRow(**row) for row in found.rows],
     )
-
-
-def _moment(text: str, *, what: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-        return (read.replace(tzinfo=UTC) if read.tzinfo is None else read).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise InvalidValueError(f"{what}: {text!r}, expected a time such as 2026-11-21T08:00Z") from None
 
 
 REPORT_HANDLERS: Final = [kinds, report]

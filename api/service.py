@@ -21,10 +21,12 @@ from api.expiry import CertificateWatch
 from api.exporting import Exports
 from api.limits import Limits
 from api.noting import Noting
+from api.questions import Questions
 from api.reports.desk import ReportDesk
 from api.sources import Sources
 from api.stops import Stops
 from api.stream.watching import Watching
+from api.tag_pages import TagPages
 from storage.masking import masked
 
 
@@ -79,3 +81,5 @@ class Service:
         self.noting = Noting(record, clock)
         self.exports = Exports(self.noting, clock)
         self.reports = ReportDesk()
+        self.questions = Questions()
+        self.tags = TagPages()

@@ -62,6 +62,7 @@ from actors.vocabulary.ids import (
 from actors.vocabulary.settings import PORT_PROTOCOLS
 from api.access.errors import OutcomeUnknownError
 from api.disk import Disk
+from api.questions import Questions
 
 _DEADLINE_S: Final = 1.0
 # Discovery keeps the plant in memory: one that lives answers at once, one that hangs must not slow every page.
@@ -71,6 +72,13 @@ _RECALL_DEADLINE_S: Final = 1.0
 _TREE_DEADLINE_S: Final = 4.0
 _DISCOVERY_DEADLINE_S: Final = 20.0
 _ADDRESS_MAX: Final = 250
+# What changes nothing may be asked once for all who ask it at the same time.
+_SHARED: Final = frozenset(
+    {
+        GetAlarms, GetEndpoint, GetPlanStatus, GetPump, GetStation, GetStationDecisions, GetStorage, GetTopology,
+        GetTree, GetWatchdog,
+    }
+)  # fmt: skip
 
 _Answer = TypeVar("_Answer")
 
@@ -99,6 +107,7 @@ class Sources:
         self.protocols = tuple(sorted(protocols))
         self._disk = Disk("topology file")
         self._topology: Topology | None = None
+        self._questions = Questions()
 
     @property
     def remembered(self) -> Topology | None:
@@ -128,8 +137,7 @@ class Sources:
         if status.topology is None:
             text = f"no plant discovered yet: {status.last_error or 'the first look is under way'}"
             raise UnavailableError(text)
-        self._topology = status.topology
-        return status.topology
+        return self._know(status.topology)
 
     async def topology(self) -> Topology:
         """Return the plant as discovered now, or else as last heard of.
@@ -154,7 +162,7 @@ class Sources:
         """
         status = await self._ask(DISCOVERY, DiscoverNow(), DiscoveryStatus, deadline_s=_DISCOVERY_DEADLINE_S)
         if status.topology is not None:
-            self._topology = status.topology
+            self._know(status.topology)
         return status
 
     async def tree(self) -> tuple[TreeNode, ...]:
@@ -297,6 +305,12 @@ class Sources:
         answers = await asyncio.gather(*(one(address, question) for address, question in questions.items()))
         return dict(zip(questions, answers, strict=True))
 
+    def _know(self, topology: Topology) -> Topology:
+        """Remember a plant; the same plant stays the same object, so that what is made of it is made once."""
+        if self._topology is None or self._topology.revision != topology.revision:
+            self._topology = topology
+        return self._topology
+
     def tell(self, address: Address, message: Message) -> None:
         """Send news without an answer."""
         self._directory.ref(address).tell(message)
@@ -312,6 +326,15 @@ class Sources:
 
     async def _ask(
         self, address: Address, message: Message, kind: type[_Answer], *, deadline_s: float = _DEADLINE_S
+    ) -> _Answer:
+        if type(message) in _SHARED:
+            return await self._questions.ask(
+                (address, message, deadline_s), lambda: self._answer(address, message, kind, deadline_s)
+            )
+        return await self._answer(address, message, kind, deadline_s)
+
+    async def _answer(
+        self, address: Address, message: Message, kind: type[_Answer], deadline_s: float
     ) -> _Answer:
         answer = await self._directory.ref(address).ask(message, deadline_s=deadline_s)
         if not isinstance(answer, kind):
@@ -334,6 +357,21 @@ def find_pump(topology: Topology, pump_id: str) -> tuple[SiteConfig, StationConf
                 return site, station, pump
     text = f"pump {pump_id!r} is not known (see /api/v1/pumps)"
     raise UnknownSubjectError(text)
+
+
+def find_site(topology: Topology, site_id: str) -> SiteConfig:
+    """Return the site.
+
+    Raises:
+        UnknownSubjectError: there is no such site.
+
+    """
+    found = next((site for site in topology.sites if site.site_id == site_id), None)
+    if found is None:
+        known = ", ".join(site.site_id for site in topology.sites)
+        text = f"site {site_id!r} is not known, expected one of {known[:_ADDRESS_MAX]}"
+        raise UnknownSubjectError(text)
+    return found
 
 
 def find_station(topology: Topology, station_id: str) -> tuple[SiteConfig, StationConfig]:

@@ -1,27 +1,22 @@
-"""What REST shows: structs built from what the actors answered, times as ISO-8601 UTC, enums by name."""
+"""What REST shows of pumps: structs built from what the actors answered, times as ISO-8601 UTC, enums by name."""
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from actors.feedback import BOOLEANS
 from actors.messages import (
-    AlarmView,
     EndpointStatus,
     JudgedValue,
-    PlanStatus,
     PublishedPump,
     PumpDecision,
-    PumpStatus,
     StationDecisions,
-    TreeNode,
 )
 from actors.vocabulary import Instant, PumpConfig, StationConfig
-from actors.vocabulary.records import StopEventRecord
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -34,6 +29,15 @@ class JudgedView(msgspec.Struct, frozen=True, kw_only=True):
     age_s: float | None
     why: str
     utc: str | None = None
+
+
+class StepView(msgspec.Struct, frozen=True, kw_only=True):
+    """What one rule made of a setpoint; null: it was no finite number."""
+
+    rule: str
+    before_hz: float | None
+    after_hz: float | None
+    why: str
 
 
 class SetpointView(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,7 +56,28 @@ class SetpointView(msgspec.Struct, frozen=True, kw_only=True):
     failsafe_since: str | None
     failsafe_reason: str | None
     not_following_since: str | None
-    trail: list[dict[str, Any]]
+    trail: list[StepView]
+
+
+class PublishedView(msgspec.Struct, frozen=True, kw_only=True):
+    """What one endpoint shows for a pump, and what came back; `refused`: setpoints that its gate refused, by reason."""
+
+    endpoint: str
+    setpoint_hz: float
+    remote_enabled: bool
+    run_inhibit: bool
+    quality: str
+    reason: str
+    heartbeat: int
+    sequence: int
+    epoch: int
+    release_id: int
+    accepted_at: str | None
+    lease_left_s: float | None
+    lapses: int
+    refused: dict[str, int]
+    echo_hz: float | None
+    measured_hz: float | None
 
 
 class PumpView(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +94,7 @@ class PumpView(msgspec.Struct, frozen=True, kw_only=True):
     setpoint: SetpointView | None
     waiting_for: str | None
     feedback: dict[str, JudgedView]
-    published: list[dict[str, Any]]
+    published: list[PublishedView]
     unavailable: list[str]
 
 
@@ -95,7 +120,7 @@ def judged(values: dict[str, JudgedValue]) -> dict[str, JudgedView]:
         name: JudgedView(
             value=value_of(name, value),
             quality=value.quality.name,
-            age_s=_finite(value.age_s),
+            age_s=finite(value.age_s),
             why=value.why,
             utc=written_at(value),
         )
@@ -116,20 +141,9 @@ def written_at(judged: JudgedValue) -> str | None:
     return (_EPOCH + timedelta(microseconds=judged.utc_ns // 1_000)).isoformat()
 
 
-def _finite(value: float | None) -> float | None:
-    # JSON has no infinity: an unknown age is shown as none.
+def finite(value: float | None) -> float | None:
+    """Return a number to the thousandth: JSON has no infinity, so an unknown age is shown as none."""
     return None if value is None or not math.isfinite(value) else round(value, 3)
-
-
-def plan_view(plan: PlanStatus) -> dict[str, Any]:
-    """Return a station's plan coverage as shown."""
-    return {
-        "covered": plan.covered,
-        "refused_total": plan.refused_total,
-        "last_refusals": plan.last_refusals,
-        "database_answered_at": when(plan.database_answered_at),
-        "optimiser_heartbeat_age_s": _finite(plan.optimiser_heartbeat_age_s),
-    }
 
 
 def setpoint_view(decision: PumpDecision) -> SetpointView:
@@ -150,32 +164,32 @@ def setpoint_view(decision: PumpDecision) -> SetpointView:
         failsafe_reason=None if decision.failsafe_reason is None else decision.failsafe_reason.name,
         not_following_since=when(decision.not_following_since),
         trail=[
-            {"rule": step.rule.value, "before_hz": step.before_hz, "after_hz": step.after_hz, "why": step.why}
+            StepView(rule=step.rule.value, before_hz=step.before_hz, after_hz=step.after_hz, why=step.why)
             for step in decision.trail
         ],
     )
 
 
-def published_view(endpoint: str, pump: PublishedPump) -> dict[str, Any]:
+def published_view(endpoint: str, pump: PublishedPump) -> PublishedView:
     """Return what one endpoint shows for one pump."""
-    return {
-        "endpoint": endpoint,
-        "setpoint_hz": pump.setpoint_hz,
-        "remote_enabled": pump.remote_enabled,
-        "run_inhibit": pump.run_inhibit,
-        "quality": pump.quality.name,
-        "reason": pump.reason.name,
-        "heartbeat": pump.heartbeat,
-        "sequence": pump.sequence,
-        "epoch": pump.epoch_counter,
-        "release_id": pump.release_id,
-        "accepted_at": when(pump.accepted_at),
-        "lease_left_s": _finite(pump.lease_left_s),
-        "lapses": pump.lapses,
-        "refused": pump.refused,
-        "echo_hz": pump.echo_hz,
-        "measured_hz": pump.measured_hz,
-    }
+    return PublishedView(
+        endpoint=endpoint,
+        setpoint_hz=pump.setpoint_hz,
+        remote_enabled=pump.remote_enabled,
+        run_inhibit=pump.run_inhibit,
+        quality=pump.quality.name,
+        reason=pump.reason.name,
+        heartbeat=pump.heartbeat,
+        sequence=pump.sequence,
+        epoch=pump.epoch_counter,
+        release_id=pump.release_id,
+        accepted_at=when(pump.accepted_at),
+        lease_left_s=finite(pump.lease_left_s),
+        lapses=pump.lapses,
+        refused=pump.refused,
+        echo_hz=pump.echo_hz,
+        measured_hz=pump.measured_hz,
+    )
 
 
 def decision_of(decisions: StationDecisions | str, pump_id: str) -> PumpDecision | None:
@@ -185,7 +199,7 @@ def decision_of(decisions: StationDecisions | str, pump_id: str) -> PumpDecision
     return next((each for each in decisions.decisions if each.setpoint.pump_id == pump_id), None)
 
 
-def published_of(endpoints: dict[str, EndpointStatus | str], pump_id: str) -> list[dict[str, Any]]:
+def published_of(endpoints: dict[str, EndpointStatus | str], pump_id: str) -> list[PublishedView]:
     """Return what each answering endpoint shows for one pump."""
     return [
         published_view(endpoint, pump)
@@ -227,93 +241,3 @@ def pump_view(
         published=published_of(endpoints, pump.pump_id),
         unavailable=silent,
     )
-
-
-def explain_view(
-    station: StationConfig,
-    pump: PumpConfig,
-    *,
-    status: PumpStatus | str,
-    decisions: StationDecisions | str,
-    endpoints: dict[str, EndpointStatus | str],
-) -> dict[str, Any]:
-    """Return the chain from plan row to readback (SAF-4); the proposal and its plan are those safety decided on."""
-    decision = decision_of(decisions, pump.pump_id)
-    proposal = None if decision is None else decision.proposal
-    source = proposal.source if proposal is not None else (None if isinstance(status, str) else status.source)
-    wish_hz = (
-        proposal.wish_hz if proposal is not None else (None if isinstance(status, str) else status.wish_hz)
-    )
-    plan = source.plan if source is not None and source.plan is not None else None
-    if plan is None and not isinstance(status, str):
-        plan = status.plan
-    return {
-        "pump_id": pump.pump_id,
-        "station_id": station.station_id,
-        "mode": decision.setpoint.mode.name
-        if decision is not None
-        else ("unknown" if isinstance(status, str) else status.mode.name),
-        "plan": None if plan is None else msgspec.to_builtins(plan),
-        "proposal": None
-        if source is None
-        else {
-            "calculator": source.calculator,
-            "wish_hz": wish_hz,
-            "plan_id": source.plan_id,
-            "plan_version": source.plan_version,
-            "note": source.note,
-            "inputs": msgspec.to_builtins(judged(source.inputs)),
-        },
-        "decision": None if decision is None else msgspec.to_builtins(setpoint_view(decision)),
-        "waiting_for": None if isinstance(decisions, str) else decisions.waiting_for.get(pump.pump_id),
-        "published": published_of(endpoints, pump.pump_id),
-        "unavailable": [
-            text
-            for text in (
-                f"pump: {status}" if isinstance(status, str) else "",
-                f"safety: {decisions}" if isinstance(decisions, str) else "",
-                *(f"{name}: {answer}" for name, answer in endpoints.items() if isinstance(answer, str)),
-            )
-            if text
-        ],
-    }
-
-
-def alarm_view(alarm: AlarmView) -> dict[str, Any]:
-    """Return an alarm as shown."""
-    return {
-        "alarm_id": alarm.alarm_id,
-        "condition": alarm.condition,
-        "subject": alarm.subject,
-        "severity": alarm.severity.value,
-        "state": alarm.state,
-        "text": alarm.text,
-        "raised_at": when(alarm.raised_at),
-        "returned_at": when(alarm.returned_at),
-        "occurrences": alarm.occurrences,
-        "acknowledged_at": when(alarm.acknowledged_at),
-        "acknowledged_by": alarm.acknowledged_by,
-        "comment": alarm.comment,
-    }
-
-
-def stop_view(stop: StopEventRecord) -> dict[str, Any]:
-    """Return a stop as shown."""
-    return {
-        "stop_id": stop.record_id,
-        "kind": stop.kind,
-        "scope": stop.scope.value,
-        "scope_id": stop.scope_id,
-        "reason": stop.reason,
-        "set_by": stop.set_by,
-        "set_at": stop.set_at.isoformat(),
-        "cleared_by": stop.cleared_by,
-        "cleared_at": None if stop.cleared_at is None else stop.cleared_at.isoformat(),
-        "clear_reason": stop.clear_reason,
-    }
-
-
-def tree_view(node: TreeNode) -> dict[str, Any]:
-    """Return a row of the tree as shown (SUP-7)."""
-    row: dict[str, Any] = msgspec.to_builtins(node)
-    return row

@@ -22,14 +22,14 @@ from actors.vocabulary import CalejoError, DeviceError, RefusedError, Role, Sett
 from actors.vocabulary.ids import ROOT, STORAGE
 from actors.vocabulary.records import AuditRecord, Record
 from actors.vocabulary.settings import health_host, modbus_host
-from ops import database, opcua_access
+from ops import database, modbus_access, opcua_access
 from ops.cli.client import call
 from ops.cli.exits import DONE, FAILED, REFUSED, ExitError
 from ops.cli.settings_of import settings_of
 from ops.modbus_settings import try_modbus
 from ops.progress import Teller, starting, stopping
 from ops.run_records import RunRecords
-from ops.rundir import DataDirectory, reached_at, urls_of
+from ops.rundir import DataDirectory, Urls, reached_at, urls_of
 from ops.stop_request import StopInsistedError, StopRequest
 from ops.untold import Untold
 from storage.certificates import rest_files
@@ -115,8 +115,9 @@ def _prepare(settings: Settings, tell: Teller, *, demo: bool, local: bool) -> No
             tell.say("demo stations, limits and plans written to the database")
     else:
         there = _require_database(settings, tell)
-    for line in opcua_access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251
-        tell.say(line)
+    for access in (opcua_access, modbus_access):
+        for line in access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251
+            tell.say(line)
     _prepare_access(settings, tell, there=there)
 
 
@@ -409,8 +410,13 @@ class _Run:
         return (
             f"ready after {waited_s:.1f} s: dashboard {urls.rest}/  REST {urls.rest}/api/v1"
             f"  health {urls.health}/health/ready"
-            f"  OPC UA {urls.opcua}  Modbus {urls.modbus}"
+            f"  OPC UA {urls.opcua}  Modbus {self._modbus_ways(urls)}"
         )
+
+    def _modbus_ways(self, urls: Urls) -> str:
+        """Return the ports that are really served."""
+        ways = [urls.modbus] if self._settings.modbus.plain else []
+        return " and ".join([*ways, *([f"{urls.modbus_tls} (TLS)"] if urls.modbus_tls else [])])
 
     # ------------------------------------------------------------------ the demo's plant
 

@@ -28,6 +28,7 @@ class Urls(msgspec.Struct, frozen=True, kw_only=True):
     health: str
     opcua: str
     modbus: str
+    modbus_tls: str = ""
 
 
 def url_host(host: str) -> str:
@@ -38,11 +39,13 @@ def url_host(host: str) -> str:
 def urls_of(settings: Settings) -> Urls:
     """Return where a run with these settings listens."""
     rest, scheme = reached_at(settings.api.host), "https" if settings.api.tls else "http"
+    modbus = url_host(reached_at(modbus_host(settings, settings.ports)))
     return Urls(
         rest=f"{scheme}://{url_host(rest)}:{settings.api.rest}",
         health=f"http://{url_host(health_host(settings.api))}:{settings.api.health}",
         opcua=f"opc.tcp://{url_host(opcua_host(settings, settings.ports))}:{settings.ports.opcua}",
-        modbus=f"{url_host(reached_at(modbus_host(settings, settings.ports)))}:{settings.ports.modbus}",
+        modbus=f"{modbus}:{settings.ports.modbus}",
+        modbus_tls=f"{modbus}:{settings.ports.modbus_tls}" if settings.modbus.tls else "",
     )
 
 
@@ -67,6 +70,8 @@ class SitePorts(msgspec.Struct, frozen=True, kw_only=True):
     modbus_listens: str = ""
     # '': as `host`.
     opcua_host: str = ""
+    # 0: TLS is not served.
+    modbus_tls: int = 0
 
 
 class RunFile(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +87,10 @@ class RunFile(msgspec.Struct, frozen=True, kw_only=True):
     ray_address: str
     namespace: str
     rest_certificate: str = ""
+    # False: nobody is let in without TLS; the certificate that Modbus/TLS shows, and its port (0, '': it is off).
+    modbus_plain: bool = True
+    modbus_certificate: str = ""
+    modbus_tls: int = 0
     modbus_listens: str = ""
     site_ports: dict[str, SitePorts] = msgspec.field(default_factory=dict)
 
@@ -179,6 +188,7 @@ class DataDirectory:
                 modbus_host=reached_at(modbus_host(settings, ports)),
                 modbus_listens=modbus_host(settings, ports),
                 opcua_host=opcua_host(settings, ports),
+                modbus_tls=ports.modbus_tls if settings.modbus.tls else 0,
             )
 
         urls = urls_of(settings)
@@ -194,6 +204,9 @@ class DataDirectory:
             ray_address=ray_address,
             namespace=namespace,
             rest_certificate=_rest_certificate(settings),
+            modbus_plain=settings.modbus.plain,
+            modbus_certificate=_modbus_certificate(settings),
+            modbus_tls=settings.ports.modbus_tls if settings.modbus.tls else 0,
             site_ports={
                 key: where(site.ports) for key, site in settings.sites.items() if site.ports is not None
             },
@@ -226,6 +239,14 @@ def _rest_certificate(settings: Settings) -> str:
     from storage.certificates import rest_files
 
     return str(rest_files(settings)[0])
+
+
+def _modbus_certificate(settings: Settings) -> str:
+    if not settings.modbus.tls:
+        return ""
+    from storage.certificates import modbus_files
+
+    return str(modbus_files(settings)[0])
 
 
 def find_run(data_dir: Path) -> RunFile | None:

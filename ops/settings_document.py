@@ -43,8 +43,8 @@ sites:
 MEANINGS: Final = {
     "data_dir": "Folder for latches, epochs, spool, SQLite file and `run.json`; relative to where Calejo is started",
     "ports.host": "Where OPC UA and Modbus listen unless `opcua.host` or `modbus.host` says otherwise; loopback only",
-    "ports.opcua": "TCP port of OPC UA",
-    "ports.modbus": "TCP port of Modbus",
+    "ports.opcua": "TCP port of OPC UA; `opc.tcp://0.0.0.0:4840`, for other machines, by `opcua.host: 0.0.0.0` alone",
+    "ports.modbus": "TCP port of Modbus; 502 in production (a privileged port), 5020 out of the box",
     "ports.modbus_tls": "TCP port of Modbus/TLS, if it is on; 802 in production",
     "api.host": "Where REST listens; beyond loopback only with `api.tls` or `api.trusted_proxy`. Health listens"
     " there too while it is loopback, else on 127.0.0.1",

@@ -241,7 +241,7 @@ def _place(following: str) -> tuple[datetime, int]:
         if last_at.tzinfo is None or not 0 <= last_id < 2**63:
             raise ValueError
     except ValueError:
-        text = f"following: {following[:60]!r}, expected what the page before gave, or nothing"
+        text = f"cursor: {following[:60]!r}, expected what the page before gave, or nothing"
         raise InvalidValueError(text) from None
     return last_at.astimezone(UTC), last_id
 

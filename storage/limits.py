@@ -114,9 +114,14 @@ class DatabaseLimits:
         return _proposal(rows[0]) if rows else None
 
     async def history(
-        self, pump_id: str, *, before: int | None = None, version: int | None = None
+        self,
+        pump_id: str,
+        *,
+        before: int | None = None,
+        version: int | None = None,
+        count_max: int = LISTED_MAX,
     ) -> tuple[LimitVersion, ...]:
-        """Return what ever stood in the limits table for a pump, the newest first, at most 500.
+        """Return what ever stood in the limits table for a pump, the newest first, at most `count_max`.
 
         `before`: only what was recorded before that `history_id`. `version`: only that version.
 
@@ -129,7 +134,7 @@ class DatabaseLimits:
             select(pump_safety_limits_history)
             .where(columns.pump_id == pump_id)
             .order_by(columns.history_id.desc())
-            .limit(LISTED_MAX)
+            .limit(count_max)
         )
         if before is not None:
             statement = statement.where(columns.history_id < before)

@@ -285,11 +285,12 @@ def requests(ports: Ports, start: WorkerStart) -> RequestStore:
 
 
 def tables(ports: Ports, start: WorkerStart) -> TableReader:
-    """Return rows of the past, which the reader's role may not see all of."""
+    """Return rows of the past: neither role may see all of them."""
     from storage.engine import Access
     from storage.past_rows import PastRows
 
-    return PastRows(_database(ports, start, Access.READ, as_writer=True))
+    appended = _database(ports, start, Access.READ, as_writer=True)
+    return PastRows(appended, _database(ports, start, Access.READ))
 
 
 def map_points(start: WorkerStart) -> Callable[[SiteConfig], Sequence[Point]]:

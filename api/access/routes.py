@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import msgspec
-from litestar import Request, get, post
+from litestar import Request, Response, get, post
 from litestar.datastructures import State
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import JSONBody, PathParameter
@@ -19,6 +19,7 @@ from api.access.guarding import needs, principal_of, public
 from api.access.logins import Tokens
 from api.access.views import AccountView, FactorView, SessionView, account_view, session_view
 from api.handling import peer_of, service_of, strictly
+from api.paging import LIMIT_MAX, Cursor, Limit, paged
 
 Text = Annotated[str, msgspec.Meta(max_length=1_024)]
 SessionId = Annotated[str, PathParameter(description="session_id", max_length=60)]
@@ -176,11 +177,14 @@ async def remove_factor(
 
 
 @get("/account/sessions", summary="One's own sessions", opt=needs(Operation.OWN_ACCOUNT))
-async def own_sessions(request: Request[Any, Any, State], state: State) -> list[SessionView]:
+async def own_sessions(
+    request: Request[Any, Any, State], state: State, cursor: Cursor = "", limit: Limit = LIMIT_MAX
+) -> Response[list[SessionView]]:
     """List the sessions of one's own that live."""
     principal = _person(request)
     found = await _accounts(state).sessions(principal.user_id)
-    return [session_view(each, own=principal.session_id) for each in found]
+    rows = [session_view(each, own=principal.session_id) for each in found]
+    return paged(request, rows, lambda row: row.session_id, cursor=cursor, limit=limit)
 
 
 @_own_post("/account/sessions/{session_id:str}/end", "End one of one's own sessions")

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum, unique
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from actors.feedback import RUNNING, SPEED
 from actors.messages import JudgedValue, PlanStatus
 from actors.vocabulary import Mode, Quality, Reason, SafetyLimits
-from api.views import PumpView
+from api.views import PublishedView, PumpView
 
 
 @unique
@@ -112,13 +112,13 @@ def _of_setpoint(view: PumpView) -> Iterable[Finding]:
         yield Finding(rank=Rank.NOTED, what=what)
 
 
-def _of_wires(published: Iterable[Mapping[str, Any]], *, known: bool) -> Iterable[Finding]:
+def _of_wires(published: Iterable[PublishedView], *, known: bool) -> Iterable[Finding]:
     """Return what the gates show that safety did not decide: their own last check speaks (SAF-8, SAF-9)."""
     for shown in published:
-        reason = str(shown["reason"])
+        reason = shown.reason
         if reason in _GATE_REASONS or (not known and reason in _OF_REASON):
             rank, what = _OF_REASON[reason]
-            yield Finding(rank=rank, what=what, detail=_short(str(shown["endpoint"])))
+            yield Finding(rank=rank, what=what, detail=_short(shown.endpoint))
 
 
 def station_findings(

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Annotated, Any, Final, TypeVar
 
+import msgspec
 from litestar import Response, get
 from litestar.datastructures import State
 from litestar.params import PathParameter, QueryParameter
@@ -18,12 +19,12 @@ from actors.vocabulary.ids import checked_id
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.guarding import needs, principal_of
 from api.access.programs import PERSONS_ONLY
-from api.audit_routes import search
+from api.audit_routes import searched
+from api.chain_views import explain_view
 from api.dashboard.desktop import dashboard_of
 from api.dashboard.page import AnyRequest, page
 from api.dashboard.wells import sparkline, well
 from api.handling import service_of
-from api.views import explain_view
 
 _Held = TypeVar("_Held")
 
@@ -77,8 +78,10 @@ async def pump(request: AnyRequest, state: State, pump_id: PumpId) -> Response[b
         _or_why(sources.station_decisions(shown_station.config)),
         _or_why(sources.pump_status(shown_station.config, shown.config)),
     )
-    chain = explain_view(
-        shown_station.config, shown.config, status=status, decisions=decisions, endpoints=endpoints
+    chain = msgspec.to_builtins(
+        explain_view(
+            shown_station.config, shown.config, status=status, decisions=decisions, endpoints=endpoints
+        )
     )
     steps = [] if chain["decision"] is None else chain["decision"]["trail"]
     return await page(
@@ -224,8 +227,7 @@ async def audit(  # noqa: PLR0917  (a filter each, by name in the query)
     }
     why, entries = "", None
     try:
-        named = {("containing" if name == "text" else name): value for name, value in wanted.items()}
-        entries = await search.fn(state, **named, before=before, limit=_AUDIT_PAGE)
+        entries = await searched(state, **wanted, before=before, limit=_AUDIT_PAGE)
     except CalejoError as error:
         why = str(error)
     window = await _or_why(dashboard.verified())

@@ -25,8 +25,9 @@ from actors.messages import (
 )
 from actors.vocabulary import PumpConfig, SiteConfig, StationConfig
 from actors.vocabulary.records import StopEventRecord
+from api.plant_views import alarm_view, stop_view
 from api.stream.topics import Item, Place, Topic, item
-from api.views import alarm_view, decision_of, stop_view, value_of, when, written_at
+from api.views import decision_of, value_of, when, written_at
 
 Table = Mapping[str, Item]
 

@@ -10,10 +10,11 @@ import http.client
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from ops.cli.exits import FAILED, NOT_RUNNING, REFUSED, USAGE, ExitError
 from ops.cli.identity import bearer, login_name
@@ -72,6 +73,9 @@ def call(
     answer, following = _page(
         base, method, path, body=body, timeout_s=timeout_s, headers=headers, certificate=certificate
     )
+    # A page whose caller wants that page only says so by `limit`.
+    if method != "GET" or "limit=" in path:
+        return answer
     for _ in range(_PAGES_MAX):
         if not following:
             return answer
@@ -115,9 +119,7 @@ def _page(
         ) from error
     if response.status < _BAD_REQUEST:
         link = _NEXT.match(response.headers.get("Link", ""))
-        # A page whose caller wants that page only says so by `limit`.
-        is_part = method == "GET" and isinstance(answer, list) and "limit=" not in path
-        return answer, link[1] if link is not None and is_part else ""
+        return answer, link[1] if link is not None and isinstance(answer, list) else ""
     detail = answer.get("detail", "") if isinstance(answer, dict) else str(answer)
     if response.status in _NOT_ALLOWED:
         raise NotAllowedError(REFUSED, f"{detail or response.reason} ({response.status})")
@@ -154,11 +156,34 @@ def ask_run(
     if isinstance(body, dict) and "by" in body and headers.get("Authorization", "").startswith("Bearer"):
         # Who is logged in is who does it.
         body = {name: value for name, value in body.items() if name != "by"}
-    try:
+    with _told_how_to_log_in(data_dir, headers):
         return call(
             run.rest, method, path,
             body=body, timeout_s=timeout_s, headers=headers, certificate=run.rest_certificate,
         )  # fmt: skip
+
+
+def ask_page(run: RunFile, data_dir: Path, path: str, *, timeout_s: float) -> tuple[Any, str]:
+    """Return one page of a list of a run, and the cursor of the page behind it, '': there is none.
+
+    Raises:
+        ConnectionError, ExitError: as `ask_run`.
+
+    """
+    headers = credentials(data_dir)
+    with _told_how_to_log_in(data_dir, headers):
+        answer, following = _page(
+            run.rest, "GET", path,
+            body=None, timeout_s=timeout_s, headers=headers, certificate=run.rest_certificate,
+        )  # fmt: skip
+    return answer, parse_qs(urlsplit(following).query).get("cursor", [""])[0]
+
+
+@contextmanager
+def _told_how_to_log_in(data_dir: Path, headers: Mapping[str, str]) -> Iterator[None]:
+    """Add to a refusal of somebody who showed nothing what they could show."""
+    try:
+        yield
     except NotAllowedError as error:
         if headers:
             raise

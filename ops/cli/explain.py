@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, urlencode
 
 from ops.cli import views
-from ops.cli.client import ask_run
+from ops.cli.client import ask_page
 from ops.cli.exits import DONE, FAILED, REFUSED, USAGE, ExitError
 from ops.cli.output import show
 from ops.cli.settings_of import data_dir_of, settings_of
@@ -47,7 +47,9 @@ def explain(arguments: argparse.Namespace) -> int:
     if span:
         return _list(arguments)
     at = _moment(arguments.at, "--at")
-    answer = _ask(arguments, {"at": at.isoformat()}, lambda past: past.at(arguments.pump, at.isoformat()))
+    answer, _ = _ask(
+        arguments, {"at": at.isoformat()}, lambda past: _at(past, arguments.pump, at.isoformat())
+    )
     if arguments.format == "json":
         show(answer, (), form="json")
     else:
@@ -58,28 +60,35 @@ def explain(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     start = None if arguments.start is None else _moment(arguments.start, "--from").isoformat()
     end = None if arguments.end is None else _moment(arguments.end, "--to").isoformat()
-    asked = {"from": start, "to": end, "limit": arguments.limit, "following": arguments.following}
-    page = _ask(
-        arguments,
-        {name: value for name, value in asked.items() if value},
-        lambda past: past.page(
+    asked = {"from": start, "to": end, "limit": arguments.limit, "cursor": arguments.following}
+
+    async def read(past: Decisions) -> tuple[Any, str]:
+        import msgspec
+
+        page = await past.page(
             arguments.pump,
             start=start,
             end=end,
-            following=arguments.following,
+            cursor=arguments.following,
             count=arguments.limit,
             trail=False,
-        ),
-    )
+        )
+        return msgspec.to_builtins(page.rows), page.following
+
+    rows, following = _ask(arguments, {name: value for name, value in asked.items() if value}, read)
     if arguments.format == "json":
-        show(page, (), form="json")
+        show({"pump_id": arguments.pump, "decisions": rows, "following": following}, (), form="json")
         return DONE
-    show(
-        [{**row, "rules": " ".join(row["rules"]) or "-"} for row in page["decisions"]], _COLUMNS, form="table"
-    )
-    if page["following"]:
-        print(f"more: --following '{page['following']}'", file=sys.stderr)
+    show([{**row, "rules": " ".join(row["rules"]) or "-"} for row in rows], _COLUMNS, form="table")
+    if following:
+        print(f"more: --following '{following}'", file=sys.stderr)
     return DONE
+
+
+async def _at(past: Decisions, pump_id: str, at: str) -> tuple[Any, str]:
+    import msgspec
+
+    return msgspec.to_builtins(await past.at(pump_id, at)), ""
 
 
 def _moment(text: str, place: str) -> datetime:
@@ -96,9 +105,9 @@ def _moment(text: str, place: str) -> datetime:
 def _ask(
     arguments: argparse.Namespace,
     parameters: dict[str, Any],
-    read: Callable[[Decisions], Awaitable[dict[str, Any]]],
-) -> dict[str, Any]:
-    """Ask the API of what runs, or read the database of what does not.
+    read: Callable[[Decisions], Awaitable[tuple[Any, str]]],
+) -> tuple[Any, str]:
+    """Ask the API of what runs, or read the database of what does not; return the answer and the next page's cursor.
 
     Raises:
         ExitError: as `explain`.
@@ -111,17 +120,15 @@ def _ask(
     if run is not None:
         path = f"/api/v1/decisions/{quote(arguments.pump, safe='')}?{urlencode(parameters)}"
         try:
-            answer: dict[str, Any] = ask_run(run, data_dir, "GET", path, timeout_s=_TIMEOUT_S)
+            return ask_page(run, data_dir, path, timeout_s=_TIMEOUT_S)
         except ConnectionError as error:
             print(f"calejo: {error}; reading the database", file=sys.stderr)
-        else:
-            return answer
     return _from_database(arguments, read)
 
 
 def _from_database(
-    arguments: argparse.Namespace, read: Callable[[Decisions], Awaitable[dict[str, Any]]]
-) -> dict[str, Any]:
+    arguments: argparse.Namespace, read: Callable[[Decisions], Awaitable[tuple[Any, str]]]
+) -> tuple[Any, str]:
     from actors.vocabulary import CalejoError, InvalidValueError, UnknownSubjectError
 
     try:
@@ -135,8 +142,8 @@ def _from_database(
 
 
 async def _read(
-    arguments: argparse.Namespace, read: Callable[[Decisions], Awaitable[dict[str, Any]]]
-) -> dict[str, Any]:
+    arguments: argparse.Namespace, read: Callable[[Decisions], Awaitable[tuple[Any, str]]]
+) -> tuple[Any, str]:
     from api.decisions import Decisions
     from ops.database import database_urls
     from storage import schema

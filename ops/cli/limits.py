@@ -120,8 +120,9 @@ def history(arguments: argparse.Namespace) -> int:
         ExitError: as `ops.cli.client.ask`.
 
     """
-    path = _asking(f"{_of(arguments.pump)}/history", before=arguments.before)
-    found = ask(data_dir_of(arguments), "GET", path, timeout_s=_TIMEOUT_S)
+    found = ask(data_dir_of(arguments), "GET", f"{_of(arguments.pump)}/history", timeout_s=_TIMEOUT_S)
+    if arguments.before is not None:
+        found = [row for row in found if row["history_id"] < arguments.before]
     if arguments.format == "json":
         show_rows(found, (), form="json")
         return DONE

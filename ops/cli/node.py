@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.vocabulary import Address, DeviceError, UnavailableError
-from ops import opcua_access
+from ops import modbus_access, opcua_access
 from ops.cli.exits import DONE, FAILED, NOT_RUNNING, ExitError
 from ops.cli.output import show
 from ops.cli.settings_of import data_dir_of, settings_of
@@ -42,8 +42,9 @@ def start(arguments: argparse.Namespace) -> int:
         Path(settings.data_dir).mkdir(parents=True, exist_ok=True, mode=0o750)
         logging.configure(settings.log, data_dir=settings.data_dir, address=_NODE)
         # A site that is served on this machine shows its certificate, and trusts whom its folder names.
-        for line in opcua_access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251  (a shell without a clock)
-            print(line, flush=True)
+        for access in (opcua_access, modbus_access):
+            for line in access.prepare(settings, now=datetime.now(UTC)):  # noqa: TID251  (a shell without a clock)
+                print(line, flush=True)
     except UnavailableError as error:
         raise ExitError(FAILED, str(error)) from error
     except (OSError, DeviceError) as error:

@@ -90,12 +90,13 @@ def endpoints(data_dir: Path, site_ids: Sequence[str]) -> dict[str, Endpoint]:
 
     """
     from ops.kit.watch import Endpoint
+    from ops.modbus_access import tls_papers_of
     from ops.opcua_access import papers_of
 
     run = running(data_dir)
     dark = unserved(site_ids, run, port_holder(data_dir))
     host, _, port = run.modbus.rpartition(":")
-    papers = papers_of(data_dir)
+    papers, tls_papers = papers_of(data_dir), tls_papers_of(data_dir, run.modbus_certificate)
     found = {}
     for site_id in site_ids:
         own: SitePorts | None = run.site_ports.get(site_id)
@@ -105,6 +106,9 @@ def endpoints(data_dir: Path, site_ids: Sequence[str]) -> dict[str, Endpoint]:
             modbus_port=own.modbus if own else int(port),
             opcua_url=f"opc.tcp://{url_host(own.opcua_host or own.host)}:{own.opcua}" if own else run.opcua,
             papers=papers,
+            modbus_plain=run.modbus_plain,
+            modbus_tls_port=own.modbus_tls if own else run.modbus_tls,
+            modbus_papers=tls_papers,
             dark=dark.get(site_id, ""),
             modbus_listens=own.modbus_listens if own else run.modbus_listens,
         )

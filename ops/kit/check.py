@@ -1,7 +1,8 @@
 """`calejo wire check`: connects as a client to a site's own endpoints and sees whether they are what the map says.
 
 Nothing of the process is changed: the only writes are such as every version must refuse (a read-only point gets the
-value that it shows; a register that belongs to no point gets 0), and no emergency stop is ever written.
+value that it shows; a register that belongs to no point gets 0), and no emergency stop is ever written. What strangers
+must not get is tried as well, and leaves what strangers leave (`check_tls`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from typing import Final
 
 from actors.vocabulary import DeviceError
-from ops.kit import check_both, check_modbus, check_opcua
+from ops.kit import check_both, check_modbus, check_opcua, check_tls
 from ops.kit.clients import ModbusWire, OpcUaWire, Shown
 from ops.kit.report import Finding, Subject, Verdict, is_loopback
 from ops.kit.tags import Tag
-from ops.kit.watch import Endpoint
+from ops.kit.watch import Endpoint, modbus_of
 
 _ASKED: Final = 100
 # MOD-5 and OPC-6, with 50 clients; one client alone has no excuse.
@@ -40,10 +41,12 @@ async def check_site(
     A wire that does not answer ends its own part, and is a finding.
     """
     subject = Subject(site_id=endpoint.site_id, tags=tuple(tags), whole=whole, without_plc=without_plc)
-    modbus = ModbusWire(endpoint.modbus_host, endpoint.modbus_port)
+    modbus, fault = _modbus_or_not(endpoint)
     opcua = OpcUaWire(endpoint.opcua_url, endpoint.papers)
     findings = [
-        await _opened(subject, "modbus connects", modbus.where, modbus.open),
+        subject.finding("modbus connects", modbus.where, fault)
+        if fault
+        else await _opened(subject, "modbus connects", modbus.where, modbus.open),
         await _opened(subject, "opcua connects", opcua.where, opcua.open),
     ]
     has_modbus, has_opcua = (each.verdict is Verdict.PASS for each in findings)
@@ -54,6 +57,14 @@ async def check_site(
         (has_opcua, "opcua", check_opcua.nodes(subject, opcua)),
         (has_opcua, "opcua", check_opcua.read_only(subject, opcua)),
         (has_opcua, "opcua", check_opcua.security(subject, opcua)),
+        (has_opcua, "opcua", check_tls.opcua_strangers(subject, opcua)),
+        (
+            endpoint.modbus_tls_port != 0,
+            "modbus",
+            check_tls.modbus_tls(
+                subject, endpoint.modbus_host, endpoint.modbus_tls_port, endpoint.modbus_papers
+            ),
+        ),
         (has_modbus and has_opcua, "both wires", check_both.agreement(subject, modbus, opcua)),
         (has_modbus and has_opcua, "both wires", check_both.handshake(subject, modbus, opcua)),
         (has_modbus, "modbus", _modbus_round_trip(subject, modbus)),
@@ -68,6 +79,14 @@ async def check_site(
         modbus.close()
         await opcua.close()
     return findings
+
+
+def _modbus_or_not(endpoint: Endpoint) -> tuple[ModbusWire, str]:
+    """Return the client, and why it cannot even be tried ('' it can)."""
+    try:
+        return modbus_of(endpoint), ""
+    except DeviceError as error:
+        return ModbusWire(endpoint.modbus_host, endpoint.modbus_tls_port), str(error)
 
 
 async def _opened(
@@ -130,7 +149,9 @@ async def _timed(
 async def _listening(subject: Subject, endpoint: Endpoint) -> list[Finding]:
     """A server that is told to listen on loopback answers on no other address of this machine."""
     found = []
-    ports = [("modbus", endpoint.modbus_listens or endpoint.modbus_host, endpoint.modbus_port)]
+    bound = endpoint.modbus_listens or endpoint.modbus_host
+    ports = [("modbus", bound, endpoint.modbus_port)] if endpoint.modbus_plain else []
+    ports += [("modbus tls", bound, endpoint.modbus_tls_port)] if endpoint.modbus_tls_port else []
     host, _, port = endpoint.opcua_url.removeprefix("opc.tcp://").rpartition(":")
     ports.append(("opcua", host.strip("[]"), int(port)))
     others = list(_own_addresses())

@@ -1,4 +1,4 @@
-"""What the kit's OPC UA client shows of itself where nobody is let in without."""
+"""What the kit's clients show of themselves where nobody is let in without."""
 
 from __future__ import annotations
 
@@ -11,3 +11,11 @@ class Papers(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str
     private_key: str
     uri: str
+
+
+class TlsPapers(msgspec.Struct, frozen=True, kw_only=True):
+    """What a Modbus/TLS client shows (PEM files), and the one server certificate that it takes for ours."""
+
+    certificate: str
+    private_key: str
+    server: str

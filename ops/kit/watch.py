@@ -17,7 +17,7 @@ import msgspec
 from actors.vocabulary import DeviceError, Mode, Quality, Reason
 from ops.kit.clients import ModbusWire, OpcUaWire, Refused, Shown
 from ops.kit.looking import WIRES, Look, Owner
-from ops.kit.papers import Papers
+from ops.kit.papers import Papers, TlsPapers
 from ops.kit.tags import Tag
 
 _IN: Final = "\x1b[?1049h\x1b[?25l"
@@ -40,8 +40,29 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     dark: str = ""
     # Where Modbus is bound, if that is not where it is reached (0.0.0.0).
     modbus_listens: str = ""
+    # False: without TLS nobody is let in; 0: TLS is not served.
+    modbus_plain: bool = True
+    modbus_tls_port: int = 0
+    modbus_papers: TlsPapers | None = None
     # What the OPC UA client shows where nobody is let in without: certificate and private key.
     papers: Papers | None = None
+
+
+def modbus_of(endpoint: Endpoint) -> ModbusWire:
+    """Return a client of the site's Modbus: without TLS where that is served, else with its papers.
+
+    Raises:
+        DeviceError: there is no way in without papers, and there are none that can be used.
+
+    """
+    if endpoint.modbus_plain:
+        return ModbusWire(endpoint.modbus_host, endpoint.modbus_port)
+    if endpoint.modbus_papers is None:
+        raise DeviceError(
+            f"modbus {endpoint.modbus_host}:{endpoint.modbus_tls_port}: TLS alone is served, and there is no"
+            " certificate for calejo-wire that may be read here (ops/docs/commissioning.md)"
+        )
+    return ModbusWire(endpoint.modbus_host, endpoint.modbus_tls_port, endpoint.modbus_papers)
 
 
 class SiteWatch:
@@ -78,7 +99,7 @@ class SiteWatch:
     async def _modbus_values(self) -> _Answers:
         try:
             if self._modbus is None:
-                wire = ModbusWire(self._endpoint.modbus_host, self._endpoint.modbus_port)
+                wire = modbus_of(self._endpoint)
                 await wire.open()
                 self._modbus = wire
             return await self._everybody(self._modbus)

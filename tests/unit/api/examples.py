@@ -58,29 +58,26 @@ WRITTEN: dict[str, dict[str, Any]] = {
     },
     "GET /api/v1/decisions/{pump_id}": {
         "parameters": {"pump_id": "p1", "from": "2026-11-21T09:00:00Z", "to": "2026-11-21T10:00:00Z"},
-        "response": {
-            "pump_id": "p1", "from": "2026-11-21T09:00:00+00:00", "to": "2026-11-21T10:00:00+00:00",
-            "decisions": [
-                {"at": "2026-11-21T09:59:12+00:00", "setpoint_hz": 35.0, "reason": "LIMITED", "rules": ["power_cap"]}
-            ],
-            "following": "",
-        },
+        "response": [
+            {
+                "decided_at": "2026-11-21T09:59:12+00:00", "setpoint_hz": 35.0, "remote_enabled": True,
+                "reason": "LIMITED", "rules": ["power_cap"], "plan_id": 17, "limits_version": 3,
+                "epoch": "0.1800000001", "sequence": 41,
+            }
+        ],
     },
     "GET /api/v1/audit": {
         "parameters": {"event_type": "EMERGENCY_STOP_SET", "since": "2026-11-21T08:00Z"},
-        "response": {
-            "records": [
-                {
-                    "sequence": 4711, "at": AT, "event_type": "EMERGENCY_STOP_SET", "actor": "olga",
-                    "source_address": "192.0.2.7:50112", "object_id": "PUMP:p1", "outcome": "success",
-                    "severity": "HIGH", "before": None, "after": '{"reason":"leak"}',
-                    "correlation_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11",
-                    "record_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11:set",
-                    "previous_hash": "5f" * 32, "hash": "a1" * 32, "clauses": "IEC62443-4-2:CR2.8", "format": 2,
-                }
-            ],
-            "next_before": None,
-        },
+        "response": [
+            {
+                "sequence": 4711, "at": AT, "event_type": "EMERGENCY_STOP_SET", "actor": "olga",
+                "source_address": "192.0.2.7:50112", "object_id": "PUMP:p1", "outcome": "success",
+                "severity": "HIGH", "before": None, "after": '{"reason":"leak"}',
+                "correlation_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11",
+                "record_id": "0d6a0f4e-4a52-4b4e-8f33-0a2f0f0c7c11:set",
+                "previous_hash": "5f" * 32, "hash": "a1" * 32, "clauses": "IEC62443-4-2:CR2.8", "format": 2,
+            }
+        ],
     },
     "GET /api/v1/audit/verify": {
         "parameters": {"after": 0, "limit": 1000},

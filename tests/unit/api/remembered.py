@@ -8,7 +8,7 @@ from typing import Any
 
 from actors.vocabulary import DeviceError, InvalidValueError, RefusedError
 from actors.vocabulary.client_calls import PastPage, PastQuestion, PastValue
-from actors.vocabulary.past import PastTable
+from actors.vocabulary.past import PastQuery, PastTable
 from actors.vocabulary.requests import KEYS_PER_USER_MAX, WINDOW, Command, Failing, LoginFailures
 
 
@@ -96,15 +96,16 @@ class Past:
 
     def __init__(self) -> None:
         self.rows: dict[PastTable, list[dict[str, Any]]] = {table: [] for table in PastTable}
+        self.asked: list[PastQuery] = []
 
-    async def page(
-        self, table: PastTable, *, subject: str | None, before: int | None, count_max: int
-    ) -> tuple[Mapping[str, Any], ...]:
+    async def page(self, table: PastTable, query: PastQuery) -> tuple[Mapping[str, Any], ...]:
+        self.asked.append(query)
         key = next(iter(self.rows[table][0])) if self.rows[table] else ""
         named = "scope_id" if table is PastTable.FAILSAFES else "pump_id"
         found = [
             row
             for row in self.rows[table]
-            if (subject is None or row[named] == subject) and (before is None or row[key] < before)
+            if (query.subjects is None or row[named] in query.subjects)
+            and (query.before is None or row[key] < query.before)
         ]
-        return tuple(sorted(found, key=lambda row: -row[key])[:count_max])
+        return tuple(sorted(found, key=lambda row: -row[key])[: query.count_max])

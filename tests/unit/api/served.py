@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import json
 import random
+import re
 import socket
 import threading
 import time
@@ -260,7 +261,8 @@ class TreeRef:
             while self.address in self._tree.deaf and time.monotonic() < gives_up:
                 await asyncio.sleep(0.01)
             raise UnavailableError(f"{self.address}: no answer within {deadline_s:g} s")
-        return self._tree.answer(self.address, message)
+        answer = self._tree.answer(self.address, message)
+        return await answer if asyncio.iscoroutine(answer) else answer
 
     def tell(self, message: Any) -> None:
         self._tree.told.append((self.address, message))
@@ -714,6 +716,22 @@ def served(
         api.loop.call_soon_threadsafe(api.loop.stop)
         api._thread.join(5)
         api.loop.close()
+
+
+def walked(api: Served, path: str) -> Iterator[Answer]:
+    """Follow every `Link` from the first page on."""
+    following: str | None = path
+    for _ in range(1_000):
+        if following is None:
+            return
+        answer = api.get(following)
+        assert answer.status == 200, answer.raw
+        yield answer
+        link = answer.headers.get("link")
+        found = re.fullmatch(r'<([^>]+)>; rel="next"', link or "")
+        assert (found is None) == (link is None)
+        following = None if found is None else found[1]
+    raise AssertionError("this list does not end")
 
 
 async def _cancel_all() -> None:

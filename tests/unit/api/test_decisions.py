@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 
 import msgspec
 import pytest
@@ -21,7 +21,7 @@ from ops.rundir import DataDirectory
 from storage.decisions import Decisions
 from storage.engine import Access, Database
 from supervisors.process import SystemClock
-from tests.unit.api.served import Served, served
+from tests.unit.api.served import Served, served, walked
 from tests.unit.ops.cli.runs import announce, run, silent_server, trust
 from tests.unit.storage.contract import stop
 from tests.unit.storage.decisions_contract import decision, wire
@@ -216,16 +216,26 @@ def test_a_plus_sign_that_nobody_encoded_is_a_plus_sign(api: Served) -> None:
 
 
 def test_a_span_is_listed_by_pages(api: Served) -> None:
-    """API-2: the newest first, joined by `following`; with the whole trail for whoever wants it."""
+    """API-2: the newest first, joined by `Link`; with the whole trail for whoever wants it."""
     path = f"/api/v1/decisions/p1?from={at(-600)}&to={at(600)}"
     first = api.get(f"{path}&limit=1").json()
-    assert [row["sequence"] for row in first["decisions"]] == [2]
-    assert first["decisions"][0]["rules"] == ["speed_band"]
-    second = api.get(f"{path}&limit=1&following={quote(first['following'])}").json()
-    assert ([row["sequence"] for row in second["decisions"]], second["following"]) == ([1], "")
+    assert [row["sequence"] for row in first] == [2]
+    assert first[0]["rules"] == ["speed_band"]
+    assert "trail" not in first[0]
+    pages = [page.json() for page in walked(api, f"{path}&limit=1")]
+    assert [[row["sequence"] for row in page] for page in pages] == [[2], [1]]
     whole = api.get("/api/v1/decisions/p1?trail=true").json()
-    assert [row["trail"]["site_id"] for row in whole["decisions"]] == ["north", "north"]
-    assert api.get(f"/api/v1/decisions/p1?to={at(-600)}").json()["decisions"] == []
+    assert [row["trail"]["site_id"] for row in whole] == ["north", "north"]
+    assert api.get(f"/api/v1/decisions/p1?to={at(-600)}").json() == []
+
+
+def test_the_next_page_is_of_the_span_of_the_first(api: Served) -> None:
+    """API-2: `Link` names the span, also when nobody gave one: it does not move while somebody turns pages."""
+    link = api.get("/api/v1/decisions/p1?limit=1").headers["link"]
+    named = parse_qs(urlsplit(link[1 : link.index(">")]).query)
+    assert set(named) == {"limit", "from", "to", "cursor"}
+    begin, end = (datetime.fromisoformat(named[name][0]) for name in ("from", "to"))
+    assert end - begin == timedelta(hours=24)
 
 
 REFUSED = [
@@ -242,7 +252,9 @@ REFUSED = [
     ("p1?at=2026-11-21T10:00:00Z&to=2026-11-21T10:00:00Z", 400, "not both"),
     ("p1?from=2026-11-21T10:00:00Z&to=2026-11-21T10:00:00Z", 400, "expected a moment before"),
     ("p1?from=x", 400, "from: 'x'"),
-    ("p1?following=x", 400, "following: 'x'"),
+    ("p1?cursor=x", 400, "cursor: 'x'"),
+    ("p1?cursor=eA", 400, "cursor: 'x'"),
+    ("p1?cursor=eA&at=2026-11-21T10:00:00Z", 400, "not both"),
     ("p1?limit=0", 400, "limit"),
     ("p1?limit=501", 400, "limit"),
     ("p1?limit=many", 400, "limit"),
@@ -279,14 +291,18 @@ def test_rows_of_an_older_version_are_told_as_far_as_they_go() -> None:
     old = decision(
         1, trail={"proposal": {"wish_hz": None, "source": {"plan_id": 5, "calculator": "direct_speed"}}}
     )
-    view = explained(DecisionChain(pump_id="p1", decision=old), at=old.at, row_period_s=60.0)
+    view = msgspec.to_builtins(
+        explained(DecisionChain(pump_id="p1", decision=old), at=old.at, row_period_s=60.0)
+    )
     assert (view["plan"], view["feedback"], view["limits"], view["wire"]) == (None, None, None, [])
     text = "\n".join(view["sentences"])
     assert "row 5, whose values were not recorded" in text
     assert "asked for no speed" in text
     assert "Plant: no feedback" in text
     bare = msgspec.structs.replace(old, trail={}, limits_version=None, reason="A_LATER_ONE")
-    view = explained(DecisionChain(pump_id="p1", decision=bare), at=old.at, row_period_s=60.0)
+    view = msgspec.to_builtins(
+        explained(DecisionChain(pump_id="p1", decision=bare), at=old.at, row_period_s=60.0)
+    )
     assert view["sentences"][0].endswith("because A_LATER_ONE.")
 
 
@@ -294,7 +310,9 @@ def test_rows_of_an_older_version_are_told_as_far_as_they_go() -> None:
 def test_a_pump_that_did_not_follow_is_named_in_its_past(told: bool | None) -> None:
     """CTL-5, SAF-4: recorded with the decision, and told; what an older version did not record is null."""
     row = decision(1, trail={} if told is None else {"not_following": told})
-    view = explained(DecisionChain(pump_id="p1", decision=row), at=row.at, row_period_s=60.0)
+    view = msgspec.to_builtins(
+        explained(DecisionChain(pump_id="p1", decision=row), at=row.at, row_period_s=60.0)
+    )
     assert view["decision"]["not_following"] is told
     assert any("NOT_FOLLOWING" in line for line in view["sentences"]) is (told is True)
 
@@ -321,7 +339,9 @@ def test_whatever_a_proposal_held_is_told(proposal: Any) -> None:
     """SAF-3, SAF-4: it was recorded as it came, and can be explained: that is when somebody asks."""
     odd = decision(1, trail={"proposal": proposal, "steps": [{"rule": "INVALID_PROPOSAL", "before_hz": "nan",
                                                               "after_hz": 0.0, "why": "no number"}]})  # fmt: skip
-    view = explained(DecisionChain(pump_id="p1", decision=odd), at=odd.at, row_period_s=60.0)
+    view = msgspec.to_builtins(
+        explained(DecisionChain(pump_id="p1", decision=odd), at=odd.at, row_period_s=60.0)
+    )
     msgspec.json.encode(view)
     told(
         view["sentences"],
@@ -357,7 +377,12 @@ def test_the_command_asks_what_runs(api: Served, data: Path, capsys: Capsys) -> 
         table = run(capsys, "explain", "p1", "--from", "1h ago", "--data-dir", data).out.splitlines()
         assert [line.split()[1] for line in table[1:]] == ["50", "35"]
         page = run(capsys, "explain", "p1", "--from", "1h ago", "--limit", 1, "--data-dir", data)
-        assert "--following" in page.err
+        place = page.err.split("--following ")[1].strip().strip("'")
+        rest = run(
+            capsys, "explain", "p1", "--from", "1h ago", "--limit", 1, "--following", place, "--json",
+            "--data-dir", data,
+        ).json()  # fmt: skip
+        assert ([row["sequence"] for row in rest["decisions"]], rest["following"]) == ([1], "")
         assert "nobody" in run(capsys, "explain", "nobody", "--at", when, "--data-dir", data).line(4)
         assert "31 days" in run(capsys, "explain", "p1", "--at", "99d ago", "--data-dir", data).line(4)
         future = (NOW + timedelta(days=2)).isoformat()

@@ -16,7 +16,7 @@ from actors.vocabulary.ids import DISCOVERY
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.actor import ApiActor
 from tests.unit.actors.limits.books import VALUES, book, current, envelope
-from tests.unit.api.served import Latches, Memory, Ports, Served, served, until
+from tests.unit.api.served import Latches, Memory, Ports, Served, served, until, walked
 from tests.unit.protocols.plants import north
 
 P1 = "/api/v1/limits/p1"
@@ -271,8 +271,9 @@ def test_history_and_differences(api: Served) -> None:
         (4, "anna", "bert"), (3, "zoe", "yan"),
     ]  # fmt: skip
     assert history[0]["limits"]["hard_max_speed_hz"] == 45.0
-    assert [row["version"] for row in api.get(f"{P1}/history?before=2").json()] == [3]
-    api.get(f"{P1}/history?before=x").problem(400)
+    pages = [page.json() for page in walked(api, f"{P1}/history?limit=1")]
+    assert [[row["version"] for row in page] for page in pages] == [[4], [3]]
+    assert "cursor" in api.get(f"{P1}/history?cursor=x").problem(400)
     diff = api.get(f"{P1}/diff?before=3").json()
     assert (diff["before"], diff["after"], [row["key"] for row in diff["changes"]]) == (
         3,

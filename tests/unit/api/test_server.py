@@ -172,8 +172,8 @@ def test_what_is_no_http_harms_nothing(api: Served, garbage: bytes) -> None:
     assert api.get("/api/v1/alive").status == 200
 
 
-def test_many_clients_at_once_are_all_answered(api: Served) -> None:
-    """API-4: 50 clients, no errors; what there is too much of is refused, not kept."""
+def test_fifty_clients_at_once_are_all_answered(api: Served) -> None:
+    """API-1: none is refused or cut off; how long it takes is measured on a whole tree (`ops.bench.rest`)."""
     with ThreadPoolExecutor(50) as pool:
         answers = list(pool.map(lambda _: api.get("/api/v1/pumps"), range(200)))
     assert {answer.status for answer in answers} == {200}

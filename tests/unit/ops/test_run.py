@@ -7,12 +7,13 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+import msgspec
 import pytest
 
 from actors.messages import Stored, StoreRecords
 from actors.vocabulary import Settings, UnavailableError
 from actors.vocabulary.records import AuditRecord
-from actors.vocabulary.settings import ApiSettings, PortSettings
+from actors.vocabulary.settings import ApiSettings, ModbusSettings, PortSettings
 from ops import run as run_module
 from ops.audit_trail import record_of
 from ops.progress import Teller
@@ -43,6 +44,18 @@ def test_the_ready_line_can_be_copied_with_ipv6_too(tmp_path: Path) -> None:
         "ready after 1.5 s: dashboard http://[::1]:8090/  REST http://[::1]:8090/api/v1  health http://[::1]:8091/health/ready"
         "  OPC UA opc.tcp://[::1]:4850  Modbus [::1]:5050"
     )
+
+
+def test_the_ready_line_names_the_ports_that_are_served(tmp_path: Path) -> None:
+    """MOD-1: with TLS beside the plain port both; with TLS alone no port that nobody has."""
+
+    def ways(modbus: ModbusSettings) -> str:
+        run = a_run(tmp_path)
+        run._settings = msgspec.structs.replace(SETTINGS, modbus=modbus)
+        return run._ready_line(1.5).partition("  Modbus ")[2]
+
+    assert ways(ModbusSettings(tls=True)) == "[::1]:5050 and [::1]:5802 (TLS)"
+    assert ways(ModbusSettings(tls=True, plain=False)) == "[::1]:5802 (TLS)"
 
 
 def test_readiness_is_asked_at_an_ipv6_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

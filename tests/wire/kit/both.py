@@ -14,6 +14,7 @@ from ops.kit.tags import Tag, tags_of
 from ops.kit.watch import Endpoint
 from ops.rundir import DataDirectory
 from protocols.modbus.points import modbus_points
+from protocols.modbus.server import ModbusAccess
 from protocols.tags import tags
 from tests.unit.protocols.plants import north
 from tests.wire.modbus import served as modbus
@@ -79,8 +80,8 @@ class Both:
 
 
 @asynccontextmanager
-async def both() -> AsyncIterator[Both]:
-    async with modbus.served() as one, opcua.served() as other:
+async def both(access: ModbusAccess | None = None) -> AsyncIterator[Both]:
+    async with modbus.served(access=access) as one, opcua.served() as other:
         assert len(modbus_points(north())) == len(TAGS)
         pair = Both(one, other)
         pulse = asyncio.create_task(pair.pulse())

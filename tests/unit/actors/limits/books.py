@@ -114,12 +114,13 @@ class Store:
         return self.all.get(proposal_id)
 
     async def history(
-        self, pump_id: str, *, before: int | None = None, version: int | None = None
+        self, pump_id: str, *, before: int | None = None, version: int | None = None, count_max: int = 500
     ) -> tuple[LimitVersion, ...]:
         self._there()
         found = [each for each in self.versions if pump_id == self.book_now.pump_id]
         found = [each for each in found if before is None or each.history_id < before]
-        return tuple(reversed([each for each in found if version in {None, each.version}]))
+        newest_first = reversed([each for each in found if version in {None, each.version}])
+        return tuple(newest_first)[:count_max]
 
     def apply(self, decide: Callable[[LimitsBook], Outcome], proposal_id: str) -> Outcome:
         outcome = decide(self._book(proposal_id))

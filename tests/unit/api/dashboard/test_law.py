@@ -17,7 +17,7 @@ from actors.vocabulary.trends import Piece
 from api.dashboard import wells
 from api.dashboard.abnormal import Rank, pump_findings, station_findings
 from api.dashboard.trends import STEP_S, drawn, span
-from api.views import JudgedView, PumpView, SetpointView
+from api.views import JudgedView, PublishedView, PumpView, SetpointView
 from tests.browser.plant import LIMITS, NORTH
 
 NOW = datetime(2026, 11, 21, 12, 2, 3, tzinfo=UTC)
@@ -33,11 +33,19 @@ def setpoint(**changed: object) -> SetpointView:
     return msgspec.structs.replace(made, **changed)
 
 
+def shown(reason: str = "PLAN") -> PublishedView:
+    return PublishedView(
+        endpoint="/e/modbus", setpoint_hz=35.0, remote_enabled=True, run_inhibit=False, quality="GOOD",
+        reason=reason, heartbeat=1, sequence=1, epoch=1, release_id=1, accepted_at=None, lease_left_s=9.0,
+        lapses=0, refused={}, echo_hz=None, measured_hz=None,
+    )  # fmt: skip
+
+
 def view(**changed: object) -> PumpView:
     made = PumpView(
         pump_id="p1", station_id="s1", site_id="north", name="P1", control_type="DIRECT_SPEED", commissioned=True,
         out_of_service=False, mode="AUTO", setpoint=setpoint(), waiting_for=None,
-        feedback={"actual_speed_hz": GOOD, "running": GOOD}, published=[{"endpoint": "/e/modbus", "reason": "PLAN"}],
+        feedback={"actual_speed_hz": GOOD, "running": GOOD}, published=[shown()],
         unavailable=[],
     )  # fmt: skip
     return msgspec.structs.replace(made, **changed)
@@ -68,7 +76,7 @@ def test_what_is_meant_to_be_so_has_no_colour(reason: str) -> None:
         ({"setpoint": setpoint(mode="LOCAL")}, [("NOTED", "local")]),
         ({"setpoint": setpoint(mode="MANUAL")}, [("NOTED", "manual")]),
         ({"published": []}, [("CRITICAL", "not_published")]),
-        ({"published": [{"endpoint": "/e/modbus", "reason": "LEASE_EXPIRED"}]}, [("HIGH", "lease_expired")]),
+        ({"published": [shown("LEASE_EXPIRED")]}, [("HIGH", "lease_expired")]),
         ({"setpoint": None, "unavailable": ["safety: dead"]}, [("HIGH", "no_answer")]),
         ({"out_of_service": True}, [("NOTED", "out_of_service")]),
         ({"commissioned": False}, [("MEDIUM", "not_commissioned")]),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from actors.vocabulary import Reason
-from api.views import explain_view, pump_view, setpoint_view
+from api.chain_views import explain_view
+from api.views import pump_view, setpoint_view
 from ops.cli.views import _ladder
 from tests.unit.api.served import decisions
 from tests.unit.protocols.plants import north
@@ -34,7 +35,9 @@ def test_failsafe_and_following_are_told_by_rest_and_command_line() -> None:
             station, pump, decisions=answer, endpoints={}, out_of_service=(frozenset(), "")
         ).setpoint
         assert shown == view
-        chain = explain_view(station, pump, status="no answer", decisions=answer, endpoints={})
+        chain = msgspec.to_builtins(
+            explain_view(station, pump, status="no answer", decisions=answer, endpoints={})
+        )
         lines = [line for line in _ladder(chain) if line.startswith(("failsafe", "following"))]
         assert lines == (
             [

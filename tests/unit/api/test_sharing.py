@@ -1,0 +1,181 @@
+"""What is asked once for all who ask the same, and what never is: a command's effect is seen by who gave it."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from actors.messages import GetEndpoint, GetPlanStatus, GetStation, GetStationDecisions, SetMode
+from actors.vocabulary import Mode, Topology
+from actors.vocabulary.ids import DISCOVERY
+from protocols.tags import tags as point_tags
+from tests.unit.api.served import MODBUS, SAFETY_1, TOPOLOGY, Answer, Served, Tree, served, until
+from tests.unit.protocols.plants import north
+
+
+class SlowTree(Tree):
+    """Questions to `slow` addresses wait until the gate is open; they answer as things are when they are asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow: set[str] = set()
+        self.open = threading.Event()
+
+    def answer(self, address: str, message: Any) -> Any:
+        answered = super().answer(address, message)
+        if address not in self.slow:
+            return answered
+
+        async def later() -> Any:
+            while not self.open.is_set():
+                await asyncio.sleep(0.001)
+            return answered
+
+        return later()
+
+    def asked_for(self, kind: type) -> int:
+        return sum(isinstance(message, kind) for _, message in self.asked)
+
+
+@pytest.fixture
+def tree() -> SlowTree:
+    return SlowTree()
+
+
+@pytest.fixture
+def api(tmp_path: Path, tree: SlowTree) -> Iterator[Served]:
+    with served(tmp_path, tree=tree) as running:
+        running.token()
+        yield running
+
+
+def tags_sent(api: Served, path: str) -> list[str] | None:
+    """Return every ETag header of an answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", api.rest, timeout=10)
+    try:
+        connection.request("GET", path, headers={"Authorization": f"Bearer {api.token()}"})
+        response = connection.getresponse()
+        response.read()
+        return response.headers.get_all("etag")
+    finally:
+        connection.close()
+
+
+def at_once(api: Served, path: str, count: int) -> list[Answer]:
+    with ThreadPoolExecutor(count) as pool:
+        return [each.result() for each in [pool.submit(api.get, path) for _ in range(count)]]
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "who"),
+    [
+        ("/api/v1/pumps", GetStationDecisions, SAFETY_1),
+        ("/api/v1/pumps", GetEndpoint, MODBUS),
+        ("/api/v1/stations", GetStation, "/sites/north/stations/s1/station"),
+        ("/api/v1/stations", GetPlanStatus, "/sites/north/stations/s1/plan"),
+    ],
+)
+def test_many_who_ask_at_once_cost_a_few_questions(
+    api: Served, tree: SlowTree, path: str, kind: type, who: str
+) -> None:
+    """API-4: thirty requests while an actor takes its time: one question, and one for those who came later."""
+    tree.slow.add(who)
+    with ThreadPoolExecutor(30) as pool:
+        first = [pool.submit(api.get, path) for _ in range(30)]
+        until(lambda: Counter(to for to, message in tree.asked if isinstance(message, kind))[who] >= 1)
+        tree.open.set()
+        answers = [each.result() for each in first]
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.raw for answer in answers}) <= 3
+    asked = Counter(to for to, message in tree.asked if isinstance(message, kind))[who]
+    assert 1 <= asked <= 4, asked
+
+
+def test_who_commands_reads_what_became_of_it(api: Served, tree: SlowTree) -> None:
+    """CTL-7, API-4: a question that was under way before a command never answers who asks after it."""
+    path = "/api/v1/pumps/p1/explain"
+    tree.slow.add("/sites/north/stations/s1/pumps/p1")
+    tree.dead.add(SAFETY_1)  # so that the mode told is the pump's own
+    with ThreadPoolExecutor(2) as pool:
+        before = pool.submit(api.get, path)
+        until(lambda: len([1 for to, _ in tree.asked if to.endswith("/pumps/p1")]) >= 1)
+        # As another wire would: the answer that is on its way knows nothing of it.
+        tree.modes["p1"] = SetMode(
+            pump_id="p1", command_id="1", mode=Mode.MANUAL, by="bert", setpoint_hz=30.0, expires_after_s=60.0
+        )
+        after = pool.submit(api.get, path)
+        until(lambda: len([1 for to, _ in tree.asked if to.endswith("/pumps/p1")]) >= 2)
+        tree.open.set()
+        assert (before.result().json()["mode"], after.result().json()["mode"]) == ("AUTO", "MANUAL")
+
+
+def test_a_page_asks_only_for_what_it_shows(api: Served, tree: SlowTree) -> None:
+    """API-2, API-4: cut first, asked then."""
+    [first] = api.get("/api/v1/stations?limit=1").json()
+    assert first["station_id"] == "s1"
+    assert {str(to) for to, message in tree.asked if isinstance(message, GetStation | GetPlanStatus)} == {
+        "/sites/north/stations/s1/station",
+        "/sites/north/stations/s1/plan",
+    }
+    [pump] = api.get("/api/v1/pumps?limit=1").json()
+    assert pump["pump_id"] == "p1"
+    assert tree.asked_for(GetStationDecisions) == 1
+
+
+def test_tags_are_made_when_the_plant_changes(
+    api: Served, tree: SlowTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MOD-2, API-4: rows and pages are kept with their tag as long as the plant is the same, and no longer."""
+    made: list[str] = []
+
+    def counted(site: Any) -> Any:
+        made.append(site.site_id)
+        return point_tags(site)
+
+    monkeypatch.setattr("api.tag_pages.point_tags", counted)
+    whole = api.get("/api/v1/tags")
+    assert tags_sent(api, "/api/v1/tags") == [whole.headers["etag"]]
+    assert api.get("/api/v1/tags", headers={"If-None-Match": whole.headers["etag"]}).status == 304
+    assert api.get("/api/v1/tags").raw == whole.raw
+    pressed = api.get("/api/v1/tags", headers={"Accept-Encoding": "gzip"})
+    assert pressed.headers["content-encoding"] == "gzip"
+    assert api.get("/api/v1/tags", headers={"If-None-Match": pressed.headers["etag"]}).status == 304
+    assert made == ["north"]
+    fewer = msgspec.structs.replace(north(), stations=north().stations[:1])
+    tree.topology = Topology(revision="r2", sites=(fewer,))
+    changed = api.get("/api/v1/tags", headers={"If-None-Match": whole.headers["etag"]})
+    assert changed.status == 200
+    assert {row["station_id"] for row in changed.json()} == {None, "s1"}
+    assert made == ["north", "north"]
+    tree.dead.add(DISCOVERY)
+    assert api.get("/api/v1/tags").raw == changed.raw
+
+
+def test_a_reader_who_asks_for_many_different_pages_of_tags_fills_nothing(api: Served) -> None:
+    """API-4: pages are kept, but only so many."""
+    from api.tag_pages import _PAGES_MAX
+
+    for limit in range(1, _PAGES_MAX + 10):
+        assert len(api.get(f"/api/v1/tags?limit={limit}").json()) == limit
+    assert len(api.actor._service.tags._pages) == _PAGES_MAX
+    assert api.actor._service.tags._topology is not None
+    assert api.actor._service.tags._topology.revision == TOPOLOGY.revision
+
+
+@pytest.mark.usefixtures("impatient")
+def test_everybody_who_asks_for_a_part_that_is_away_hears_so(api: Served, tree: SlowTree) -> None:
+    """API-4: an error is shared by those who waited for it, and kept for nobody."""
+    tree.deaf.add("/platform/alarm")
+    answers = at_once(api, "/api/v1/alarms", 10)
+    assert all("/platform/alarm" in answer.problem(503) for answer in answers)
+    tree.deaf.clear()
+    assert api.get("/api/v1/alarms").status == 200
