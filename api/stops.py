@@ -17,7 +17,6 @@ from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, is_cleared
 from actors.stores import LatchStore
 from actors.vocabulary import (
     Address,
-    DeviceError,
     Instant,
     InvalidValueError,
     RefusedError,
@@ -29,7 +28,7 @@ from actors.vocabulary import (
 )
 from actors.vocabulary.ids import checked_id, endpoint_address, station_part_address
 from actors.vocabulary.records import Record, StopEventRecord
-from api.access.errors import ForbiddenError
+from api.access.errors import ForbiddenError, OutcomeUnknownError
 from api.latch_memory import LatchMemory
 from api.late_clears import cleared_late, refused_late
 from api.sources import Sources, find_pump, find_station
@@ -76,7 +75,7 @@ class Stops:
             InvalidValueError: an id, the reason or the name is not acceptable.
             UnknownSubjectError: the plant is known and has no such pump, station or site.
             RefusedError: the id belongs to something else, or to a stop that was cleared.
-            DeviceError: neither the disk nor any endpoint took it.
+            OutcomeUnknownError: neither the disk nor any endpoint took it yet; it is tried on.
 
         """
         stop_id = _checked_uuid("stop_id", stop_id)
@@ -101,7 +100,7 @@ class Stops:
         """Put a pump out of service: latched and stored like a stop (CTL-7). A pump that is, stays so.
 
         Raises:
-            InvalidValueError, UnknownSubjectError, RefusedError, DeviceError: as `set`.
+            InvalidValueError, UnknownSubjectError, RefusedError, OutcomeUnknownError: as `set`.
 
         """
         mark_id = _checked_uuid("command_id", mark_id)
@@ -231,7 +230,8 @@ class Stops:
             outcome = "success" if why == "" else f"not durable: {why}"
             self._record((stop, msgspec.structs.replace(audit, outcome=outcome)))
         if why and not any(answer.published for answer in endpoints):
-            raise DeviceError(
+            # No refusal: it is told and stored as soon as one of them takes it (`keep`).
+            raise OutcomeUnknownError(
                 f"stop {stop.record_id}: not durable ({why}), and no endpoint has confirmed it; tried on"
             )
         return StopAnswer(
