@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol, TypeVar
 
 from actors.messages import (
+    AcknowledgeAlarm,
     Alarms,
     DiscoverNow,
     DiscoveryStatus,
@@ -279,6 +280,16 @@ class Sources:
 
         """
         return await self._ask(ALARM, GetAlarms(), Alarms)
+
+    async def acknowledge(self, alarm_id: str, *, by: str, comment: str) -> None:
+        """Have an alarm acknowledged.
+
+        Raises:
+            UnavailableError: the alarm actor does not answer: perhaps it has noted it all the same.
+            CallerError: no alarm of the list has that id, or it was acknowledged before.
+
+        """
+        await self._ask(ALARM, AcknowledgeAlarm(alarm_id=alarm_id, by=by, comment=comment), Done)
 
     async def storage(self) -> StorageStatus:
         """Return the state of spool and database.

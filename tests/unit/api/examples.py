@@ -171,6 +171,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     )
     ask("POST", "/pumps/{pump_id}/clean-out", {"reason": "grease", "lasts_s": 300}, pump_id="p1")
     ask("POST", "/pumps/{pump_id}/clean-out/end", {"reason": "clean"}, pump_id="p1")
+    ask("POST", "/alarms/{alarm_id}/acknowledge", {"comment": "sent the van"}, alarm_id="a2")
     ask(
         "GET",
         "/pumps/{pump_id}/history",

@@ -136,7 +136,8 @@ def test_explain_tells_the_chain_from_plan_row_to_readback(api: Served) -> None:
 def test_alarms_come_newest_first(api: Served) -> None:
     """API-2: alarms raised and returned."""
     rows = api.get("/api/v1/alarms").json()
-    assert [(row["alarm_id"], row["state"]) for row in rows] == [("a2", "raised"), ("a1", "returned")]
+    states = [(row["alarm_id"], row["state"]) for row in rows]
+    assert states == [("a2", "UNACKNOWLEDGED"), ("a1", "RETURNED_UNACKNOWLEDGED")]
     assert rows[0]["returned_at"] is None
 
 
