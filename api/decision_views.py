@@ -12,8 +12,9 @@ import msgspec
 
 from actors.vocabulary import Rule
 from actors.vocabulary.chains import DecisionChain
-from actors.vocabulary.records import DecisionRecord, FeedbackRow, StopEventRecord, WireRecord
+from actors.vocabulary.records import DecisionRecord, FeedbackRow, WireRecord
 from api.decision_sentences import sentences
+from api.plant_views import StopView, stop_view
 
 # A row is written each period while a pump is decided for; one more than that is missing when it was not.
 _ROWS_MISSED: Final = 2.0
@@ -66,11 +67,29 @@ class PastView(msgspec.Struct, frozen=True, kw_only=True):
     rules: list[dict[str, Any]]
     decision: dict[str, Any]
     limits: dict[str, Any] | None
-    stops: list[dict[str, Any]]
+    stops: list[StopView]
     wire: list[WireView]
-    plant: dict[str, Any] | None
+    plant: PlantView | None
     record_id: str
     sentences: list[str]
+
+
+class PlantView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the plant had written last, until that moment; null: that was not written."""
+
+    record_id: str
+    pump_id: str
+    measured_at: str
+    quality: str
+    source: str
+    actual_speed_hz: float | None
+    actual_power_kw: float | None
+    actual_flow_m3h: float | None
+    wet_well_level_m: float | None
+    running: bool | None
+    local_override: bool | None
+    high_float: bool | None
+    fault_code: int | None
 
 
 class WireView(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,12 +136,12 @@ def explained(chain: DecisionChain, *, at: datetime, row_period_s: float) -> Pas
             **{name: trail.get(name) for name in _DECIDED},
         },
         "limits": chain.limits,
-        "stops": [_stop(stop) for stop in chain.stops],
+        "stops": [stop_view(stop) for stop in chain.stops],
         "wire": _wires(chain),
         "plant": None if chain.feedback is None else _plant(chain.feedback),
         "record_id": decision.record_id,
     }
-    return PastView(**view, sentences=sentences(view))
+    return PastView(**view, sentences=sentences(msgspec.to_builtins(view)))
 
 
 def listed(decision: DecisionRecord, *, trail: bool) -> DecidedView:
@@ -170,14 +189,9 @@ def _wire(row: WireRecord) -> dict[str, Any]:
     }
 
 
-def _plant(row: FeedbackRow) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(row)
-    return {**plain, "measured_at": row.measured_at.isoformat()}
-
-
-def _stop(stop: StopEventRecord) -> dict[str, Any]:
-    plain: dict[str, Any] = msgspec.to_builtins(stop)
-    return {**plain, "set_at": stop.set_at.isoformat(), "cleared_at": _iso(stop.cleared_at)}
+def _plant(row: FeedbackRow) -> PlantView:
+    told = {name: getattr(row, name) for name in PlantView.__struct_fields__}
+    return PlantView(**{**told, "measured_at": row.measured_at.isoformat()})
 
 
 def _mapping(value: Any) -> dict[str, Any]:

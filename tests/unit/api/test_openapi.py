@@ -125,8 +125,8 @@ def test_the_document_is_served_and_the_page_loads_nothing_from_elsewhere(api: S
 
 # What was recorded of a decision may be anything, of whatever version, and is told as it was recorded (SAF-3, SAF-4).
 FREE = {
-    "DecidedView.trail", "PastView.decision", "PastView.limits", "PastView.plan", "PastView.plant", "PastView.proposal",
-    "PastView.rules", "PastView.stops", "WireView.shown", "WireView.took",
+    "DecidedView.trail", "PastView.decision", "PastView.limits", "PastView.plan", "PastView.proposal", "PastView.rules",
+    "WireView.shown", "WireView.took",
 }  # fmt: skip
 
 
