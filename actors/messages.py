@@ -678,7 +678,11 @@ class GetTree(Message, frozen=True, kw_only=True):
 
 
 class TreeNode(msgspec.Struct, frozen=True, kw_only=True):
-    """One row of `calejo tree` (SUP-7)."""
+    """One row of `calejo tree` (SUP-7).
+
+    `gone_at`: when its supervisor last noticed that it no longer ran; `away_s`: how long it took from then until it
+    answered again, None while it does not. A supervisor that was restarted itself knows of no earlier absence.
+    """
 
     address: str
     role: Role
@@ -692,6 +696,8 @@ class TreeNode(msgspec.Struct, frozen=True, kw_only=True):
     rss_mib: float | None
     lost_tells: int = 0
     birth: str | None = None  # 'forked' from a warm process or started 'cold'; None: not known
+    gone_at: datetime | None = None
+    away_s: float | None = None
 
 
 class TreeView(Message, frozen=True, kw_only=True):

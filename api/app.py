@@ -18,6 +18,7 @@ from actors.vocabulary.settings import ApiSettings
 from api.access.guarding import guard
 from api.access.routes import OWN_HANDLERS
 from api.access.user_routes import USER_HANDLERS
+from api.alarm_routes import ALARM_HANDLERS
 from api.answering import Answering
 from api.audit_routes import AUDIT_HANDLERS
 from api.certificate_routes import CERTIFICATE_HANDLERS
@@ -72,6 +73,7 @@ ROUTES: Final = [
     *HANDLERS,
     *PLANT_HANDLERS,
     *STOP_HANDLERS,
+    *ALARM_HANDLERS,
     *DUTY_HANDLERS,
     *LIMIT_HANDLERS,
     *DECISION_HANDLERS,

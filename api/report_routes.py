@@ -13,7 +13,7 @@ from litestar.params import PathParameter, QueryParameter
 from actors.vocabulary import InvalidValueError, UnavailableError, UnknownSubjectError
 from actors.vocabulary.access import Operation
 from api.access.guarding import needs
-from api.choices import moment
+from api.choices import Since, Until, moment
 from api.handling import FORMS, service_of
 from api.reports.desk import made
 from api.reports.pdf_process import WITHIN_S, drawn
@@ -101,13 +101,8 @@ async def report(
         str,
         QueryParameter(name="format", description="json, html, csv (the rows alone) or pdf", max_length=10),
     ] = _JSON,
-    since: Annotated[
-        str,
-        QueryParameter(
-            description="from this moment on: ISO 8601, UTC unless it says otherwise", max_length=40
-        ),
-    ] = "",
-    until: Annotated[str, QueryParameter(description="before this moment", max_length=40)] = "",
+    since: Since = "",
+    until: Until = "",
 ) -> Response[ReportView]:
     """Make a report of a period; it says whether it is whole, and whether the end of the trail holds.
 

@@ -146,6 +146,16 @@ async def alarms(
     return paged(request, rows, lambda row: row.alarm_id, cursor=cursor, limit=limit)
 
 
+@get(
+    "/discovery",
+    summary="How the last look at the database went, and what was skipped",
+    opt=needs(Operation.READ_PLANT),
+)
+async def discovery(state: State) -> DiscoveryView:
+    """Show what is known of the plant's configuration: its revision, the invalid rows with their reasons (DAT-4)."""
+    return discovery_view(await _service(state).sources.discovery())
+
+
 @post(
     "/discovery", status_code=200, summary="Look at the database now", opt=needs(Operation.DISCOVER) | keyed()
 )
@@ -168,5 +178,6 @@ HANDLERS: Final = [
     retry,
     set_mode,
     alarms,
+    discovery,
     discover,
 ]

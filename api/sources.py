@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final, Protocol, TypeVar
 
 from actors.messages import (
+    AcknowledgeAlarm,
     Alarms,
     DiscoverNow,
     DiscoveryStatus,
@@ -133,7 +134,7 @@ class Sources:
             UnavailableError: discovery does not answer, or has found nothing yet.
 
         """
-        status = await self._ask(DISCOVERY, GetTopology(), DiscoveryStatus, deadline_s=_TOPOLOGY_DEADLINE_S)
+        status = await self.discovery()
         if status.topology is None:
             text = f"no plant discovered yet: {status.last_error or 'the first look is under way'}"
             raise UnavailableError(text)
@@ -152,6 +153,15 @@ class Sources:
             if self._topology is None:
                 raise
             return self._topology
+
+    async def discovery(self) -> DiscoveryStatus:
+        """Return how discovery's last look at the database went, without having it look again.
+
+        Raises:
+            UnavailableError: discovery does not answer.
+
+        """
+        return await self._ask(DISCOVERY, GetTopology(), DiscoveryStatus, deadline_s=_TOPOLOGY_DEADLINE_S)
 
     async def discover(self) -> DiscoveryStatus:
         """Have the database looked at now.
@@ -270,6 +280,16 @@ class Sources:
 
         """
         return await self._ask(ALARM, GetAlarms(), Alarms)
+
+    async def acknowledge(self, alarm_id: str, *, by: str, comment: str) -> None:
+        """Have an alarm acknowledged.
+
+        Raises:
+            UnavailableError: the alarm actor does not answer: perhaps it has noted it all the same.
+            CallerError: no alarm of the list has that id, or it was acknowledged before.
+
+        """
+        await self._ask(ALARM, AcknowledgeAlarm(alarm_id=alarm_id, by=by, comment=comment), Done)
 
     async def storage(self) -> StorageStatus:
         """Return the state of spool and database.

@@ -182,8 +182,14 @@ class Stops:
 
         """
         await self._memory.refresh()
-        stops = self._memory.known.records if everything else self._memory.known.active()
-        return sorted(stops, key=lambda stop: (stop.set_at, stop.record_id))
+        return self._in_order(everything=everything)
+
+    async def known(self, *, everything: bool) -> tuple[list[StopEventRecord], str]:
+        """Return as `listed` what is known, and why it may be incomplete ('' if it is not): for a page, which must
+        show its stop button whatever the disk does.
+        """
+        why = await self._memory.looked()
+        return self._in_order(everything=everything), why
 
     async def shown(
         self, stop_id: str
@@ -364,6 +370,10 @@ class Stops:
                 f"stop {stop_id[:100]!r} is not known (see /api/v1/emergency-stops?all=true)"
             )
         return stop
+
+    def _in_order(self, *, everything: bool) -> list[StopEventRecord]:
+        stops = self._memory.known.records if everything else self._memory.known.active()
+        return sorted(stops, key=lambda stop: (stop.set_at, stop.record_id))
 
     def _marks(self, pump_id: str) -> list[StopEventRecord]:
         return [mark for mark in self._memory.known.active(OUT_OF_SERVICE) if mark.scope_id == pump_id]

@@ -8,7 +8,7 @@ from typing import Final
 
 from actors.messages import GetTree, TreeNode, TreeView
 from actors.runtime import Directory
-from actors.vocabulary import Address, CalejoError, Role
+from actors.vocabulary import Address, CalejoError, Instant, Role
 from supervisors.restart import Child, ChildState, TreeState
 from supervisors.runtime import HostStats
 from supervisors.spec import ChildSpec, GroupSpec, leaves, walk
@@ -24,6 +24,7 @@ async def tree_rows(
     stats: Mapping[Address, HostStats | None],
     directory: Directory,
     *,
+    now: Instant,
     ended: Collection[Address] = (),
 ) -> tuple[TreeNode, ...]:
     """Return the rows of all below the top, in start order; a supervisor that does not answer is one row.
@@ -40,7 +41,8 @@ async def tree_rows(
         if isinstance(spec, GroupSpec):
             rows.append(group_row(spec, state))
             continue
-        row = child_row(spec, state.children.get(spec.address, Child()), stats.get(spec.address))
+        child = state.children.get(spec.address, Child())
+        row = child_row(spec, child, stats.get(spec.address), now=now)
         answer, below = answers.get(spec.address), tree_below(spec)
         if answer is not None:
             rows.extend(subtree_rows(row, answer))

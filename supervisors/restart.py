@@ -182,7 +182,7 @@ class _Law:
         self.effects.append(Start(address=address, incarnation=child.incarnation + 1))
 
     def _quarantine(self, spec: ChildSpec, why: str) -> None:
-        child = self._child(spec.address).moved(Step.GIVE_UP)
+        child = self._child(spec.address).gone(self._now_s).moved(Step.GIVE_UP)
         self._children[spec.address] = msgspec.structs.replace(
             child, last_error=why, refused=why == spec.refused
         )
@@ -213,7 +213,7 @@ class _Law:
     def started(self, address: Address, incarnation: int) -> None:
         child = self._child(address)
         if child.state is ChildState.STARTING and child.incarnation == incarnation and not self._stopping:
-            answering = child.moved(Step.ANSWERS)
+            answering = child.moved(Step.ANSWERS).back(self._now_s)
             self._children[address] = msgspec.structs.replace(answering, start_failures=0)
         else:  # overtaken by a stop, a quarantine or a restart
             self.effects.append(Kill(address=address, incarnation=incarnation))
@@ -247,7 +247,10 @@ class _Law:
         else:
             failures = (*failures, self._now_s)
         self._children[address] = msgspec.structs.replace(
-            child.moved(Step.FAIL), failures_s=failures, start_failures=start_failures, last_error=why
+            child.gone(self._now_s).moved(Step.FAIL),
+            failures_s=failures,
+            start_failures=start_failures,
+            last_error=why,
         )
         most = spec.start_failures_max
         if len(failures) > spec.intensity.restarts_max or (most is not None and start_failures > most):
@@ -285,6 +288,7 @@ class _Law:
         for other in reversed(specs):
             if self._child(other.address).state in {ChildState.STARTING, ChildState.RUNNING}:
                 self.effects.append(Stop(address=other.address))
+                self._children[other.address] = self._child(other.address).gone(self._now_s)
                 self._move(other.address, Step.TAKE_DOWN)
 
     def _start_or_wait(self, address: Address, after_s: float) -> None:

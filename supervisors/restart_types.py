@@ -61,7 +61,11 @@ TRANSITIONS: Final[Mapping[tuple[ChildState, Step], ChildState]] = {
 
 
 class Child(msgspec.Struct, frozen=True, kw_only=True):
-    """One child's life so far; times in s of the boot clock. `failures_s`: those within the intensity's period."""
+    """One child's life so far; times in s of the boot clock. `failures_s`: those within the intensity's period.
+
+    `gone_at_s`: when it was last noticed that it no longer ran; `away_s`: how long it was away then, until it answered
+    again; None while it is.
+    """
 
     state: ChildState = ChildState.STOPPED
     incarnation: int = 0
@@ -69,12 +73,26 @@ class Child(msgspec.Struct, frozen=True, kw_only=True):
     failures_s: tuple[float, ...] = ()
     start_failures: int = 0
     last_error: str = ""
+    gone_at_s: float | None = None
+    away_s: float | None = None
     # In quarantine because its spec refuses it, not for what it did: it starts as soon as the reason is gone.
     refused: bool = False
 
     def moved(self, step: Step) -> Child:
         """Return it after `step`; a step that the table does not know is our own mistake."""
         return msgspec.structs.replace(self, state=TRANSITIONS[self.state, step])
+
+    def gone(self, now_s: float) -> Child:
+        """Return it as of the moment when it is noticed not to run any longer; one that did not run, unchanged."""
+        if self.state is not ChildState.RUNNING:
+            return self
+        return msgspec.structs.replace(self, gone_at_s=now_s, away_s=None)
+
+    def back(self, now_s: float) -> Child:
+        """Return it as of the moment when it answers again."""
+        if self.gone_at_s is None or self.away_s is not None:
+            return self
+        return msgspec.structs.replace(self, away_s=max(0.0, now_s - self.gone_at_s))
 
 
 class TreeState(msgspec.Struct, frozen=True, kw_only=True):

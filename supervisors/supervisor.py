@@ -384,7 +384,12 @@ class Supervisor:
     async def _view(self) -> TreeView:
         stats = {address: child.stats for address, child in self._lives.living.items()}
         rows = await tree_rows(
-            self._tree, self._state, stats, self._ports.directory, ended=self._unwatched.ended
+            self._tree,
+            self._state,
+            stats,
+            self._ports.directory,
+            now=self._ports.clock.now(),
+            ended=self._unwatched.ended,
         )
         return TreeView(nodes=(self._own_row(), *rows))
 

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import msgspec
 
 from actors.messages import TreeNode
-from actors.vocabulary import Role
+from actors.vocabulary import Instant, Role
 from supervisors.restart import Child, ChildState, TreeState
 from supervisors.runtime import HostStats
 from supervisors.spec import ChildSpec, GroupSpec, leaves, walk
 
+_NS_PER_S = 1_000_000_000
 # The worst state first: a group shows the worst of its children.
 _WORST_FIRST = (
     ChildState.QUARANTINED,
@@ -22,7 +23,7 @@ _WORST_FIRST = (
 )
 
 
-def child_row(spec: ChildSpec, child: Child, stats: HostStats | None) -> TreeNode:
+def child_row(spec: ChildSpec, child: Child, stats: HostStats | None, *, now: Instant) -> TreeNode:
     """Return the row of one process; what only a living one has is None when it does not live."""
     alive = stats if child.state is ChildState.RUNNING else None
     return TreeNode(
@@ -38,6 +39,8 @@ def child_row(spec: ChildSpec, child: Child, stats: HostStats | None) -> TreeNod
         rss_mib=alive.rss_mib if alive else None,
         lost_tells=alive.lost_tells + alive.refused if alive else 0,
         birth=alive.birth if alive else None,
+        gone_at=None if child.gone_at_s is None else now.plus(child.gone_at_s - now.boot_ns / _NS_PER_S).utc,
+        away_s=child.away_s,
     )
 
 

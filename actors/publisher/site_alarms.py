@@ -19,7 +19,7 @@ _SEEN: Final = frozenset({AlarmState.ACKNOWLEDGED.value, AlarmState.NORMAL.value
 
 def shown_alarms(told: Alarms, site: SiteConfig) -> ShownAlarms:
     """Return the alarms of a site and of the platform below it, in the list's order."""
-    places = _places(site)
+    places = places_of(site)
     found = []
     for alarm in told.alarms:
         source = source_of(alarm.subject, site, places)
@@ -34,7 +34,7 @@ def source_of(subject: str, site: SiteConfig, places: dict[str, str] | None = No
     Subjects are ids, ids with their scope (`pump:p1`), addresses of actors, or words of the platform. What names no
     object of ours and no other site's is shown at the site: rather one alarm too many than one too few.
     """
-    known = _places(site) if places is None else places
+    known = places_of(site) if places is None else places
     own = f"/{site.site_id}"
     if subject.startswith(_SITES):
         parts = subject[len(_SITES) :].split("/")
@@ -59,7 +59,8 @@ def _is_bare_id(subject: str) -> bool:
     return bool(subject) and all(each.isalnum() or each in "_-" for each in subject)
 
 
-def _places(site: SiteConfig) -> dict[str, str]:
+def places_of(site: SiteConfig) -> dict[str, str]:
+    """Return the path of each object of a site by its scope and id (`pump:p1`): what `source_of` looks in."""
     own = f"/{site.site_id}"
     places = {f"site:{site.site_id}": own}
     for station in site.stations:

@@ -187,8 +187,11 @@ def order_record(
     `before` None: it is not known any more, because the command was taken before. An order of our own people comes
     without an address: then `source_address` stands for it.
     """
-    after = msgspec.to_builtins(message)
-    del after["source_address"]
+    given = msgspec.to_builtins(message)
+    told = ("pump_id", "command_id", "by", "setpoint_hz", "expires_after_s", "reason")
+    after = {"mode": message.mode.name, **{key: given[key] for key in told}}
+    if message.only_in is not None:
+        after["only_in"] = message.only_in.name
     return AuditRecord(
         record_id=f"{message.command_id}:{message.pump_id}:mode",
         at=at,

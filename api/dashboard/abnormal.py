@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
-from actors.feedback import RUNNING, SPEED
-from actors.messages import JudgedValue, PlanStatus
-from actors.vocabulary import Mode, Quality, Reason, SafetyLimits
+from actors.feedback import FAULT, HIGH_FLOAT, RUNNING, SPEED
+from actors.messages import AlarmView, JudgedValue, PlanStatus
+from actors.vocabulary import Mode, Quality, Reason, Rule, SafetyLimits, Severity
 from api.views import PublishedView, PumpView
 
 
@@ -29,11 +29,15 @@ class Rank(IntEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that is not normal: `what` is a key of the texts (`finding.*`), `detail` comes from the tree."""
+    """One thing that is not normal: `what` is a key of the texts (`finding.*`), `detail` comes from the tree.
+
+    `of`: whose words `detail` is in, a prefix of the texts ('condition' of an alarm, else 'reason').
+    """
 
     rank: Rank
     what: str
     detail: str = ""
+    of: str = "reason"
 
 
 _OF_REASON: Final[Mapping[str, tuple[Rank, str]]] = {
@@ -64,15 +68,37 @@ _WATCHED: Final = {SPEED: "speed", RUNNING: "running"}
 _GATE_REASONS: Final = frozenset(
     {Reason.LEASE_EXPIRED.name, Reason.EPOCH_REFUSED.name, Reason.NOT_STARTED.name, Reason.FINAL_CHECK.name}
 )
+_OF_SEVERITY: Final[Mapping[Severity, Rank]] = {
+    Severity.CRITICAL: Rank.CRITICAL,
+    Severity.HIGH: Rank.HIGH,
+    Severity.MEDIUM: Rank.MEDIUM,
+    Severity.LOW: Rank.NOTED,
+}
+# What an alarm is called where a finding of another name says the same.
+_SAME: Final[Mapping[str, str]] = {
+    "plan_coverage": "no_plan",
+    "feedback_stale": "bad_value",
+    "pump_held_stopped": "held_stopped",
+    "endpoint_silent": "endpoint_dead",
+}
 
 
-def pump_findings(view: PumpView, *, stopped: bool, endpoints: int) -> tuple[Finding, ...]:
+def pump_findings(
+    view: PumpView,
+    *,
+    stopped: bool,
+    endpoints: int,
+    has_high_float: bool = False,
+    alarms: Iterable[AlarmView] = (),
+) -> tuple[Finding, ...]:
     """Return what is abnormal about a pump, the worst first.
 
-    `stopped`: an emergency stop covers it. `endpoints`: how many should show it.
+    `stopped`: an emergency stop covers it. `endpoints`: how many should show it. `has_high_float`: its station has one.
+    `alarms`: those of it that stand.
     """
     found: list[Finding] = []
-    if stopped:
+    # The wire's own word counts as much: the folder of stops may be unreadable.
+    if stopped or _shows_stop(view):
         found.append(Finding(rank=Rank.CRITICAL, what="emergency_stop"))
     if view.out_of_service:
         found.append(Finding(rank=Rank.NOTED, what="out_of_service"))
@@ -86,6 +112,7 @@ def pump_findings(view: PumpView, *, stopped: bool, endpoints: int) -> tuple[Fin
     found += _of_wires(view.published, known=view.setpoint is not None)
     if view.waiting_for:
         found.append(Finding(rank=Rank.MEDIUM, what="waiting", detail=view.waiting_for))
+    found += _of_motor(view, has_high_float=has_high_float)
     bad: dict[str, list[str]] = {}
     for name, word in _WATCHED.items():
         judged = view.feedback.get(name)
@@ -95,7 +122,33 @@ def pump_findings(view: PumpView, *, stopped: bool, endpoints: int) -> tuple[Fin
         Finding(rank=Rank.MEDIUM, what="bad_value", detail=f"{', '.join(words)}: {why}")
         for why, words in bad.items()
     ]
-    return worst_first(found)
+    return worst_first([*found, *of_alarms(alarms, found)])
+
+
+def of_alarms(alarms: Iterable[AlarmView], said: Iterable[Finding]) -> list[Finding]:
+    """Return what alarms that stand say beyond what is `said` of the same object, at the same rank or above."""
+    known = {each.what: each.rank for each in sorted(said, key=lambda each: each.rank)}
+    found = []
+    for alarm in alarms:
+        rank = _OF_SEVERITY[alarm.severity]
+        if known.get(_SAME.get(alarm.condition, alarm.condition), Rank.NORMAL) < rank:
+            found.append(Finding(rank=rank, what="alarm", detail=alarm.condition, of="condition"))
+    return found
+
+
+def _shows_stop(view: PumpView) -> bool:
+    stop = Reason.EMERGENCY_STOP.name
+    decided = view.setpoint is not None and view.setpoint.reason == stop
+    return decided or any(shown.reason == stop for shown in view.published)
+
+
+def _of_motor(view: PumpView, *, has_high_float: bool) -> Iterable[Finding]:
+    """Return what the station itself reports: a value counts while it is GOOD, a float where there is one."""
+    fault, high = (view.feedback.get(name) for name in (FAULT, HIGH_FLOAT))
+    if fault is not None and fault.quality == Quality.GOOD.name and fault.value:
+        yield Finding(rank=Rank.HIGH, what="fault", detail=f"{fault.value:g}")
+    if has_high_float and high is not None and high.quality == Quality.GOOD.name and high.value:
+        yield Finding(rank=Rank.CRITICAL, what="high_float")
 
 
 def _of_setpoint(view: PumpView) -> Iterable[Finding]:
@@ -110,6 +163,11 @@ def _of_setpoint(view: PumpView) -> Iterable[Finding]:
         yield Finding(rank=Rank.HIGH, what="not_following")
     if (what := _OF_MODE.get(setpoint.mode)) is not None:
         yield Finding(rank=Rank.NOTED, what=what)
+    moved = [step.why for step in setpoint.trail if step.rule == Rule.SUBSTITUTION.value]
+    if moved:
+        # The pump that stands cannot do its duty; the one that runs for it is well.
+        rank = Rank.NOTED if setpoint.setpoint_hz > 0.0 else Rank.MEDIUM
+        yield Finding(rank=rank, what="duty_substituted", detail=moved[-1])
 
 
 def _of_wires(published: Iterable[PublishedView], *, known: bool) -> Iterable[Finding]:
@@ -126,8 +184,12 @@ def station_findings(
     plan: PlanStatus | None,
     silent: Iterable[str],
     limits: Iterable[SafetyLimits] = (),
+    alarms: Iterable[AlarmView] = (),
 ) -> tuple[Finding, ...]:
-    """Return what is abnormal about a station as a whole, the worst first; `limits`: of its pumps."""
+    """Return what is abnormal about a station as a whole, the worst first.
+
+    `limits`: of its pumps. `alarms`: those of it that stand; its pumps' are said at those.
+    """
     found = [Finding(rank=Rank.HIGH, what="no_answer", detail=text) for text in silent]
     if level is not None and level.quality is not Quality.GOOD:
         found.append(Finding(rank=Rank.HIGH, what="bad_level", detail=level.why))
@@ -137,7 +199,7 @@ def station_findings(
         missing = sorted(pump_id for pump_id, covered in plan.covered.items() if not covered)
         if missing:
             found.append(Finding(rank=Rank.MEDIUM, what="no_plan", detail=", ".join(missing)))
-    return worst_first(found)
+    return worst_first([*found, *of_alarms(alarms, found)])
 
 
 def _beyond(level_m: float, limits: Iterable[SafetyLimits]) -> Iterable[Finding]:

@@ -14,11 +14,11 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from actors.vocabulary import CalejoError, CallerError, DeviceError, UnknownSubjectError
 from actors.vocabulary.access import Operation
 from api.access.errors import UnauthenticatedError
-from api.access.guarding import guard, needs, principal_of, public
+from api.access.guarding import PRINCIPAL, guard, needs, principal_of, public
 from api.access.routes import Login
 from api.dashboard.desktop import Dashboard, dashboard_of
 from api.dashboard.files import KEPT, Files
-from api.dashboard.page import LIVE_HEADER, AnyRequest, answered
+from api.dashboard.page import LIVE_HEADER, WHOLE, AnyRequest, answered, framed
 from api.dashboard.pages import PAGES
 from api.handling import peer_of, service_of, strictly
 from api.problems import PROBLEM, problem, refusal_of
@@ -132,15 +132,16 @@ def _told(request: AnyRequest, error: CalejoError) -> Response[Any]:
     """Tell of a refusal as REST does, or on a page."""
     refusal = refusal_of(error)
     if _wants_page(request):
-        status = int(refusal.status)
-        return _bare(
-            request,
-            dashboard_of(request.app.state),
-            "refused.html",
-            code=status,
-            status=status,
-            detail=refusal.detail,
+        status, dashboard, scope = int(refusal.status), dashboard_of(request.app.state), request.scope
+        if PRINCIPAL not in scope:
+            return _bare(
+                request, dashboard, "refused.html", code=status, status=status, detail=refusal.detail
+            )
+        # Whoever may stop pumps may do so from here too: what is refused or away is a view, not the plant.
+        shown = framed(
+            request, "refused_within.html", frame=WHOLE, picture=None, status=status, detail=refusal.detail
         )
+        return answered(shown, status=status)
     content = problem(refusal.status, refusal.detail, instance=request.url.path, title=refusal.title)
     return Response(content, status_code=refusal.status, media_type=PROBLEM, headers=refusal.headers)
 

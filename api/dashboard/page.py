@@ -22,6 +22,7 @@ HTML: Final = "text/html"
 LIVE_HEADER: Final = "hx-request"
 TARGET_HEADER: Final = "hx-target"
 SLOW: Final = "slow"
+WHOLE: Final = "layout.html"
 ACTIVE_HEADER: Final = "calejo-active"
 """Sent by a page when somebody has touched keyboard, mouse or screen since the last look."""
 
@@ -43,11 +44,31 @@ async def page(
     dashboard, principal = dashboard_of(request.app.state), principal_of(request)
     live = request.headers.get(LIVE_HEADER) == "true"
     await _note_presence(request, dashboard, principal, whole=not live)
+    content = framed(
+        request, template, frame=_frame(request, live=live), picture=picture, zone=zone, context=context,
+        slow=slow, **values,
+    )  # fmt: skip
+    return answered(content)
+
+
+def framed(
+    request: AnyRequest,
+    template: str,
+    *,
+    frame: str,
+    picture: Picture | None,
+    zone: str = "",
+    context: tuple[str, str] | None = None,
+    slow: bool = False,
+    **values: Any,
+) -> bytes:
+    """Return a view in its frame, as `page` without noting that somebody looked."""
+    dashboard, principal = dashboard_of(request.app.state), principal_of(request)
     shown = dashboard.service.access.desk.cookies.shown(request)
-    content = dashboard.renderer.page(
+    return dashboard.renderer.page(
         template,
         dashboard.texts.wanted(request.headers.get("accept-language", "")),
-        frame=_frame(request, live=live),
+        frame=frame,
         slow=slow,
         principal=principal,
         may=lambda name: principal.may(Operation(name)),
@@ -62,13 +83,12 @@ async def page(
         scopes=_scopes(picture, context),
         **values,
     )
-    return answered(content)
 
 
 def _frame(request: AnyRequest, *, live: bool) -> str:
     """Return what the view stands in: a whole page, or the part of it that is asked for again."""
     if not live:
-        return "layout.html"
+        return WHOLE
     return "slow.html" if request.headers.get(TARGET_HEADER) == SLOW else "live.html"
 
 

@@ -13,7 +13,7 @@ from litestar.params import PathParameter, QueryParameter
 
 from actors.safety.latch import EMERGENCY_STOP
 from actors.safety.priorities import priorities
-from actors.vocabulary import CalejoError, DeviceError, UnknownSubjectError
+from actors.vocabulary import CalejoError, DeviceError, UnavailableError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.ids import checked_id
 from actors.vocabulary.limits import LIMIT_KEYS
@@ -21,10 +21,13 @@ from api.access.guarding import needs, principal_of
 from api.access.programs import PERSONS_ONLY
 from api.audit_routes import searched
 from api.chain_views import explain_view
+from api.dashboard.alarms import stands, waits
 from api.dashboard.desktop import dashboard_of
 from api.dashboard.page import AnyRequest, page
+from api.dashboard.picture import Picture
 from api.dashboard.wells import sparkline, well
 from api.handling import service_of
+from api.stop_answers import StoppedPump
 
 _Held = TypeVar("_Held")
 
@@ -33,6 +36,9 @@ PumpId = Annotated[str, PathParameter(description="pump_id", max_length=40)]
 StopId = Annotated[str, PathParameter(description="stop_id", max_length=300)]
 SPARK: Final = {"width": 120, "height": 30, "span_s": 3600.0}
 _STOPS_SHOWN: Final = 50
+_ALARMS_SHOWN: Final = 300
+_ROWS_SHOWN: Final = 200
+_HISTORY_SHOWN: Final = 20
 _AUDIT_PAGE: Final = 50
 
 
@@ -49,7 +55,7 @@ async def station(request: AnyRequest, state: State, station_id: StationId) -> R
     picture = await dashboard_of(state).pictures.now()
     found = picture.station(checked_id(station_id, place="station_id"))
     if found is None:
-        raise UnknownSubjectError(f"station {station_id!r} is not known")
+        raise _not_there(picture, f"station {station_id!r}")
     site, shown = found
     level_m = None if shown.level is None else shown.level.value
     return await page(
@@ -70,7 +76,7 @@ async def pump(request: AnyRequest, state: State, pump_id: PumpId) -> Response[b
     service, picture = service_of(state), await dashboard_of(state).pictures.now()
     found = picture.pump(checked_id(pump_id, place="pump_id"))
     if found is None:
-        raise UnknownSubjectError(f"pump {pump_id!r} is not known")
+        raise _not_there(picture, f"pump {pump_id!r}")
     site, shown_station, shown = found
     sources = service.sources
     endpoints, decisions, status = await asyncio.gather(
@@ -106,11 +112,23 @@ async def strip(request: AnyRequest, state: State) -> Response[bytes]:
     return await page(request, "strip.html", picture=await dashboard_of(state).pictures.now())
 
 
+@get("/stop-scopes", opt=needs(Operation.SET_STOP), include_in_schema=False)
+async def stop_scopes(
+    request: AnyRequest,
+    state: State,
+    kind: Annotated[str, QueryParameter(max_length=10)] = "",
+    scope_id: Annotated[str, QueryParameter(max_length=40)] = "",
+) -> Response[bytes]:
+    """Show what can be stopped now, what the view is about first: a piece of a page."""
+    picture = await dashboard_of(state).pictures.now()
+    return await page(request, "stop_scopes.html", picture=picture, context=(kind, scope_id))
+
+
 @get("/stops", opt=needs(Operation.READ_PLANT), include_in_schema=False)
 async def stops(request: AnyRequest, state: State) -> Response[bytes]:
     """Show the stops that hold, and the last ones that were cleared."""
     picture = await dashboard_of(state).pictures.now()
-    every = await service_of(state).stops.listed(everything=True)
+    every, _ = await service_of(state).stops.known(everything=True)
     past = [stop for stop in reversed(every) if stop.cleared_at is not None and stop.kind == EMERGENCY_STOP]
     return await page(
         request, "stops.html", picture=picture, past=past[:_STOPS_SHOWN], more=len(past) > _STOPS_SHOWN
@@ -129,7 +147,9 @@ async def stop_shown(request: AnyRequest, state: State, stop_id: StopId) -> Resp
         stop=stop,
         durable=durable,
         endpoints=endpoints,
-        pumps=pumps,
+        # Those that do not stand yet first: who looks here looks for them.
+        pumps=sorted(pumps, key=_stands_least),
+        pumps_max=_ROWS_SHOWN,
     )
 
 
@@ -145,7 +165,15 @@ async def alarms(request: AnyRequest, state: State) -> Response[bytes]:
     timers = [each for one in watchdogs if not isinstance(one, str) for each in one.timers if each["lost"]]
     silent = [each for each in watchdogs if isinstance(each, str)]
     return await page(
-        request, "alarms.html", picture=picture, failsafes=failsafes, timers=timers, silent=silent
+        request,
+        "alarms.html",
+        picture=picture,
+        failsafes=failsafes,
+        timers=timers,
+        silent=silent,
+        stands=stands,
+        waits=waits,
+        alarms_max=_ALARMS_SHOWN,
     )
 
 
@@ -173,6 +201,7 @@ async def limits(request: AnyRequest, state: State) -> Response[bytes]:
         "limits.html",
         picture=picture,
         slow=True,
+        rows_max=_ROWS_SHOWN,
         proposals=[] if isinstance(proposals, str) else proposals,
         proposals_why=proposals if isinstance(proposals, str) else "",
     )
@@ -193,7 +222,8 @@ async def limits_of(request: AnyRequest, state: State, pump_id: PumpId) -> Respo
         slow=True,
         shown=shown,
         proposed=opened,
-        history=history[:20],
+        history=history,
+        history_max=_HISTORY_SHOWN,
         whole={name for name, key in LIMIT_KEYS.items() if key.whole},
         zone=picture.zone if found is None else found[1].config.timezone,
         context=None if found is None else ("PUMP", found[2].config.pump_id),
@@ -258,6 +288,7 @@ async def users(request: AnyRequest, state: State) -> Response[bytes]:
         accounts=await accounts.listed(),
         sessions=await accounts.sessions(None),
         keys=await accounts.live_keys(),
+        rows_max=_ROWS_SHOWN,
         roles=[role.value for role in UserRole],
         operations=[each.value for each in Operation if each not in PERSONS_ONLY],
     )
@@ -278,6 +309,18 @@ async def trends(state: State, station_id: StationId) -> Any:
     return await dashboard_of(state).trend(checked_id(station_id, place="station_id"))
 
 
+def _stands_least(pump: StoppedPump) -> tuple[bool, bool, bool]:
+    """Order pumps of a stop: what the wire still lets run, what has not been read, what is not measured standing."""
+    return (pump.run_inhibit and pump.published_hz <= 0.0, pump.stopped is True, pump.echoed is True)
+
+
+def _not_there(picture: Picture, what: str) -> CalejoError:
+    """Return why something cannot be shown: it is none, or nobody can say because the plant itself is not known."""
+    if picture.why:
+        return UnavailableError(f"{what} cannot be shown, because the plant is not known: {picture.why}")
+    return UnknownSubjectError(f"{what} is not known")
+
+
 async def _or_why(question: Awaitable[_Held]) -> _Held | str:
     """Return the answer, or as text why there is none."""
     try:
@@ -291,6 +334,7 @@ PAGES: Final = [
     station,
     pump,
     strip,
+    stop_scopes,
     stops,
     stop_shown,
     alarms,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Final, Generic, TypeVar
 
 import msgspec
 
-from actors.messages import Alarms, EndpointStatus, PlanStatus, StationStatus
 from actors.messages import AlarmView as Alarm
+from actors.messages import EndpointStatus, PlanStatus, StationStatus
 from actors.runtime import Clock
 from actors.safety.latch import EMERGENCY_STOP, covers
 from actors.vocabulary import (
@@ -19,6 +19,7 @@ from actors.vocabulary import (
     Instant,
     PumpConfig,
     Quality,
+    Scope,
     Severity,
     SiteConfig,
     StationConfig,
@@ -29,21 +30,22 @@ from api.dashboard.abnormal import (
     Finding,
     Rank,
     endpoint_finding,
+    of_alarms,
     pump_findings,
     station_findings,
+    worst_first,
     worst_of,
 )
+from api.dashboard.alarms import WORST_FIRST, by_object, in_order, stands, waits, zone_of
 from api.service import Service
 from api.views import JudgedView, PumpView, judged, pump_view
 
 FRESH_S: Final = 0.8
 """How old a picture may be: a browser asks once a second."""
 TREE_FRESH_S: Final = 0.8
-RAISED: Final = "raised"
 # A small trend beside the number: an hour, a point at most every ten seconds.
 _TREND_S: Final = 3600.0
 _TREND_STEP_S: Final = 10.0
-_WORST_FIRST: Final = (Severity.CRITICAL, Severity.HIGH, Severity.MEDIUM, Severity.LOW)
 
 _Answer = TypeVar("_Answer")
 _Held = TypeVar("_Held")
@@ -105,7 +107,10 @@ class SiteShown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """All of it. `why`: the plant is not known; `alarms_why`, `stops_why`: these may be incomplete."""
+    """All of it. `why`: the plant is not known; `alarms_why`: nor are alarms; `stops_why`: these may be incomplete.
+
+    Without `alarms_whole` the alarm actor has just begun: what its former life left open may be missing.
+    """
 
     at: datetime
     sites: tuple[SiteShown, ...] = ()
@@ -113,6 +118,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[Alarm, ...] = ()
     why: str = ""
     alarms_why: str = ""
+    alarms_whole: bool = True
     stops_why: str = ""
 
     @property
@@ -122,17 +128,46 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def raised(self) -> dict[Severity, int]:
-        """How many alarms are raised, by severity, the worst first."""
+        """How many alarms stand, seen or not, by severity, the worst first."""
         return {
-            severity: sum(each.severity is severity and each.state == RAISED for each in self.alarms)
-            for severity in _WORST_FIRST
+            severity: sum(each.severity is severity and stands(each) for each in self.alarms)
+            for severity in WORST_FIRST
         }
+
+    @property
+    def unseen(self) -> int:
+        """How many alarms nobody has acknowledged, those that have returned meanwhile included."""
+        return sum(waits(each) for each in self.alarms)
 
     @property
     def zone(self) -> str:
         """The time zone of the plant where it has but one, else UTC."""
-        zones = {site.config.timezone for site in self.sites}
-        return zones.pop() if len(zones) == 1 else "UTC"
+        zones = self._zones
+        return next(iter(zones)) if len(zones) == 1 else "UTC"
+
+    @property
+    def _zones(self) -> frozenset[str]:
+        sites = {site.config.timezone for site in self.sites}
+        return frozenset(sites | {each.config.timezone for site in self.sites for each in site.stations})
+
+    def zone_at(self, scope: str, scope_id: str) -> str:
+        """Return the time zone of a pump, station or site, the plant's for what is none of them."""
+        match scope:
+            case Scope.PUMP.value if (pump := self.pump(scope_id)) is not None:
+                return pump[1].config.timezone
+            case Scope.STATION.value if (station := self.station(scope_id)) is not None:
+                return station[1].config.timezone
+            case Scope.SITE.value:
+                found = (site.config.timezone for site in self.sites if site.config.site_id == scope_id)
+                return next(found, self.zone)
+            case _:
+                return self.zone
+
+    def zone_of(self, alarm: Alarm) -> str:
+        """Return the time zone of what an alarm is about, the plant's for what is of no one site."""
+        if len(self._zones) == 1:
+            return self.zone
+        return zone_of(alarm.subject, (site.config for site in self.sites)) or self.zone
 
     def station(self, station_id: str) -> tuple[SiteShown, StationShown] | None:
         """Return a station and its site, None: there is none of that id."""
@@ -209,7 +244,8 @@ class Pictures:
         alarms, stops = await asyncio.gather(_or_why(sources.alarms()), self._stops())
         topology = await _or_why(sources.topology())
         known = Topology(revision="") if isinstance(topology, str) else topology
-        sites = await asyncio.gather(*(self._site(site, stops, at) for site in known.sites))
+        listed = () if isinstance(alarms, str) else in_order(alarms.alarms)
+        sites = await asyncio.gather(*(self._site(site, stops, listed, at) for site in known.sites))
         self._forget(known)
         return Picture(
             at=at.utc,
@@ -217,29 +253,35 @@ class Pictures:
             sites=tuple(sorted(sites, key=lambda site: (-site.worst, site.config.site_id))),
             stops=stops[0],
             stops_why=stops[1],
-            alarms=() if isinstance(alarms, str) else _in_order(alarms),
+            alarms=listed,
             alarms_why=alarms if isinstance(alarms, str) else "",
+            alarms_whole=isinstance(alarms, str) or alarms.whole,
         )
 
     async def _stops(self) -> tuple[tuple[StopEventRecord, ...], str]:
-        stops = await self._service.stops.listed(everything=False)
-        _, why = await self._service.stops.out_of_service()
+        stops, why = await self._service.stops.known(everything=False)
         return tuple(stops), why
 
     async def _site(
-        self, site: SiteConfig, stops: tuple[tuple[StopEventRecord, ...], str], at: Instant
+        self,
+        site: SiteConfig,
+        stops: tuple[tuple[StopEventRecord, ...], str],
+        alarms: tuple[Alarm, ...],
+        at: Instant,
     ) -> SiteShown:
         sources = self._service.sources
         endpoints = await sources.endpoints(site)
+        placed = by_object(alarms, site)
         stations = await asyncio.gather(
-            *(self._station(site, station, endpoints, stops, at) for station in site.stations)
+            *(self._station(site, station, endpoints, stops, placed, at) for station in site.stations)
         )
         shown = tuple(_endpoint(name, status) for name, status in endpoints.items())
+        found = [each.finding for each in shown if each.finding is not None]
         return SiteShown(
             config=site,
             endpoints=shown,
             stations=tuple(sorted(stations, key=lambda each: (-each.worst, each.config.station_id))),
-            findings=tuple(each.finding for each in shown if each.finding is not None),
+            findings=worst_first([*found, *of_alarms(placed.get("", ()), found)]),
         )
 
     async def _station(
@@ -248,6 +290,7 @@ class Pictures:
         station: StationConfig,
         endpoints: dict[str, EndpointStatus | str],
         stops: tuple[tuple[StopEventRecord, ...], str],
+        alarms: Mapping[str, tuple[Alarm, ...]],
         at: Instant,
     ) -> StationShown:
         sources = self._service.sources
@@ -265,7 +308,13 @@ class Pictures:
                 station, pump, decisions=decisions, endpoints=endpoints, out_of_service=(out, why)
             )
             covered = any(covers(stop, site.site_id, station.station_id, pump.pump_id) for stop in emergency)
-            findings = pump_findings(view, stopped=covered, endpoints=len(endpoints))
+            findings = pump_findings(
+                view,
+                stopped=covered,
+                endpoints=len(endpoints),
+                has_high_float=station.has_high_float,
+                alarms=alarms.get(f"{station.station_id}/{pump.pump_id}", ()),
+            )
             pumps.append(PumpShown(config=pump, view=view, findings=findings))
         silent = [
             f"{name}: {answer}"
@@ -284,6 +333,7 @@ class Pictures:
                 None if isinstance(plan, str) else plan,
                 silent,
                 [pump.limits for pump in station.pumps if pump.limits is not None],
+                alarms.get(station.station_id, ()),
             ),
             trend=tuple((at.seconds_since(then), value) for then, value in self._kept(station.station_id)),
         )
@@ -316,21 +366,6 @@ def _endpoint(name: str, status: EndpointStatus | str) -> EndpointShown:
         clients=0 if isinstance(status, str) else status.clients,
         why=why,
         finding=endpoint_finding(name, bound, why),
-    )
-
-
-def _in_order(alarms: Alarms) -> tuple[Alarm, ...]:
-    """Return raised alarms first, of them the worst, then the newest."""
-    ranks = {severity: rank for rank, severity in enumerate(_WORST_FIRST)}
-    return tuple(
-        sorted(
-            alarms.alarms,
-            key=lambda each: (
-                each.state != RAISED,
-                ranks[each.severity] if each.state == RAISED else 0,
-                -each.raised_at.utc_ns,
-            ),
-        )
     )
 
 

@@ -45,7 +45,13 @@ class Renderer:
         )
         self._environment.globals["asset"] = files.url
         self._environment.filters.update(
-            number=number, age=age, clock=clock, day=day, moment=moment_of, parsed=parsed
+            number=number,
+            age=age,
+            clock=clock,
+            day=day,
+            moment=moment_of,
+            parsed=parsed,
+            zone_name=zone_name,
         )
 
     def page(self, template: str, texts: Catalogue, **values: Any) -> bytes:
@@ -113,6 +119,11 @@ def moment_of(value: datetime | Instant | str | None) -> str:
     """Return a moment as ISO 8601, '' where it is none."""
     found = parsed(value)
     return "" if found is None else found.isoformat(timespec="milliseconds")
+
+
+def zone_name(value: datetime, zone: str) -> str:
+    """Return what a zone is called at a moment, as beside every time of day (CET, CEST)."""
+    return value.astimezone(_zone(zone)).tzname() or "UTC"
 
 
 def _time(value: datetime | Instant | str | None, zone: str, form: str) -> Markup:

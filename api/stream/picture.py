@@ -119,6 +119,7 @@ def tree_table(nodes: Iterable[TreeNode]) -> Table:
                 "last_error": node.last_error,
                 "lost_tells": node.lost_tells,
                 "birth": node.birth,
+                "away_s": node.away_s,
             },
         )
         for node in nodes

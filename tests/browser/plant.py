@@ -6,12 +6,12 @@ import time
 from datetime import datetime, timedelta
 from typing import Any
 
+from actors.alarm.lifecycle import AlarmList, asserted, returned
 from actors.messages import (
-    Alarms,
-    AlarmView,
+    AlarmAsserted,
+    AlarmReturned,
     EndpointStatus,
     Epoch,
-    GetAlarms,
     GetEndpoint,
     GetPlanStatus,
     GetPump,
@@ -114,7 +114,7 @@ class Plant(Tree):
     """Everything is well until a test says otherwise.
 
     `speeds`: setpoint of each pump (Hz). `levels`: of each station (m). `bad_levels`, `failsafe`, `handed_back`:
-    stations and pumps that are so. `alarms`: what is raised. `nodes`: the tree, by address.
+    stations and pumps that are so. `nodes`: the tree, by address.
     """
 
     def __init__(self, *sites: SiteConfig) -> None:
@@ -128,7 +128,7 @@ class Plant(Tree):
         self.bad_levels: set[str] = set()
         self.failsafe: set[str] = set()
         self.handed_back: set[str] = set()
-        self.raised: list[AlarmView] = []
+        self.alarms = AlarmList()
         names = [endpoint(site.site_id, protocol) for site in self.sites for protocol in PROTOCOLS]
         self.stops = {name: LatchSet() for name in names}
         self.ports = {name: f"127.0.0.1:{5020 + at}" for at, name in enumerate(names)}
@@ -150,27 +150,22 @@ class Plant(Tree):
                 return self._pump_status(address.rpartition("/")[2])
             case GetTree():
                 return TreeView(nodes=tuple(self.nodes.values()))
-            case GetAlarms():
-                return Alarms(alarms=tuple(self.raised))
             case GetWatchdog():
                 return WatchdogStatus(timers=(), failsafes=tuple(self._failsafes(address)))
             case _:
                 return super().answer(address, message)
 
-    def alarm(self, condition: str, subject: str, severity: Severity, text: str) -> None:
-        self.raised.append(
-            AlarmView(
-                alarm_id=f"a{len(self.raised)}",
-                condition=condition,
-                subject=subject,
-                severity=severity,
-                state="raised",
-                text=text,
-                raised_at=moment(),
-                returned_at=None,
-                occurrences=1,
-            )
-        )
+    def alarm(self, condition: str, subject: str, severity: Severity, text: str) -> str:
+        """Raise an alarm as the alarm actor does; return its id."""
+        news = AlarmAsserted(
+            condition=condition, subject=subject, severity=severity, text=text, at=moment()
+        )  # fmt: skip
+        self.alarms, _ = asserted(self.alarms, news, now=moment())
+        return self.alarms.alarms[condition, subject].alarm_id
+
+    def alarm_over(self, condition: str, subject: str) -> None:
+        news = AlarmReturned(condition=condition, subject=subject, at=moment())
+        self.alarms = returned(self.alarms, news, now=moment())
 
     # ------------------------------------------------------------------ what its actors say
 
@@ -352,10 +347,19 @@ class Plant(Tree):
         return [node(address, role, pid=1000 + at) for at, (address, role) in enumerate(rows)]
 
 
-def node(address: str, role: Role, *, pid: int | None, state: str = "running", restarts: int = 0) -> TreeNode:
+def node(
+    address: str,
+    role: Role,
+    *,
+    pid: int | None,
+    state: str = "running",
+    restarts: int = 0,
+    away_s: float | None = None,
+) -> TreeNode:
     return TreeNode(
         address=address, role=role, kind="process", state=state, pid=pid, node_id="n1", restarts=restarts,
-        last_error="", mailbox_depth=0, rss_mib=51.5,
+        last_error="", mailbox_depth=0, rss_mib=51.5, away_s=away_s,
+        gone_at=None if away_s is None and state == "running" else moment().utc,
     )  # fmt: skip
 
 

@@ -38,8 +38,19 @@ def everything_wrong(plant: Plant, watched: Watched) -> None:
     plant.handed_back.add("p6")
     plant.dead.add(endpoint("south", "opcua"))
     plant.levels["harbour"] = 2.95
-    for severity in Severity:
-        plant.alarm("failsafe", "p3", severity, "p3 is in failsafe")
+    for severity, (condition, subject) in zip(
+        Severity,
+        [
+            ("feedback_stale", "p1"),
+            ("plc_heartbeat", "mill"),
+            ("failsafe", "p3"),
+            ("levels_disagree", "hill"),
+        ],
+        strict=True,
+    ):
+        plant.alarm(condition, subject, severity, f"{subject}: {condition}")
+    plant.alarm("dry_run", "p2", Severity.HIGH, "p2: dry-run level, stopped")
+    plant.alarm_over("dry_run", "p2")
     for address, state in (
         ("/sites/south/endpoints/opcua", "restarting"),
         ("/sites/north/stations/mill/plan", "quarantined"),

@@ -8,19 +8,17 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from actors.vocabulary import Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.users import AccountKind
 from tests.browser.conftest import Opener
-from tests.browser.plant import Plant, endpoint, node
-from tests.browser.watching import Watched
+from tests.browser.plant import Plant, node
+from tests.browser.watching import COMES_BACK_WITHIN_S, SOON_MS, Watched
 from tests.unit.api.people import person
 
 pytestmark = [pytest.mark.services, pytest.mark.wire, pytest.mark.system("dashboard")]
 
 PASSWORD = "a walk along the weir at dawn"
-# What must be so without a touch: a second until the next look, another on a busy machine.
-SOON_MS = 8_000
-COMES_BACK_WITHIN_S = 5.0
 
 
 def with_password(watched: Watched, user: str, *, must_change: bool = False) -> None:
@@ -84,122 +82,6 @@ def test_a_setpoint_changes_before_ones_eyes(opened: Opener, plant: Plant) -> No
     assert page.locator("#all-rules").evaluate("each => each.open")
 
 
-def test_stop_in_two_gestures_see_who_confirmed_and_clear(
-    opened: Opener, plant: Plant, watched: Watched
-) -> None:
-    """EST-1, HMI-2: two clicks stop; each endpoint and pump is told; clearing asks for a reason."""
-    page = opened("/pumps/p1", user="olga", role=UserRole.OPERATOR)
-    page.get_by_role("button", name="Emergency stop").click()
-    page.wait_for_timeout(300)  # a double click is one gesture: the second counts after a quarter of a second
-    page.get_by_role("button", name="Stop pump Harbour 1 now").click()
-    expect(page.locator("#stop-state")).to_contain_text("every endpoint has it on the wire", timeout=SOON_MS)
-    shown = page.locator("#stop-shown")
-    for protocol in ("modbus", "opcua"):
-        expect(shown.get_by_role("row", name=endpoint("north", protocol))).to_contain_text("✓ yes")
-    stop = next(iter(watched.latches.held.active()))
-    assert (stop.scope.value, stop.scope_id, stop.set_by) == ("PUMP", "p1", "olga")
-    page.get_by_role("button", name="Close").click()
-    expect(page.locator(".stops-hold")).to_contain_text("Emergency stop holds (1)")
-    page.get_by_role("link", name="Look and clear").click()
-    page.get_by_role("button", name="Clear").click()
-    page.locator("#clear-reason").fill("the rag is out")
-    page.locator("#clear-dialog").get_by_role("button", name="Clear").click()
-    expect(page.locator(".stops-hold")).to_have_count(0, timeout=SOON_MS)
-    cleared = watched.latches.held.by_id[stop.record_id]
-    assert (cleared.cleared_by, cleared.clear_reason) == ("olga", "the rag is out")
-    assert not plant.stops[endpoint("north", "modbus")].active()
-
-
-def test_a_double_click_does_not_stop(opened: Opener, watched: Watched) -> None:
-    """HMI-2: two gestures, not one of a nervous hand."""
-    page = opened("/pumps/p1")
-    page.evaluate("""() => {
-        document.getElementById("stop-button").click();
-        document.querySelector(".stop-now").click();
-    }""")
-    expect(page.locator("#stop-dialog")).to_be_visible()
-    expect(page.locator("#stop-choice")).to_be_visible()
-    assert watched.latches.held.active() == ()
-
-
-def test_a_dead_endpoint_has_not_confirmed(opened: Opener, plant: Plant) -> None:
-    """EST-1: what did not answer is told as loudly as what did."""
-    plant.dead.add(endpoint("north", "opcua"))
-    page = opened("/stations/harbour")
-    page.get_by_role("button", name="Emergency stop").click()
-    page.wait_for_timeout(300)
-    page.get_by_role("button", name="Stop station Harbour now").click()
-    expect(page.locator("#stop-state")).to_contain_text("NOT every endpoint", timeout=SOON_MS)
-    expect(page.locator("#stop-shown").get_by_role("row", name=endpoint("north", "opcua"))).to_contain_text(
-        "✗ no"
-    )
-
-
-def test_a_stop_while_the_api_is_dead_is_sent_until_somebody_confirms(
-    opened: Opener, watched: Watched
-) -> None:
-    """EST-1, EST-4: it says that nobody has confirmed, and is one stop when the API is back."""
-    page = opened("/pumps/p1")
-    watched.down()
-    page.get_by_role("button", name="Emergency stop").click()
-    page.wait_for_timeout(300)
-    page.get_by_role("button", name="Stop pump Harbour 1 now").click()
-    expect(page.locator("#stop-state")).to_contain_text("NOT CONFIRMED", timeout=SOON_MS)
-    expect(page.locator("#stop-shown")).to_contain_text("Tries: 2", timeout=SOON_MS)
-    watched.up()
-    expect(page.locator("#stop-state")).to_contain_text("every endpoint has it", timeout=SOON_MS)
-    assert len(watched.latches.held.active()) == 1
-
-
-def test_who_may_only_read_is_offered_no_stop(opened: Opener) -> None:
-    """SEC-2: no button that would be refused; who may is said."""
-    page = opened("/", user="rita", role=UserRole.READ_ONLY)
-    expect(page.get_by_role("button", name="Emergency stop")).to_have_count(0)
-    expect(page.get_by_text("needs OPERATOR or above")).to_be_visible()
-
-
-def test_a_lost_connection_is_unmistakable_and_returns_by_itself(opened: Opener, watched: Watched) -> None:
-    """HMI-2: five browsers watch while the API dies: each says so, each is live again within 5 s of its return."""
-    pages = [opened(path) for path in ("/", "/stations/harbour", "/pumps/p1", "/alarms", "/tree")]
-    watched.down()
-    for page in pages:
-        expect(page.locator("#link")).to_be_visible(timeout=SOON_MS)
-        expect(page.locator("#link")).to_contain_text("NO CONNECTION")
-        assert page.title().startswith("⚠")
-    watched.up()
-    began = time.monotonic()
-    for page in pages:
-        expect(page.locator("#link")).to_be_hidden(timeout=COMES_BACK_WITHIN_S * 1000)
-    assert time.monotonic() - began < COMES_BACK_WITHIN_S
-    assert not any(page.title().startswith("⚠") for page in pages)
-
-
-def test_a_session_that_ends_is_said_and_still_offers_the_stop(opened: Opener, watched: Watched) -> None:
-    """SEC-1, HMI-2: the view does not go on looking alive; the stop's button stays."""
-    page = opened("/", user="olga", role=UserRole.OPERATOR)
-    watched.api.post("/api/v1/users/olga/sessions/end", {})
-    expect(page.locator("#link")).to_contain_text("LOGGED OUT", timeout=SOON_MS)
-    expect(page.get_by_role("link", name="Log in again")).to_be_visible()
-    expect(page.get_by_role("button", name="Emergency stop")).to_be_visible()
-
-
-def test_whoever_logs_in_again_in_another_window_goes_on_in_the_first(
-    opened: Opener, watched: Watched
-) -> None:
-    """SEC-1, HMI-2: the old page's proof is of an old cookie: it takes the new one, and its stop is no refusal."""
-    page = opened("/pumps/p1", user="olga", role=UserRole.OPERATOR)
-    watched.api.post("/api/v1/users/olga/sessions/end", {})
-    expect(page.locator("#link")).to_contain_text("LOGGED OUT", timeout=SOON_MS)
-    page.context.add_cookies([watched.cookie("olga", UserRole.OPERATOR)])
-    page.get_by_role("button", name="Emergency stop").click()
-    page.wait_for_timeout(300)
-    page.get_by_role("button", name="Stop pump Harbour 1 now").click()
-    expect(page.locator("#stop-state")).to_contain_text("every endpoint has it", timeout=SOON_MS)
-    page.get_by_role("button", name="Close").click()
-    page.evaluate("window.dispatchEvent(new Event('focus'))")
-    expect(page.locator("#link")).to_be_hidden(timeout=SOON_MS)
-
-
 def test_the_tree_shows_a_death_and_a_return(opened: Opener, plant: Plant) -> None:
     """SUP-7, HMI-2: state and restarts live; what was seen happening is kept with how long it took."""
     page = opened("/tree")
@@ -208,10 +90,35 @@ def test_the_tree_shows_a_death_and_a_return(opened: Opener, plant: Plant) -> No
     plant.nodes[address] = node(address, held.role, pid=None, state="restarting")
     row = page.get_by_role("row", name=address)
     expect(row).to_contain_text("restarting", timeout=SOON_MS)
-    plant.nodes[address] = node(address, held.role, pid=4711, restarts=1)
+    expect(row.locator(".away")).to_contain_text("since ")
+    plant.nodes[address] = node(address, held.role, pid=4711, restarts=1, away_s=2.34)
     expect(row).to_contain_text("4711", timeout=SOON_MS)
-    expect(page.locator("#seen")).to_contain_text(f"{address}: runs again after", timeout=SOON_MS)
-    expect(page.locator("#seen")).to_contain_text("restarts: 1")
+    expect(page.locator("#seen")).to_contain_text(f"{address}: runs again after 2.34 s (restarts: 1)")
+    expect(row.locator(".away")).to_contain_text("2.34\u00a0s · ")
+    # Between two looks: the supervisor has seen it, so it is told with its figure all the same.
+    plant.nodes[address] = node(address, held.role, pid=4712, restarts=2, away_s=0.11)
+    expect(page.locator("#seen li").first).to_contain_text("after 0.11 s (restarts: 2)", timeout=SOON_MS)
+
+
+def test_an_alarm_is_acknowledged_and_goes_on_standing(opened: Opener, plant: Plant) -> None:
+    """ALM-1, HMI-2: who, when and their comment stand in the list; the strip counts it until it has returned."""
+    plant.alarm("not_following", "p2", Severity.HIGH, "p2 is slow")
+    page = opened("/alarms", user="olga", role=UserRole.OPERATOR)
+    expect(page.locator(".counts")).to_contain_text("1 unseen")
+    page.get_by_role("button", name="Acknowledge: Does not follow its setpoint, p2").click()
+    dialog = page.locator("#acknowledge-dialog")
+    dialog.get_by_label("Comment").fill("sent the van")
+    dialog.get_by_role("button", name="Acknowledge").click()
+    expect(dialog).to_be_hidden(timeout=SOON_MS)
+    row = page.get_by_role("row", name="p2 is slow")
+    expect(row).to_contain_text("stands, seen", timeout=SOON_MS)
+    expect(row).to_contain_text("olga")
+    expect(row).to_contain_text("sent the van")
+    expect(row.get_by_role("button")).to_have_count(0)
+    expect(page.locator(".counts")).not_to_contain_text("unseen")
+    expect(page.locator(".count.some .n")).to_have_text("1")
+    plant.alarm_over("not_following", "p2")
+    expect(page.locator(".count.some")).to_have_count(0, timeout=SOON_MS)
 
 
 def test_a_quarantined_part_is_retried(opened: Opener, plant: Plant) -> None:

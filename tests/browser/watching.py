@@ -20,6 +20,10 @@ from tests.unit.actors.limits.books import Store
 from tests.unit.api.people import Users, person
 from tests.unit.api.served import Latches, Memory, Served, served
 
+# What must be so without a touch: a second until the next look, another on a busy machine.
+SOON_MS = 8_000
+COMES_BACK_WITHIN_S = 5.0
+
 
 class Watched:
     """The API over a scripted plant."""

@@ -8,6 +8,44 @@ export function text(key, values = {}) {
   return (TEXTS[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
+/** Return a text as nodes, its {values} filled in; a value may be a node. */
+export function sentence(key, values = {}) {
+  return (TEXTS[key] ?? key).split(/(\{\w+\})/).map((part) => values[part.slice(1, -1)] ?? part);
+}
+
+/** Return when the newest view was made, by the server's clock: this machine's may be set to anything. */
+export function viewedAt() {
+  const at = document.getElementById("strip")?.dataset.at;
+  return at ? new Date(at) : new Date();
+}
+
+/** Return a time of day as the server's pages tell it: in the plant's zone, by its name, and in UTC on hover. */
+export function clock(at) {
+  const { zone, zoneName } = document.getElementById("strip")?.dataset ?? {};
+  let told;
+  try {
+    told = [timeIn(at, zone), zoneName];
+  } catch {
+    // A zone that this browser does not know: UTC, and it says so.
+    told = [timeIn(at, "UTC"), "UTC"];
+  }
+  const shown = document.createElement("time");
+  shown.dateTime = at.toISOString();
+  shown.title = `${shown.dateTime.slice(0, 19).replace("T", " ")} UTC`;
+  const name = document.createElement("span");
+  name.className = "zone";
+  name.textContent = told[1];
+  shown.append(`${told[0]} `, name);
+  return shown;
+}
+
+function timeIn(at, zone) {
+  if (!zone) throw new RangeError("no zone");
+  return new Intl.DateTimeFormat("en-GB", {
+    hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZone: zone,
+  }).format(at);
+}
+
 /** The server's refusal of a command: `status` 0 means that nobody answered. */
 export class Refused extends Error {
   constructor(status, detail) {
@@ -63,6 +101,8 @@ async function sent(path, body, withinMs) {
     if (!answer) throw new Refused(0, text("no_answer"));
   }
   if (!answer.ok) throw new Refused(answer.status, told?.detail || text("refused", { status: answer.status }));
+  // It was taken, and what became of it was lost on the way: nobody knows, as without an answer.
+  if (told === null) throw new Refused(0, text("no_answer"));
   return told;
 }
 

@@ -1,26 +1,33 @@
 // Keeps a view live: looks again at least every two seconds, at once when the stream tells of a change, and says
 // unmistakably when it cannot. What counts as connected is a view that came, whole, not a stream that seems open.
 
-import { text } from "./base.js";
+import { clock, sentence, text, viewedAt } from "./base.js";
 
 const LOOK_EVERY_MS = 1000;
 const SLOW_EVERY_MS = 5000;
 const LOOK_AT_MOST_EVERY_MS = 250;
 const LOST_AFTER_MS = 3500;
+// What is read from a database may lack one answer; two, or three looks' time without any, and it is old.
+const SLOW_FAILURES_MAX = 1;
+const SLOW_OLD_AFTER_MS = 3 * SLOW_EVERY_MS;
 // What changes each second is looked at each second anyway: the stream tells of the rest.
-const STREAM = "/api/v1/stream?topics=stops,alarms,modes,failsafes";
+const STREAM = "/api/v1/stream?topics=stops,alarms,modes,failsafes,tree";
 const STREAM_AGAIN_MS = 1000;
 const STREAM_AGAIN_MS_MAX = 30_000;
-const TOPICS = ["snapshot", "gap", "stops", "alarms", "modes", "failsafes", "unavailable"];
+const TOPICS = ["snapshot", "gap", "stops", "alarms", "modes", "failsafes", "tree", "unavailable"];
 
 const live = document.getElementById("live");
 const slow = document.getElementById("slow");
+const slowOld = document.getElementById("slow-old");
 const link = document.getElementById("link");
 const watches = Boolean(live?.hasAttribute("hx-get"));
 let goodAt = performance.now();
-let goodClock = new Date();
 let askedAt = -Infinity;
 let slowAt = performance.now();
+let slowGoodAt = performance.now();
+let slowGoodClock = viewedAt();
+let slowFailures = 0;
+let slowWhy = "";
 let underWay = false;
 let ended = "";
 let touchedAt = -Infinity;
@@ -53,8 +60,7 @@ function show() {
     link.textContent = "";
     if (state !== "live") {
       const words = document.createElement("strong");
-      const at = goodClock.toLocaleTimeString();
-      words.textContent = state === "lost" ? text("lost", { at }) : text("ended", { why: ended });
+      words.append(...(state === "lost" ? sentence("lost", { at: clock(viewedAt()) }) : [text("ended", { why: ended })]));
       link.append(words);
       const since = document.createElement("span");
       since.className = "since";
@@ -75,20 +81,47 @@ function show() {
   if (since) since.textContent = text("since", { s: Math.round((performance.now() - goodAt) / 1000) });
 }
 
+/** Say in words when the part that comes from a database is old, while the rest of the view is not. */
+function showSlow() {
+  if (!slow) return;
+  const old = slowFailures > SLOW_FAILURES_MAX || performance.now() - slowGoodAt > SLOW_OLD_AFTER_MS;
+  if (old === slow.hasAttribute("data-old") && slowOld.dataset.why === slowWhy) return;
+  slow.toggleAttribute("data-old", old);
+  slowOld.dataset.why = slowWhy;
+  slowOld.hidden = !old;
+  slowOld.replaceChildren(...(old ? sentence("slow_old", { at: clock(slowGoodClock), why: slowWhy || text("no_answer") }) : []));
+}
+
+function slowAnswered(detail) {
+  if (detail.successful) {
+    slowGoodAt = performance.now();
+    slowGoodClock = viewedAt();
+    slowFailures = 0;
+    slowWhy = "";
+  } else {
+    const status = detail.xhr?.status ?? 0;
+    // A right that is gone does not come back by asking again.
+    slowFailures += status === 401 || status === 403 ? SLOW_FAILURES_MAX + 1 : 1;
+    slowWhy = status ? text("refused", { status }) : "";
+  }
+  showSlow();
+}
+
 function beat() {
   if (!watches) return;
   const now = performance.now();
   if (!underWay && (wanted || now - askedAt >= LOOK_EVERY_MS)) look();
   show();
+  showSlow();
 }
 
 function answered(event) {
+  if (slow && event.detail.elt === slow) slowAnswered(event.detail);
   if (event.detail.elt !== live) return;
   underWay = false;
   const status = event.detail.xhr?.status ?? 0;
   if (event.detail.successful) {
     goodAt = performance.now();
-    goodClock = new Date();
   } else if (status === 401 || status === 403) {
     ended = text("ended_why");
     stopStream();
@@ -104,8 +137,9 @@ let pause = STREAM_AGAIN_MS;
 let leads = false;
 const others = "BroadcastChannel" in window ? new BroadcastChannel("calejo-news") : null;
 
-function news() {
-  look();
+function news(topic) {
+  // Processes come and go where nobody looks at them.
+  if (topic !== "tree" || document.getElementById("tree")) look();
 }
 
 function openStream() {
@@ -117,7 +151,7 @@ function openStream() {
   });
   for (const topic of TOPICS) {
     source.addEventListener(topic, () => {
-      news();
+      news(topic);
       others?.postMessage(topic);
     });
   }
@@ -177,7 +211,7 @@ export function start() {
   window.Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element, how) =>
     !(how === "remove" && name === "open" && element.tagName === "DETAILS");
   setInterval(beat, 250);
-  others?.addEventListener("message", () => news());
+  others?.addEventListener("message", (event) => news(event.data));
   if (navigator.locks) {
     navigator.locks.request("calejo-stream", () => {
       openStream();

@@ -1,6 +1,6 @@
 // What the process tree was seen to do while this page watched: deaths, returns, and how long they took from here.
 
-import { text } from "./base.js";
+import { clock, text, viewedAt } from "./base.js";
 
 const KEPT = 50;
 const known = new Map();
@@ -13,10 +13,7 @@ function note(list, words, kind) {
   }
   const line = document.createElement("li");
   line.dataset.kind = kind;
-  const at = document.createElement("time");
-  at.dateTime = new Date().toISOString();
-  at.textContent = new Date().toLocaleTimeString();
-  line.append(at, ` ${words}`);
+  line.append(clock(viewedAt()), ` ${words}`);
   list.prepend(line);
   while (list.children.length > KEPT) list.lastElementChild.remove();
 }
@@ -26,6 +23,8 @@ function compare(list) {
   for (const row of document.querySelectorAll("#tree tbody tr")) {
     const address = row.querySelector(".address").textContent.trim();
     const seen = { restarts: Number(row.dataset.restarts), state: row.dataset.state };
+    // From noticing its end to its first answer, as its supervisor measured it; else from here.
+    const away = row.dataset.away;
     const before = known.get(address);
     known.set(address, seen);
     if (!before) continue;
@@ -33,11 +32,12 @@ function compare(list) {
       gone.set(address, now);
       note(list, text("tree_gone", { address, state: seen.state }), "gone");
     } else if (before.state !== "running" && seen.state === "running") {
-      const s = ((now - (gone.get(address) ?? now)) / 1000).toFixed(1);
+      const s = away || ((now - (gone.get(address) ?? now)) / 1000).toFixed(1);
       gone.delete(address);
       note(list, text("tree_back", { address, s, restarts: seen.restarts }), "back");
     } else if (seen.restarts > before.restarts) {
-      note(list, text("tree_between", { address, restarts: seen.restarts }), "back");
+      const told = away ? text("tree_back", { address, s: away, restarts: seen.restarts }) : text("tree_between", { address, restarts: seen.restarts });
+      note(list, told, "back");
     }
   }
 }

@@ -1,6 +1,6 @@
 // Draws a station's day: the level, and each pump's plan against what was measured. Read anew every minute.
 
-import { text } from "./base.js";
+import { clock, sentence, text } from "./base.js";
 
 const EVERY_MS = 60_000;
 let drawn = [];
@@ -111,9 +111,14 @@ async function read(place, why) {
     place.dataset.at = String(told.now);
     place.trend = told;
     draw(place, told);
+    place.removeAttribute("data-old");
     why.textContent = "";
   } catch (error) {
-    why.textContent = text("trend_missing", { why: error.message });
+    // What was drawn stays, marked: an old day is better than none, and worse than a new one.
+    place.toggleAttribute("data-old", Boolean(place.trend));
+    const told = { why: error.message || text("no_answer") };
+    if (place.trend) why.replaceChildren(...sentence("trend_old", { at: clock(new Date(place.trend.now * 1000)), ...told }));
+    else why.textContent = text("trend_missing", told);
   }
 }
 

@@ -171,6 +171,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     )
     ask("POST", "/pumps/{pump_id}/clean-out", {"reason": "grease", "lasts_s": 300}, pump_id="p1")
     ask("POST", "/pumps/{pump_id}/clean-out/end", {"reason": "clean"}, pump_id="p1")
+    ask("POST", "/alarms/{alarm_id}/acknowledge", {"comment": "sent the van"}, alarm_id="a2")
     ask(
         "GET",
         "/pumps/{pump_id}/history",
@@ -181,6 +182,7 @@ def _asked(api: Served, anna: str) -> dict[str, dict[str, Any]]:
     ask("GET", "/configuration")
     found["GET /api/v1/configuration"]["response"]["data_dir"] = "/var/lib/calejo"
     ask("POST", "/tree/retry", {"address": "/sites/north/watchdog"})
+    ask("GET", "/discovery")
     ask("POST", "/discovery", {})
     stop = ask(
         "POST", "/emergency-stops", {"scope": "PUMP", "scope_id": "p1", "reason": "leak at the flange"}

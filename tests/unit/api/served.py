@@ -20,9 +20,12 @@ import msgspec
 import pytest
 from litestar import Litestar
 
+from actors.alarm.lifecycle import AlarmList, acknowledged, asserted, returned, view
 from actors.messages import (
+    AcknowledgeAlarm,
+    AlarmAsserted,
+    AlarmReturned,
     Alarms,
-    AlarmView,
     DiscoverNow,
     DiscoveryStatus,
     Done,
@@ -180,6 +183,8 @@ class Tree:
         self.gate_disk_refuses = False
         self.controller_answers = True
         self.modes: dict[str, SetMode] = {}
+        self.alarms = alarm_list()
+        self.alarms_whole = True
         self.carried_out: dict[tuple[str, str], datetime] = {}
 
     def ref(self, address: Address) -> TreeRef:
@@ -395,16 +400,30 @@ def _pump(tree: Tree, address: str, message: Any) -> PumpStatus:
     )  # fmt: skip
 
 
-def _alarms(tree: Tree, address: str, message: Any) -> Alarms:
-    def alarm(number: int, *, returned: bool) -> AlarmView:
+def alarm_list() -> AlarmList:
+    """Return two alarms of p1 as the alarm actor's own law makes them: `a1` is over and unseen, `a2` stands."""
+    held = AlarmList()
+    for number in (1, 2):
         at = moment().plus(number)
-        return AlarmView(
-            alarm_id=f"a{number}", condition="feedback_stale", subject="p1", severity=Severity.HIGH,
-            state="returned" if returned else "raised", text="p1 has not written for 30 s", raised_at=at,
-            returned_at=at if returned else None, occurrences=1,
+        news = AlarmAsserted(
+            condition="feedback_stale", subject=f"p{number}", severity=Severity.HIGH,
+            text=f"p{number} has not written for 30 s", at=at,
         )  # fmt: skip
+        held, _ = asserted(held, news, now=at)
+        if number == 1:
+            held = returned(held, AlarmReturned(condition="feedback_stale", subject="p1", at=at), now=at)
+    return msgspec.structs.replace(
+        held,
+        alarms={
+            key: msgspec.structs.replace(alarm, alarm_id=f"a{at + 1}")
+            for at, (key, alarm) in enumerate(held.alarms.items())
+        },
+    )
 
-    return Alarms(alarms=(alarm(1, returned=True), alarm(2, returned=False)))
+
+def _acknowledge(tree: Tree, address: str, message: AcknowledgeAlarm) -> Done:
+    tree.alarms, _ = acknowledged(tree.alarms, message, now=moment())
+    return Done()
 
 
 _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
@@ -424,7 +443,10 @@ _ANSWERS: dict[type, Callable[[Tree, str, Any], Any]] = {
     GetPlanStatus: _plan,
     GetPump: _pump,
     GetEndpoint: lambda tree, address, _m: tree.endpoint(address),
-    GetAlarms: _alarms,
+    GetAlarms: lambda tree, _a, _m: Alarms(
+        alarms=view(tree.alarms, now=moment()), whole=tree.alarms_whole
+    ),
+    AcknowledgeAlarm: _acknowledge,
     GetStorage: lambda _t, _a, _m: StorageStatus(
         database_ok=True, last_error="", spooled_records=4, spooled_bytes=512, written_total=99,
         refused_total=1, dropped_total=0,

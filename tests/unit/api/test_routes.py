@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from actors.messages import RetryChild
-from actors.vocabulary import RefusedError, Topology, UnknownSubjectError
+from actors.messages import DiscoverNow, RetryChild
+from actors.vocabulary import InvalidRow, RefusedError, Topology, UnknownSubjectError
+from actors.vocabulary.access import UserRole
 from actors.vocabulary.ids import ALARM, DISCOVERY, ROOT, STORAGE
 from actors.vocabulary.records import AuditRecord
+from tests.unit.api.people import logged_in
 from tests.unit.api.served import (
     MODBUS,
     OPCUA,
@@ -133,8 +136,25 @@ def test_explain_tells_the_chain_from_plan_row_to_readback(api: Served) -> None:
 def test_alarms_come_newest_first(api: Served) -> None:
     """API-2: alarms raised and returned."""
     rows = api.get("/api/v1/alarms").json()
-    assert [(row["alarm_id"], row["state"]) for row in rows] == [("a2", "raised"), ("a1", "returned")]
+    states = [(row["alarm_id"], row["state"]) for row in rows]
+    assert states == [("a2", "UNACKNOWLEDGED"), ("a1", "RETURNED_UNACKNOWLEDGED")]
     assert rows[0]["returned_at"] is None
+
+
+def test_discovery_is_shown_without_another_look(api: Served) -> None:
+    """DAT-4, API-2: what the last look found and skipped, also when it found nothing, to who may see the plant."""
+    row = InvalidRow(table="pumps", key="9", column="pump_id", reason="two pumps have this id")
+    api.tree.topology = msgspec.structs.replace(TOPOLOGY, invalid=(row,))
+    asked = len(api.tree.asked)
+    found = api.get("/api/v1/discovery").json()
+    assert (found["revision"], found["stations"], found["last_error"]) == ("r1", 2, "")
+    assert found["invalid"] == [msgspec.to_builtins(row)]
+    assert not [1 for _, message in api.tree.asked[asked:] if isinstance(message, DiscoverNow)]
+    api.tree.topology = None
+    nothing = api.get("/api/v1/discovery").json()
+    assert (nothing["revision"], nothing["last_error"]) == (None, "the database is away")
+    plc = logged_in(api.users, api.desk, "plc-9", UserRole.FIELD)
+    assert api.get("/api/v1/discovery", token=plc).problem(403)
 
 
 def test_discovery_looks_now(api: Served) -> None:

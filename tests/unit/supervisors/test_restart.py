@@ -117,6 +117,52 @@ def test_one_child_killed_again_and_again() -> None:
     assert play.kill(A) == ["start /g/a#8"], "at once again"
 
 
+def test_how_long_it_was_away_is_known_until_the_next_time() -> None:
+    """SUP-7: from noticing its end to its first answer, failed starts and quarantine included."""
+    play = Play(group(child(A, intensity=Intensity(restarts_max=1, period_s=60.0)), child(B)))
+    told: list[tuple[float | None, float | None]] = []
+
+    def note() -> None:
+        held = play.state.children[A]
+        told.append((held.gone_at_s, held.away_s))
+
+    play.run(Begin())
+    note()
+    for event, after_s in (
+        (Ended(address=A, incarnation=1, why="killed"), 0.12),
+        (StartFailed(address=A, incarnation=2, why="no memory"), 0.30),
+        (Due(address=A, incarnation=3), 0.5),
+        (Started(address=A, incarnation=3), 10.0),
+        (Hung(address=A, incarnation=3, why="silent"), 3.0),
+        (Retry(address=A), 0.25),
+        (Started(address=A, incarnation=4), 0.0),
+    ):
+        play.step(event)
+        note()
+        play.now_s += after_s
+    assert told == [
+        (None, None),
+        (1000.0, None),
+        (1000.0, None),
+        (1000.0, None),
+        (1000.0, pytest.approx(0.92)),
+        (pytest.approx(1010.92), None),
+        (pytest.approx(1010.92), None),
+        (pytest.approx(1010.92), pytest.approx(3.25)),
+    ]
+    assert play.state.children[B].gone_at_s is None
+
+
+def test_a_neighbour_taken_down_is_away_too() -> None:
+    """SUP-2, SUP-7: what goes down with another was away as well."""
+    play = Play(group(child(A), child(B), strategy=Strategy.ONE_FOR_ALL))
+    play.run(Begin())
+    play.now_s += 5.0
+    play.kill(A)
+    for address in (A, B):
+        assert (play.state.children[address].gone_at_s, play.state.children[address].away_s) == (1005.0, 0.0)
+
+
 def test_failures_long_ago_do_not_count() -> None:
     """SUP-2: intensity is a window, not a lifetime."""
     play = Play(group(child(A)))

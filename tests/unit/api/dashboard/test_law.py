@@ -10,18 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from actors.messages import JudgedValue
-from actors.vocabulary import Quality, Reason, SafetyLimits
+from actors.messages import AlarmView, JudgedValue
+from actors.vocabulary import Quality, Reason, SafetyLimits, Severity
 from actors.vocabulary.records import PlanRow
 from actors.vocabulary.trends import Piece
 from api.dashboard import wells
 from api.dashboard.abnormal import Rank, pump_findings, station_findings
 from api.dashboard.trends import STEP_S, drawn, span
-from api.views import JudgedView, PublishedView, PumpView, SetpointView
+from api.views import JudgedView, PublishedView, PumpView, SetpointView, StepView
 from tests.browser.plant import LIMITS, NORTH
+from tests.unit.api.served import moment
 
 NOW = datetime(2026, 11, 21, 12, 2, 3, tzinfo=UTC)
 GOOD = JudgedView(value=1.0, quality="GOOD", age_s=0.1, why="")
+NONE = JudgedView(value=0.0, quality="GOOD", age_s=0.1, why="")
+OLD = JudgedView(value=1.0, quality="BAD", age_s=95.0, why="not written for 95 s")
+MOVED = StepView(rule="substitution", before_hz=35.0, after_hz=0.0, why="p2 runs in its place: fault")
 
 
 def setpoint(**changed: object) -> SetpointView:
@@ -52,7 +56,8 @@ def view(**changed: object) -> PumpView:
 
 
 def ranks(pump: PumpView, *, stopped: bool = False) -> list[tuple[str, str]]:
-    return [(each.rank.name, each.what) for each in pump_findings(pump, stopped=stopped, endpoints=2)]
+    found = pump_findings(pump, stopped=stopped, endpoints=2, has_high_float=True)
+    return [(each.rank.name, each.what) for each in found]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +86,19 @@ def test_what_is_meant_to_be_so_has_no_colour(reason: str) -> None:
         ({"out_of_service": True}, [("NOTED", "out_of_service")]),
         ({"commissioned": False}, [("MEDIUM", "not_commissioned")]),
         ({"waiting_for": "running"}, [("MEDIUM", "waiting")]),
+        ({"feedback": {"fault_code": GOOD}}, [("HIGH", "fault")]),
+        ({"feedback": {"fault_code": NONE}}, []),
+        ({"feedback": {"fault_code": OLD}}, []),
+        ({"feedback": {"high_float": GOOD}}, [("CRITICAL", "high_float")]),
+        ({"feedback": {"high_float": NONE}}, []),
+        ({"feedback": {"high_float": OLD}}, []),
+        ({"setpoint": setpoint(setpoint_hz=0.0, trail=[MOVED])}, [("MEDIUM", "duty_substituted")]),
+        ({"setpoint": setpoint(setpoint_hz=35.0, trail=[MOVED])}, [("NOTED", "duty_substituted")]),
+        ({"setpoint": setpoint(reason="EMERGENCY_STOP")}, [("CRITICAL", "emergency_stop")]),
+        (
+            {"published": [shown("EMERGENCY_STOP")]},
+            [("CRITICAL", "emergency_stop")],
+        ),
         (
             {"feedback": {"running": JudgedView(value=None, quality="BAD", age_s=None, why="never written")}},
             [("MEDIUM", "bad_value")],
@@ -90,6 +108,43 @@ def test_what_is_meant_to_be_so_has_no_colour(reason: str) -> None:
 def test_what_is_not_normal_is_named(changed: dict[str, object], expected: list[tuple[str, str]]) -> None:
     """HMI-1: each abnormal state of a pump has its rank."""
     assert ranks(view(**changed)) == expected
+
+
+def test_a_float_that_is_not_there_is_not_believed() -> None:
+    """SAF-2: only a declared float counts, here as in the kernel."""
+    assert pump_findings(view(feedback={"high_float": GOOD}), stopped=False, endpoints=2) == ()
+
+
+def standing(condition: str, severity: Severity) -> AlarmView:
+    return AlarmView(
+        alarm_id=condition, condition=condition, subject="p1", severity=severity, state="UNACKNOWLEDGED", text="",
+        raised_at=moment(), returned_at=None, occurrences=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "alarm", "expected"),
+    [
+        ({}, standing("plc_heartbeat", Severity.HIGH), [("HIGH", "alarm", "plc_heartbeat")]),
+        ({}, standing("plc_heartbeat", Severity.CRITICAL), [("CRITICAL", "alarm", "plc_heartbeat")]),
+        ({}, standing("setpoint_echo_mismatch", Severity.MEDIUM), [("MEDIUM", "alarm", "setpoint_echo_mismatch")]),
+        ({}, standing("levels_disagree", Severity.LOW), [("NOTED", "alarm", "levels_disagree")]),
+        # Said once, in the finding's own words; said again where the alarm is worse.
+        ({"setpoint": "dry"}, standing("dry_run", Severity.HIGH), [("HIGH", "dry_run", "DRY_RUN")]),
+        (
+            {"setpoint": "dry"},
+            standing("dry_run", Severity.CRITICAL),
+            [("CRITICAL", "alarm", "dry_run"), ("HIGH", "dry_run", "DRY_RUN")],
+        ),
+    ],
+)  # fmt: skip
+def test_a_standing_alarm_ranks_its_pump(
+    changed: dict[str, object], alarm: AlarmView, expected: list[tuple[str, str, str]]
+) -> None:
+    """ALM-1, HMI-1: what the alarm actor knows and no value shows is not grey, and nothing is said twice."""
+    pump = view(**{key: setpoint(reason="DRY_RUN") for key in changed})
+    found = pump_findings(pump, stopped=False, endpoints=2, alarms=[alarm])
+    assert [(each.rank.name, each.what, each.detail) for each in found] == expected
 
 
 def test_a_stop_stands_above_everything_else() -> None:

@@ -16,6 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from actors.alarm.lifecycle import AlarmState
+from actors.safety.latch import LatchSet
 from actors.vocabulary import Reason, Rule, Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.audit_trail import AuditPage, AuditQuery, AuditWindow
@@ -23,7 +25,7 @@ from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.cookies import Cookies
 from api.dashboard import files, rendering, texts
 from supervisors.restart_types import ChildState
-from tests.browser.plant import NORTH, Plant, Trends, endpoint
+from tests.browser.plant import NORTH, SOUTH, Plant, Trends, endpoint
 from tests.browser.watching import Watched
 from tests.unit.api.served import Answer, until
 
@@ -192,6 +194,67 @@ def test_without_its_root_and_alarms_a_view_says_so(tmp_path: Path) -> None:
         assert "Alarms are not known" in look(watched, "/").raw.decode()
 
 
+@pytest.mark.parametrize("path", ["/", "/stations/harbour", "/pumps/p1", "/stops", "/alarms", "/tree"])
+def test_an_unreadable_latch_folder_leaves_every_view_its_stop(tmp_path: Path, path: str) -> None:
+    """EST-4, HMI-2: what is known of stops is shown, with why it may be incomplete; the stop's button is there."""
+    with Watched(Plant(), tmp_path) as watched:
+        stop = {"scope": "PUMP", "scope_id": "p1", "reason": "rag", "by": "bert"}
+        assert watched.api.post("/api/v1/emergency-stops", stop).status == 201
+        watched.latches.unreadable = True
+        answer = look(watched, path)
+        page = answer.raw.decode()
+        assert answer.status == 200, page
+        assert "Stops may be incomplete" in page
+        assert "input/output error" in page
+        assert 'id="stop-button"' in page
+        assert "Emergency stop holds (1)" in page, "what was known stays known"
+
+
+def test_a_stop_is_seen_on_the_wire_where_the_folder_tells_of_none(tmp_path: Path) -> None:
+    """EST-1, HMI-1: the folder cannot be read from the start: the gates' own word marks the pump."""
+    plant = Plant()
+    with Watched(plant, tmp_path) as watched:
+        stop = {"scope": "PUMP", "scope_id": "p1", "reason": "rag", "by": "bert"}
+        assert watched.api.post("/api/v1/emergency-stops", stop).status == 201
+        watched.down()
+        watched.latches.unreadable = True
+        watched.up()
+        page = look(watched, "/").raw.decode()
+        assert "Emergency stop holds" not in page
+        ranks = re.findall(r"station-card r(\d)", page)
+        assert ranks[0] == "4"
+        assert "4" not in ranks[1:]
+        assert "Stops may be incomplete" in page
+
+
+@pytest.mark.parametrize("path", ["/stations/harbour", "/pumps/p1"])
+def test_a_plant_that_is_not_known_is_not_said_to_lack_a_part(tmp_path: Path, path: str) -> None:
+    """HMI-2: 503 with the reason, not 404, and the stop of everything at hand."""
+    plant = Plant()
+    plant.topology = None
+    with Watched(plant, tmp_path) as watched:
+        answer = look(watched, path)
+        page = answer.raw.decode()
+        assert answer.status == 503, page
+        assert "the plant is not known" in page
+        assert "Stop everything now" in page
+        look(watched, path, Accept="application/json").problem(503)
+
+
+def test_a_view_that_is_away_or_refused_offers_the_stop_to_whom_may(tmp_path: Path) -> None:
+    """EST-4, HMI-2: a page that cannot be shown is no reason to lack the button."""
+    with Watched(Plant(), tmp_path) as watched:
+        for path, role, status in (
+            ("/pumps/none", UserRole.OPERATOR, 404),
+            ("/users", UserRole.OPERATOR, 403),
+        ):
+            answer = look(watched, path, role)
+            assert answer.status == status
+            assert ('id="stop-button"' in answer.raw.decode()) is (status != 403), path
+        rita = look(watched, "/pumps/none", UserRole.READ_ONLY).raw.decode()
+        assert 'id="stop-button"' not in rita
+
+
 def test_before_anything_is_discovered_the_overview_says_so(tmp_path: Path) -> None:
     """HMI-2: no plant is no error, and a stop of everything is there all the same."""
     plant = Plant()
@@ -229,6 +292,63 @@ def test_times_are_told_in_the_plants_zone_with_utc(watched: Watched) -> None:
     assert utc == title
     assert zone in {"CET", "CEST"}
     assert (local - utc) % 24 == (1 if zone == "CET" else 2)
+
+
+def test_of_several_zones_each_row_tells_its_own(tmp_path: Path) -> None:
+    """HMI-2: alarms, stops and failsafes of a plant over several zones are told in the zone of where they are."""
+    hill = msgspec.structs.replace(SOUTH.stations[0], timezone="America/Lima")
+    south = msgspec.structs.replace(SOUTH, timezone="America/Lima", stations=(hill,))
+    plant = Plant(NORTH, south)
+    for subject in ("p1", "hill", "/sites/south/watchdog", "storage"):
+        plant.alarm("failsafe", subject, Severity.HIGH, f"told of {subject}")
+    plant.failsafe |= {"p3", "p7"}
+    with Watched(plant, tmp_path) as watched:
+        for scope, scope_id in (("PUMP", "p6"), ("STATION", "mill"), ("SITE", "south"), ("SYSTEM", "")):
+            stop = {"scope": scope, "scope_id": scope_id, "reason": f"stop of {scope}", "by": "bert"}
+            assert watched.api.post("/api/v1/emergency-stops", stop).status == 201
+        until(lambda: "Emergency stop holds (4)" in look(watched, "/").raw.decode())
+        page = look(watched, "/alarms").raw.decode()
+        for text, zone in {
+            "told of p1": "CET", "told of hill": "-05", "told of /sites/south/watchdog": "-05",
+            "told of storage": "UTC",
+            'Pump <span class="id">p3<': "CET", 'Pump <span class="id">p7<': "-05",
+        }.items():  # fmt: skip
+            assert zone_after(page[page.index("<main") :], text) == zone, text
+        page = look(watched, "/stops").raw.decode()
+        for text, zone in {
+            "stop of PUMP": "-05", "stop of STATION": "CET", "stop of SITE": "-05", "stop of SYSTEM": "UTC",
+        }.items():  # fmt: skip
+            assert zone_after(page, text) == zone, text
+
+
+def zone_after(page: str, text: str) -> str:
+    """Return the zone of the first time that is told after a text."""
+    found = re.search(r'<span class="zone">([^<]+)<', page[page.index(text) :])
+    assert found is not None
+    return found[1]
+
+
+def test_lists_that_are_cut_say_so(tmp_path: Path) -> None:
+    """HMI-1: who sees two hundred rows knows how many there are beside; what still runs under a stop comes first."""
+    station = NORTH.stations[0]
+    many = tuple(
+        msgspec.structs.replace(station.pumps[0], pump_id=f"x{at:03}", name=f"X {at}", wire_slot=at)
+        for at in range(102)
+    )
+    plant = Plant(msgspec.structs.replace(NORTH, stations=(msgspec.structs.replace(station, pumps=many),)))
+    for at in range(303):
+        plant.alarm("failsafe", f"x{at:03}", Severity.LOW, "low")
+    with Watched(plant, tmp_path) as watched:
+        stop = {"scope": "SITE", "scope_id": "north", "reason": "flood", "by": "bert"}
+        made = watched.api.post("/api/v1/emergency-stops", stop).json()
+        plant.stops[endpoint("north", "opcua")] = LatchSet()
+        page = look(watched, f"/stops/{made['stop_id']}/shown").raw.decode()
+        table = page[page.index("What the pumps do") :]
+        assert table.count("<tr><th") == 1 + 200
+        assert "… and 4 more." in table
+        endpoints = re.findall(r'<th scope="row">x\d+</th><td>(\w+)</td>', table)
+        assert endpoints[:102] == ["opcua"] * 102, "where nothing stops them"
+        assert "… and 3 more." in look(watched, "/alarms").raw.decode()
 
 
 def test_fifty_watchers_ask_the_tree_as_often_as_one(tmp_path: Path) -> None:
@@ -285,8 +405,9 @@ def test_the_catalogue_knows_every_text_that_is_used() -> None:
     for file in rendering.FOLDER.glob("*.html"):
         used |= set(re.findall(r"\bt\('([\w.]+)'(?!\s*(?:\+|~))", file.read_text()))
     for file in files.FOLDER.glob("*.js"):
-        used |= {f"js.{key}" for key in re.findall(r"""\btext\("(\w+)""", file.read_text())}
+        used |= {f"js.{key}" for key in re.findall(r"""\b(?:text|sentence)\("(\w+)""", file.read_text())}
     own: set[str] = {f"reason.{each.name}" for each in Reason} | {f"rule.{each.value}" for each in Rule}
+    own |= {f"alarm_state.{each.value}" for each in AlarmState}
     own |= {f"limit.{key}" for key in LIMIT_KEYS} | {f"state.{each.value}" for each in ChildState}
     own |= {
         f"finding.{what}"
