@@ -25,6 +25,7 @@ from api.dashboard.alarms import stands, waits
 from api.dashboard.desktop import dashboard_of
 from api.dashboard.page import AnyRequest, page
 from api.dashboard.picture import Picture
+from api.dashboard.settings_shown import sections
 from api.dashboard.wells import sparkline, well
 from api.handling import service_of
 from api.stop_answers import StoppedPump
@@ -287,10 +288,22 @@ async def users(request: AnyRequest, state: State) -> Response[bytes]:
         slow=True,
         accounts=await accounts.listed(),
         sessions=await accounts.sessions(None),
-        keys=await accounts.live_keys(),
         rows_max=_ROWS_SHOWN,
+        keys=await accounts.live_keys(),
         roles=[role.value for role in UserRole],
         operations=[each.value for each in Operation if each not in PERSONS_ONLY],
+    )
+
+
+@get("/configuration", opt=needs(Operation.CONFIGURE), include_in_schema=False)
+async def configuration(request: AnyRequest, state: State) -> Response[bytes]:
+    """Show the settings in force, secrets masked; they are changed where they stand (CFG-1)."""
+    return await page(
+        request,
+        "configuration.html",
+        picture=await dashboard_of(state).pictures.now(),
+        slow=True,
+        sections=sections(service_of(state).configuration),
     )
 
 
@@ -343,6 +356,7 @@ PAGES: Final = [
     limits_of,
     audit,
     users,
+    configuration,
     account,
     trends,
 ]
