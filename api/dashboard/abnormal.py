@@ -14,6 +14,7 @@ import msgspec
 from actors.feedback import FAULT, HIGH_FLOAT, RUNNING, SPEED
 from actors.messages import AlarmView, JudgedValue, PlanStatus
 from actors.vocabulary import Mode, Quality, Reason, Rule, SafetyLimits, Severity
+from api.dashboard.alarms import part_of
 from api.views import PublishedView, PumpView
 
 
@@ -31,13 +32,15 @@ class Rank(IntEnum):
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that is not normal: `what` is a key of the texts (`finding.*`), `detail` comes from the tree.
 
-    `of`: whose words `detail` is in, a prefix of the texts ('condition' of an alarm, else 'reason').
+    `of`: whose words `detail` is in, a prefix of the texts ('condition' of an alarm, else 'reason'). `part`: which part
+    of the object it is about, by its own name.
     """
 
     rank: Rank
     what: str
     detail: str = ""
     of: str = "reason"
+    part: str = ""
 
 
 _OF_REASON: Final[Mapping[str, tuple[Rank, str]]] = {
@@ -80,6 +83,7 @@ _SAME: Final[Mapping[str, str]] = {
     "feedback_stale": "bad_value",
     "pump_held_stopped": "held_stopped",
     "endpoint_silent": "endpoint_dead",
+    "lease_lapsed": "lease_expired",
 }
 
 
@@ -132,7 +136,8 @@ def of_alarms(alarms: Iterable[AlarmView], said: Iterable[Finding]) -> list[Find
     for alarm in alarms:
         rank = _OF_SEVERITY[alarm.severity]
         if known.get(_SAME.get(alarm.condition, alarm.condition), Rank.NORMAL) < rank:
-            found.append(Finding(rank=rank, what="alarm", detail=alarm.condition, of="condition"))
+            part = part_of(alarm.subject)
+            found.append(Finding(rank=rank, what="alarm", detail=alarm.condition, of="condition", part=part))
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+import msgspec
+
 from actors.alarm.lifecycle import AlarmState
 from actors.messages import AlarmView
 from actors.publisher.site_alarms import places_of, source_of
@@ -16,6 +18,7 @@ STANDING: Final = frozenset({AlarmState.UNACKNOWLEDGED.value, AlarmState.ACKNOWL
 UNSEEN: Final = frozenset({AlarmState.UNACKNOWLEDGED.value, AlarmState.RETURNED_UNACKNOWLEDGED.value})
 """States that wait for somebody to acknowledge."""
 
+_SITES: Final = "/sites/"
 _RANKS: Final = {severity: rank for rank, severity in enumerate(WORST_FIRST)}
 
 
@@ -44,35 +47,60 @@ def _order(alarm: AlarmView) -> tuple[bool, int, bool, int]:
     )
 
 
-def by_object(alarms: Iterable[AlarmView], site: SiteConfig) -> Mapping[str, tuple[AlarmView, ...]]:
-    """Return the alarms of a site that stand, by what they are about: '' the site, `s1` a station, `s1/p1` a pump.
+class Place(msgspec.Struct, frozen=True):
+    """What an alarm is about: a site, and in it '' itself, `s1` a station, `s1/p1` a pump."""
 
-    What the platform below all sites has to say is nobody's: the strip counts it, and no site is worse for it.
+    site_id: str
+    within: str
+
+
+def placed(alarms: Iterable[AlarmView], sites: Iterable[SiteConfig]) -> dict[str, Place]:
+    """Return where alarms are, by their ids, as on every wire.
+
+    What the platform below all sites has to say is nowhere: the strip counts it, and no site is worse for it.
     """
-    places = places_of(site)
-    own = f"/{site.site_id}"
-    found: dict[str, tuple[AlarmView, ...]] = {}
+    every = {site.site_id: (site, places_of(site)) for site in sites}
+    owners = {name: site_id for site_id, (_, places) in every.items() for name in places}
+    found: dict[str, Place] = {}
     for alarm in alarms:
-        path = source_of(alarm.subject, site, places) if stands(alarm) else None
-        if path is None or (path == own and not _names(alarm.subject, site.site_id)):
-            continue
-        key = path.removeprefix(own).removeprefix("/")
-        found[key] = (*found.get(key, ()), alarm)
+        subject = _plain(alarm.subject, owners)
+        held = every.get(_owner(subject, owners))
+        path = None if held is None else source_of(subject, *held)
+        if held is not None and path is not None:
+            within = path.removeprefix(f"/{held[0].site_id}").removeprefix("/")
+            found[alarm.alarm_id] = Place(held[0].site_id, within)
     return found
 
 
-def _names(subject: str, site_id: str) -> bool:
-    """Say whether a subject is of a site by name, rather than shown there because it is nowhere else."""
-    return subject in {site_id, f"site:{site_id}"} or f"{subject}/".startswith(f"/sites/{site_id}/")
+def _plain(subject: str, owners: Mapping[str, str]) -> str:
+    """Return what a subject is about: of `modbus:p1`, which is p1 as one endpoint shows it, the pump."""
+    scope, _, within = subject.partition(":")
+    return within if subject not in owners and scope.isalpha() and f"pump:{within}" in owners else subject
 
 
-def zone_of(subject: str, sites: Iterable[SiteConfig]) -> str | None:
-    """Return the time zone of what an alarm is about: its station's, else its site's; None: it is of no one site."""
-    for site in sites:
-        path = source_of(subject, site)
-        own = f"/{site.site_id}"
-        if path is None or (path == own and not _names(subject, site.site_id)):
-            continue
-        station = site.station(path.removeprefix(own).removeprefix("/").partition("/")[0])
-        return site.timezone if station is None else station.timezone
-    return None
+def _owner(subject: str, owners: Mapping[str, str]) -> str:
+    """Return the site that a subject names, itself or a part of it; '' for none."""
+    if subject.startswith(_SITES):
+        return subject[len(_SITES) :].partition("/")[0]
+    named = (subject, *(f"{kind}:{subject}" for kind in ("pump", "station", "site")))
+    return next((owners[name] for name in named if name in owners), "")
+
+
+def part_of(subject: str) -> str:
+    """Return which part of an object an alarm is about, '' for the object itself: `plan`, `modbus`."""
+    scope, colon, _ = subject.partition(":")
+    if colon:
+        return "" if scope in {"pump", "station", "site"} else scope
+    return subject.rpartition("/")[2] if subject.startswith(_SITES) else ""
+
+
+def by_object(
+    alarms: Iterable[AlarmView], places: Mapping[str, Place], site_id: str
+) -> Mapping[str, tuple[AlarmView, ...]]:
+    """Return the alarms of a site that stand, by what in it they are about."""
+    found: dict[str, tuple[AlarmView, ...]] = {}
+    for alarm in alarms:
+        place = places.get(alarm.alarm_id)
+        if place is not None and place.site_id == site_id and stands(alarm):
+            found[place.within] = (*found.get(place.within, ()), alarm)
+    return found

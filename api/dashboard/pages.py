@@ -18,12 +18,14 @@ from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.ids import checked_id
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.guarding import needs, principal_of
+from api.access.programs import PERSONS_ONLY
 from api.audit_routes import searched
 from api.chain_views import explain_view
 from api.dashboard.alarms import stands, waits
 from api.dashboard.desktop import dashboard_of
 from api.dashboard.page import AnyRequest, page
 from api.dashboard.picture import Picture
+from api.dashboard.settings_shown import sections
 from api.dashboard.wells import sparkline, well
 from api.handling import service_of
 from api.stop_answers import StoppedPump
@@ -276,7 +278,7 @@ async def audit(  # noqa: PLR0917  (a filter each, by name in the query)
 
 @get("/users", opt=needs(Operation.MANAGE_USERS), include_in_schema=False)
 async def users(request: AnyRequest, state: State) -> Response[bytes]:
-    """Show accounts and the sessions that live."""
+    """Show accounts, the sessions that live and the keys that count."""
     accounts = service_of(state).access.accounts
     picture = await dashboard_of(state).pictures.now()
     return await page(
@@ -287,7 +289,21 @@ async def users(request: AnyRequest, state: State) -> Response[bytes]:
         accounts=await accounts.listed(),
         sessions=await accounts.sessions(None),
         rows_max=_ROWS_SHOWN,
+        keys=await accounts.live_keys(),
         roles=[role.value for role in UserRole],
+        operations=[each.value for each in Operation if each not in PERSONS_ONLY],
+    )
+
+
+@get("/configuration", opt=needs(Operation.CONFIGURE), include_in_schema=False)
+async def configuration(request: AnyRequest, state: State) -> Response[bytes]:
+    """Show the settings in force, secrets masked; they are changed where they stand (CFG-1)."""
+    return await page(
+        request,
+        "configuration.html",
+        picture=await dashboard_of(state).pictures.now(),
+        slow=True,
+        sections=sections(service_of(state).configuration),
     )
 
 
@@ -340,6 +356,7 @@ PAGES: Final = [
     limits_of,
     audit,
     users,
+    configuration,
     account,
     trends,
 ]

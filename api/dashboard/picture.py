@@ -36,7 +36,7 @@ from api.dashboard.abnormal import (
     worst_first,
     worst_of,
 )
-from api.dashboard.alarms import WORST_FIRST, by_object, in_order, stands, waits, zone_of
+from api.dashboard.alarms import WORST_FIRST, Place, by_object, in_order, placed, stands, waits
 from api.service import Service
 from api.views import JudgedView, PumpView, judged, pump_view
 
@@ -109,13 +109,17 @@ class SiteShown(msgspec.Struct, frozen=True, kw_only=True):
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
     """All of it. `why`: the plant is not known; `alarms_why`: nor are alarms; `stops_why`: these may be incomplete.
 
-    Without `alarms_whole` the alarm actor has just begun: what its former life left open may be missing.
+    `places`: where alarms are, by their ids. `zone`: the plant's time zone where it has but one (`zone_is_one`), else
+    UTC. Without `alarms_whole` the alarm actor has just begun: what its former life left open may be missing.
     """
 
     at: datetime
     sites: tuple[SiteShown, ...] = ()
     stops: tuple[StopEventRecord, ...] = ()
     alarms: tuple[Alarm, ...] = ()
+    places: Mapping[str, Place] = {}
+    zone: str = "UTC"
+    zone_is_one: bool = True
     why: str = ""
     alarms_why: str = ""
     alarms_whole: bool = True
@@ -139,19 +143,10 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         """How many alarms nobody has acknowledged, those that have returned meanwhile included."""
         return sum(waits(each) for each in self.alarms)
 
-    @property
-    def zone(self) -> str:
-        """The time zone of the plant where it has but one, else UTC."""
-        zones = self._zones
-        return next(iter(zones)) if len(zones) == 1 else "UTC"
-
-    @property
-    def _zones(self) -> frozenset[str]:
-        sites = {site.config.timezone for site in self.sites}
-        return frozenset(sites | {each.config.timezone for site in self.sites for each in site.stations})
-
     def zone_at(self, scope: str, scope_id: str) -> str:
         """Return the time zone of a pump, station or site, the plant's for what is none of them."""
+        if self.zone_is_one:
+            return self.zone
         match scope:
             case Scope.PUMP.value if (pump := self.pump(scope_id)) is not None:
                 return pump[1].config.timezone
@@ -165,9 +160,12 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     def zone_of(self, alarm: Alarm) -> str:
         """Return the time zone of what an alarm is about, the plant's for what is of no one site."""
-        if len(self._zones) == 1:
+        place = self.places.get(alarm.alarm_id)
+        if place is None:
             return self.zone
-        return zone_of(alarm.subject, (site.config for site in self.sites)) or self.zone
+        if not place.within:
+            return self.zone_at(Scope.SITE.value, place.site_id)
+        return self.zone_at(Scope.STATION.value, place.within.partition("/")[0])
 
     def station(self, station_id: str) -> tuple[SiteShown, StationShown] | None:
         """Return a station and its site, None: there is none of that id."""
@@ -245,7 +243,12 @@ class Pictures:
         topology = await _or_why(sources.topology())
         known = Topology(revision="") if isinstance(topology, str) else topology
         listed = () if isinstance(alarms, str) else in_order(alarms.alarms)
-        sites = await asyncio.gather(*(self._site(site, stops, listed, at) for site in known.sites))
+        places = placed(listed, known.sites)
+        sites = await asyncio.gather(
+            *(self._site(site, stops, by_object(listed, places, site.site_id), at) for site in known.sites)
+        )
+        zones = {site.timezone for site in known.sites}
+        zones |= {station.timezone for site in known.sites for station in site.stations}
         self._forget(known)
         return Picture(
             at=at.utc,
@@ -254,6 +257,9 @@ class Pictures:
             stops=stops[0],
             stops_why=stops[1],
             alarms=listed,
+            places=places,
+            zone=next(iter(zones)) if len(zones) == 1 else "UTC",
+            zone_is_one=len(zones) <= 1,
             alarms_why=alarms if isinstance(alarms, str) else "",
             alarms_whole=isinstance(alarms, str) or alarms.whole,
         )
@@ -266,14 +272,13 @@ class Pictures:
         self,
         site: SiteConfig,
         stops: tuple[tuple[StopEventRecord, ...], str],
-        alarms: tuple[Alarm, ...],
+        placed_here: Mapping[str, tuple[Alarm, ...]],
         at: Instant,
     ) -> SiteShown:
         sources = self._service.sources
         endpoints = await sources.endpoints(site)
-        placed = by_object(alarms, site)
         stations = await asyncio.gather(
-            *(self._station(site, station, endpoints, stops, placed, at) for station in site.stations)
+            *(self._station(site, station, endpoints, stops, placed_here, at) for station in site.stations)
         )
         shown = tuple(_endpoint(name, status) for name, status in endpoints.items())
         found = [each.finding for each in shown if each.finding is not None]
@@ -281,7 +286,7 @@ class Pictures:
             config=site,
             endpoints=shown,
             stations=tuple(sorted(stations, key=lambda each: (-each.worst, each.config.station_id))),
-            findings=worst_first([*found, *of_alarms(placed.get("", ()), found)]),
+            findings=worst_first([*found, *of_alarms(placed_here.get("", ()), found)]),
         )
 
     async def _station(

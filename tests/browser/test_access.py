@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.services, pytest.mark.wire, pytest.mark.system("dashbo
 
 VIEWS = (
     "/", "/stations/mill", "/pumps/p3", "/stops", "/alarms", "/tree", "/limits", "/limits/p1", "/audit", "/users",
-    "/account",
+    "/configuration", "/account",
 )  # fmt: skip
 SIZES = {"desk": (1366, 768), "tablet": (1024, 768), "tablet upright": (768, 1024)}
 FIRST_VIEW_WITHIN_S = 1.0
@@ -236,20 +236,46 @@ def test_hostile_names_do_not_run(browser: Browser, hostile: Watched) -> None:
 
 
 def test_the_first_view_is_there_within_a_second_and_comes_from_here(
-    opened: Opener, watched: Watched
+    browser: Browser, watched: Watched
 ) -> None:
-    """HMI-1, HMI-3: with an empty cache; every request goes to our own server."""
-    page = opened("/account")
+    """HMI-1, HMI-3: every one of three browsers with an empty cache has it in time; all comes from our own server."""
     elsewhere: list[str] = []
-    page.on("request", lambda sent: None if sent.url.startswith(watched.url) else elsewhere.append(sent.url))
     took: list[float] = []
-    for _ in range(3):
-        fresh = opened("/account", context=None)
-        began = time.monotonic()
-        fresh.goto("/")
-        fresh.locator(".station-card").first.wait_for()
-        took.append(time.monotonic() - began)
-    page.goto("/")
-    page.locator(".station-card").first.wait_for()
+    for number in range(3):
+        context = browser.new_context(base_url=watched.url, viewport={"width": 1366, "height": 768})
+        try:
+            context.add_cookies([watched.cookie(f"anna{number}", UserRole.OPERATOR)])
+            page = context.new_page()
+            page.on(
+                "request",
+                lambda sent: None if sent.url.startswith(watched.url) else elsewhere.append(sent.url),
+            )
+            began = time.monotonic()
+            page.goto("/", wait_until="commit")
+            page.locator(".station-card").first.wait_for()
+            page.locator("html[data-ready=yes]").wait_for(state="attached")
+            took.append(time.monotonic() - began)
+        finally:
+            context.close()
     assert elsewhere == []
-    assert min(took) < FIRST_VIEW_WITHIN_S, took
+    print(f"first view with an empty cache, scripts started: {', '.join(f'{each:.2f} s' for each in took)}")
+    assert max(took) < FIRST_VIEW_WITHIN_S, took
+
+
+def test_the_systems_theme_is_followed_until_one_is_chosen(opened: Opener) -> None:
+    """HMI-1: dark where the system is dark, as it changes; what somebody has chosen holds."""
+    page = opened("/", color_scheme="dark")
+    shown = page.locator("html")
+    background = "getComputedStyle(document.documentElement).backgroundColor"
+    expect(shown).to_have_attribute("data-theme", "dark")
+    dark = page.evaluate(background)
+    page.emulate_media(color_scheme="light")
+    expect(shown).to_have_attribute("data-theme", "light")
+    assert page.evaluate(background) != dark
+    page.get_by_role("button", name="Light / dark").click()
+    expect(shown).to_have_attribute("data-theme", "dark")
+    page.emulate_media(color_scheme="dark")
+    page.emulate_media(color_scheme="light")
+    page.reload()
+    expect(shown).to_have_attribute("data-theme", "dark")
+    assert page.evaluate(background) == dark

@@ -10,8 +10,7 @@ import * as trend from "./trend.js";
 function theme() {
   document.getElementById("theme")?.addEventListener("click", () => {
     const root = document.documentElement;
-    const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-    root.dataset.theme = dark ? "light" : "dark";
+    root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
     try {
       localStorage.setItem("calejo-theme", root.dataset.theme);
     } catch {

@@ -21,6 +21,8 @@ function note(list, words, kind) {
 function compare(list) {
   const now = performance.now();
   for (const row of document.querySelectorAll("#tree tbody tr")) {
+    // A group is as its worst process is, which has a row of its own.
+    if (row.dataset.kind === "group") continue;
     const address = row.querySelector(".address").textContent.trim();
     const seen = { restarts: Number(row.dataset.restarts), state: row.dataset.state };
     // From noticing its end to its first answer, as its supervisor measured it; else from here.

@@ -238,6 +238,9 @@ def test_neither_disk_nor_gate_is_an_error_and_is_tried_on(api: Served) -> None:
     api.latches.refuses = True
     api.tree.dead |= {MODBUS, OPCUA}
     assert "no endpoint" in api.post(STOPS, order()).problem(503)
+    kinds = ("EMERGENCY_STOP_SET", "EMERGENCY_STOP_REFUSED", "EMERGENCY_STOP_UNCONFIRMED")
+    until(lambda: len(told(api, *kinds)) == 2)
+    assert [kind for kind, _, _ in told(api, *kinds)] == [kinds[0], kinds[2]], "it is no refusal"
     api.latches.refuses = False
     api.tick("keep")
     assert len(api.latches.held.active()) == 1

@@ -12,8 +12,9 @@ from actors.messages import AcknowledgeAlarm, AlarmView
 from actors.vocabulary import Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.ids import ALARM
-from api.dashboard.alarms import by_object, in_order, stands, waits
-from tests.browser.plant import NORTH, Plant
+from api.dashboard.abnormal import of_alarms
+from api.dashboard.alarms import by_object, in_order, placed, stands, waits
+from tests.browser.plant import NORTH, SOUTH, Plant
 from tests.browser.watching import Watched
 from tests.unit.api.dashboard.test_pages import look
 from tests.unit.api.served import moment, until
@@ -68,6 +69,9 @@ def test_what_stands_comes_first_and_of_it_the_worst() -> None:
     [
         ("p1", "harbour/p1"),
         ("pump:p3", "mill/p3"),
+        ("modbus:p1", "harbour/p1"),
+        ("modbus:p6", None),
+        ("modbus:nobody", None),
         ("harbour", "harbour"),
         ("/sites/north/stations/mill/pumps/p4", "mill/p4"),
         ("/sites/north/stations/mill/safety", "mill"),
@@ -81,14 +85,31 @@ def test_what_stands_comes_first_and_of_it_the_worst() -> None:
 )
 def test_an_alarm_is_at_what_it_is_about(subject: str, place: str | None) -> None:
     """HMI-1: a pump's at the pump, a station's at the station; another site's and the platform's at none of ours."""
-    found = by_object([alarm("a", AlarmState.UNACKNOWLEDGED, subject=subject)], NORTH)
+    told = [alarm("a", AlarmState.UNACKNOWLEDGED, subject=subject)]
+    found = by_object(told, placed(told, (SOUTH, NORTH)), "north")
     assert list(found) == ([] if place is None else [place])
+
+
+@pytest.mark.parametrize(
+    ("subject", "part"),
+    [
+        ("p1", ""),
+        ("pump:p3", ""),
+        ("modbus:p1", "modbus"),
+        ("/sites/north/stations/mill/plan", "plan"),
+        ("/sites/north/endpoints/opcua", "opcua"),
+    ],
+)
+def test_an_alarm_names_the_part_that_it_is_about(subject: str, part: str) -> None:
+    """HMI-1: "process restarted" twice at one station says which."""
+    told = alarm("a", AlarmState.UNACKNOWLEDGED, subject=subject)
+    assert [each.part for each in of_alarms([told], [])] == [part]
 
 
 def test_one_that_is_over_is_at_nothing() -> None:
     """ALM-1: what has returned makes nothing abnormal."""
     over = [alarm("a", AlarmState.RETURNED_UNACKNOWLEDGED), alarm("b", AlarmState.NORMAL)]
-    assert by_object(over, NORTH) == {}
+    assert by_object(over, placed(over, (NORTH,)), "north") == {}
 
 
 def counts(page: str) -> list[int]:

@@ -18,12 +18,15 @@ import pytest
 
 from actors.alarm.lifecycle import AlarmState
 from actors.safety.latch import LatchSet
-from actors.vocabulary import Reason, Rule, Severity
+from actors.vocabulary import ControlSettings, Reason, Rule, Settings, Severity
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.audit_trail import AuditPage, AuditQuery, AuditWindow
 from actors.vocabulary.limits import LIMIT_KEYS
+from actors.vocabulary.settings import DatabaseSettings
 from api.access.cookies import Cookies
 from api.dashboard import files, rendering, texts
+from api.dashboard.settings_shown import WHOLE, sections
+from storage.masking import masked
 from supervisors.restart_types import ChildState
 from tests.browser.plant import NORTH, SOUTH, Plant, Trends, endpoint
 from tests.browser.watching import Watched
@@ -31,7 +34,7 @@ from tests.unit.api.served import Answer, until
 
 VIEWS = (
     "/", "/stations/harbour", "/pumps/p1", "/stops", "/alarms", "/tree", "/limits", "/limits/p1", "/audit", "/users",
-    "/account",
+    "/configuration", "/account",
 )  # fmt: skip
 HOSTILE = "<script>window.pwned=1</script><img src=x onerror=window.pwned=1>\"'{{7*7}}"
 
@@ -106,6 +109,7 @@ def test_no_form_can_put_a_secret_into_an_address(watched: Watched) -> None:
 
 ROLES = {
     "/users": {UserRole.ADMINISTRATOR},
+    "/configuration": {UserRole.ENGINEER, UserRole.ADMINISTRATOR},
     "/account": set(UserRole),
 }
 
@@ -349,6 +353,28 @@ def test_lists_that_are_cut_say_so(tmp_path: Path) -> None:
         endpoints = re.findall(r'<th scope="row">x\d+</th><td>(\w+)</td>', table)
         assert endpoints[:102] == ["opcua"] * 102, "where nothing stops them"
         assert "… and 3 more." in look(watched, "/alarms").raw.decode()
+
+
+def test_settings_are_shown_without_secrets_and_with_what_is_not_usual(tmp_path: Path) -> None:
+    """CFG-1, SEC-3, HMI-2: every setting by section; what differs from its default stands out, no secret does."""
+    settings = Settings(
+        data_dir="/var/lib/calejo",
+        database=DatabaseSettings(url="postgresql://calejo:hunter2@db/calejo"),
+        control=ControlSettings(setpoint_lease_s=12.0),
+    )
+    shown = sections(msgspec.convert(masked(settings), Settings))
+    assert "data_dir" in {each.key for each in shown[WHOLE]}
+    lease = next(each for each in shown["control"] if each.key == "setpoint_lease_s")
+    assert (lease.value, lease.default) == ("12.0", "10.0")
+    assert [each.key for each in shown["control"] if each.default is not None] == ["setpoint_lease_s"]
+    assert "hunter2" not in repr(shown)
+    with Watched(Plant(), tmp_path) as watched:
+        page = look(watched, "/configuration", UserRole.ENGINEER).raw.decode()
+        for key in ("setpoint_lease_s", "user_requests_per_s", "data_dir"):
+            assert f">{key}<" in page
+        assert "/configuration" not in look(watched, "/", UserRole.OPERATOR).raw.decode(), (
+            "no link that is refused"
+        )
 
 
 def test_fifty_watchers_ask_the_tree_as_often_as_one(tmp_path: Path) -> None:
