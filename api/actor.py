@@ -176,7 +176,7 @@ class ApiActor:
             taken.callback(listening.close)
             own = bind_loopback(health_host(api), api.health, what="api.health")
             taken.callback(own.close)
-            context = self._tls.context if self._tls else None
+            context = None if self._tls is None else self._tls.current
             self._servers.append(
                 (
                     "rest",

@@ -138,18 +138,22 @@ async def searched(
         DeviceError: the trail cannot be read.
 
     """
-    page = await _trail(state).search(
-        AuditQuery(
-            event_types=_words(event_type, what="event_type"),
-            severities=_words(severity, what="severity"),
-            since=moment(since, what="since"),
-            until=moment(until, what="until"),
-            before=before,
-            limit=limit,
-            **whole,
-        )
+    trail = _trail(state)
+    query = AuditQuery(
+        event_types=_words(event_type, what="event_type"),
+        severities=_words(severity, what="severity"),
+        since=moment(since, what="since"),
+        until=moment(until, what="until"),
+        before=before,
+        limit=limit,
+        **whole,
     )
-    return Found([_entry(record) for record in page.records], page.next_before)
+
+    async def made() -> Found:
+        page = await trail.search(query)
+        return Found([_entry(record) for record in page.records], page.next_before)
+
+    return await service_of(state).questions.ask(query, made)
 
 
 @get(

@@ -25,13 +25,16 @@ class Porch:
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         make: Callable[..., asyncio.Protocol],
         *,
         trusted: Callable[[str], bool],
         told: Callable[[str, str], None],
     ) -> None:
-        """Take what makes the protocol behind. `trusted`: of which addresses none are counted; `told`: peer, why."""
+        """Take what gives the context of a handshake, and what makes the protocol behind it.
+
+        `trusted`: of which addresses none are counted; `told`: of each that gives way: peer, why.
+        """
         self._context = context
         self._make = make
         self._trusted = trusted
@@ -58,7 +61,7 @@ class Porch:
         elif len(self._under_way) >= HANDSHAKES_MAX:
             self._dismiss(next(iter(self._under_way)), "too many TLS handshakes")
         self._under_way[handshake] = None
-        return self._context
+        return self._context()
 
     def over(self, handshake: _Handshake) -> None:
         """Forget a handshake that has ended, one way or the other."""

@@ -22,6 +22,7 @@ WINDOW_S: Final = 60.0
 CLIENTS_MAX: Final = 1_000
 # What a refusal is called when it is none: the command may have been carried out.
 UNCONFIRMED: Final = {
+    "EMERGENCY_STOP_REFUSED": "EMERGENCY_STOP_UNCONFIRMED",
     "EMERGENCY_STOP_CLEAR_REFUSED": "EMERGENCY_STOP_CLEAR_UNCONFIRMED",
     "MODE_REFUSED": "MODE_UNCONFIRMED",
 }

@@ -54,8 +54,11 @@ def cut(rows: Sequence[Row], key: Callable[[Row], str], *, cursor: str, limit: i
     begin = 0
     if cursor:
         behind = _read(cursor)
-        found = next((at for at, row in enumerate(rows) if _short(key(row)) == behind.key), None)
-        begin = min(behind.place, len(rows)) if found is None else found + 1
+        begin = behind.place
+        # Mostly nothing has changed since the page before; else the row is looked for, and without it the place counts.
+        if not 0 < begin <= len(rows) or _short(key(rows[begin - 1])) != behind.key:
+            found = next((at for at, row in enumerate(rows) if _short(key(row)) == behind.key), None)
+            begin = min(behind.place, len(rows)) if found is None else found + 1
     page = list(rows[begin : begin + limit])
     if begin + limit >= len(rows):
         return Page(page)

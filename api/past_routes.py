@@ -16,7 +16,7 @@ from actors.vocabulary.past import PastQuery, PastTable
 from api.access.guarding import needs
 from api.choices import Since, Until, moment
 from api.handling import service_of
-from api.paging import Cursor, Limit, answer, number_of, numbered
+from api.paging import Cursor, Limit, Page, answer, number_of, numbered
 from api.past_views import FailsafeView, PlanView, RefusalView, Row, ViolationView, row_view
 from api.sources import find_station
 
@@ -117,9 +117,14 @@ async def _page(
         # One more tells whether there is a next page.
         count_max=asked.limit + 1,
     )
-    rows = [row_view(kind, each) for each in await service.tables.page(table, query)]
-    # The number of a row comes first in each.
-    return answer(request, numbered(rows, attrgetter(kind.__struct_fields__[0]), limit=asked.limit))
+    tables = service.tables
+
+    async def made() -> Page[Row]:
+        rows = [row_view(kind, each) for each in await tables.page(table, query)]
+        # The number of a row comes first in each.
+        return numbered(rows, attrgetter(kind.__struct_fields__[0]), limit=asked.limit)
+
+    return answer(request, await service.questions.ask((table, query), made))
 
 
 async def _subjects(

@@ -48,7 +48,7 @@ async def tags(
     service = service_of(state)
     topology = await service.sources.topology()
     site, station = _narrowed(topology, site_id, station_id)
-    page = service.tags.page(topology, site_id=site, station_id=station, cursor=cursor, limit=limit)
+    page = await service.tags.page(topology, site_id=site, station_id=station, cursor=cursor, limit=limit)
     # Encoded when the plant changed, not whenever somebody asks; the type is for the document.
     made: Response[Any] = answer(request, Page([], page.following))
     made.content = page.body

@@ -60,7 +60,10 @@ class TagView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NodeView(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the process tree; `birth`: forked from a warm process, or started cold."""
+    """A row of the process tree; `birth`: forked from a warm process, or started cold.
+
+    `gone_at`: when it was last noticed that it no longer ran; `away_s`: until it answered again, null: not yet.
+    """
 
     address: str
     role: str
@@ -74,6 +77,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     rss_mib: float | None
     lost_tells: int
     birth: str | None
+    gone_at: str | None
+    away_s: float | None
 
 
 class AlarmShown(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,6 +179,8 @@ def node_view(node: TreeNode) -> NodeView:
         rss_mib=node.rss_mib,
         lost_tells=node.lost_tells,
         birth=node.birth,
+        gone_at=None if node.gone_at is None else node.gone_at.isoformat(),
+        away_s=node.away_s,
     )
 
 

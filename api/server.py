@@ -232,13 +232,16 @@ class HttpServer(uvicorn.Server):
         self,
         application: ASGIApp,
         listening: socket.socket,
-        tls: ssl.SSLContext | None = None,
+        tls: Callable[[], ssl.SSLContext] | None = None,
         *,
         proxy: str = "",
         sockets: bool = False,
         told: Callable[[str, str, str], None] = lambda _event, _peer, _why: None,
     ) -> None:
-        """`told`: of each connection that is cut off for want of room, and of what is no HTTP: event, whose, why."""
+        """`tls`: gives the context of the next handshake. `told`: of whoever is cut off, and of what is no HTTP.
+
+        What it is told is event, peer and why.
+        """
         own = {"exempt": proxy, "told": staticmethod(told)}
         http: Any = type("Protocol", (PatientProtocol,), own)
         self._porch: Porch | None = None

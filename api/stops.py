@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import partial
 from typing import Final
-from uuid import UUID
 
 import msgspec
 
@@ -17,33 +16,31 @@ from actors.safety.latch import EMERGENCY_STOP, OUT_OF_SERVICE, is_cleared
 from actors.stores import LatchStore
 from actors.vocabulary import (
     Address,
-    DeviceError,
     Instant,
     InvalidValueError,
     RefusedError,
     Scope,
-    SiteConfig,
     Topology,
     UnavailableError,
     UnknownSubjectError,
 )
-from actors.vocabulary.ids import checked_id, endpoint_address, station_part_address
+from actors.vocabulary.ids import endpoint_address, station_part_address
 from actors.vocabulary.records import Record, StopEventRecord
-from api.access.errors import ForbiddenError
+from api.access.errors import ForbiddenError, OutcomeUnknownError
 from api.latch_memory import LatchMemory
 from api.late_clears import cleared_late, refused_late
-from api.sources import Sources, find_pump, find_station
+from api.sources import Sources
 from api.stop_answers import (
     ClearAnswer,
     EndpointAnswer,
     StopAnswer,
     StoppedPump,
     checked_text,
-    concerned,
     endpoint_answer,
     shows_stop,
     stopped_pumps,
 )
+from api.stop_subjects import checked_scope_id, checked_uuid, holds, sites_of
 
 _CONFIRM_DEADLINE_S: Final = 1.0
 _SHOWN_DEADLINE_S: Final = 0.5
@@ -76,12 +73,12 @@ class Stops:
             InvalidValueError: an id, the reason or the name is not acceptable.
             UnknownSubjectError: the plant is known and has no such pump, station or site.
             RefusedError: the id belongs to something else, or to a stop that was cleared.
-            DeviceError: neither the disk nor any endpoint took it.
+            OutcomeUnknownError: neither the disk nor any endpoint took it yet; it is tried on.
 
         """
-        stop_id = _checked_uuid("stop_id", stop_id)
+        stop_id = checked_uuid("stop_id", stop_id)
         reason, by = checked_text("reason", reason), checked_text("by", by)
-        scope_id = _checked_scope_id(scope, scope_id)
+        scope_id = checked_scope_id(scope, scope_id)
         topology = await self._topology_for(scope, scope_id)
         await self._memory.looked()
         stop = self._memory.known.by_id.get(stop_id)
@@ -101,10 +98,10 @@ class Stops:
         """Put a pump out of service: latched and stored like a stop (CTL-7). A pump that is, stays so.
 
         Raises:
-            InvalidValueError, UnknownSubjectError, RefusedError, DeviceError: as `set`.
+            InvalidValueError, UnknownSubjectError, RefusedError, OutcomeUnknownError: as `set`.
 
         """
-        mark_id = _checked_uuid("command_id", mark_id)
+        mark_id = checked_uuid("command_id", mark_id)
         reason, by = checked_text("reason", reason or "out of service"), checked_text("by", by)
         topology = await self._topology_for(Scope.PUMP, pump_id)
         await self._memory.looked()
@@ -237,7 +234,8 @@ class Stops:
             outcome = "success" if why == "" else f"not durable: {why}"
             self._record((stop, msgspec.structs.replace(audit, outcome=outcome)))
         if why and not any(answer.published for answer in endpoints):
-            raise DeviceError(
+            # No refusal: it is told and stored as soon as one of them takes it (`keep`).
+            raise OutcomeUnknownError(
                 f"stop {stop.record_id}: not durable ({why}), and no endpoint has confirmed it; tried on"
             )
         return StopAnswer(
@@ -331,7 +329,7 @@ class Stops:
     ) -> tuple[Address, ...]:
         return tuple(
             station_part_address(site.site_id, station.station_id, "safety")
-            for site in _sites(records, topology)
+            for site in sites_of(records, topology)
             for station in site.stations
         )
 
@@ -340,7 +338,7 @@ class Stops:
     ) -> tuple[Address, ...]:
         return tuple(
             endpoint_address(site.site_id, protocol)
-            for site in _sites(records, topology)
+            for site in sites_of(records, topology)
             for protocol in self._sources.protocols
         )
 
@@ -353,13 +351,13 @@ class Stops:
 
         """
         known = self._sources.remembered
-        if known is not None and _holds(known, scope, scope_id):
+        if known is not None and holds(known, scope, scope_id):
             return known
         try:
             known = await self._sources.fresh_topology()
         except UnavailableError:
             return known
-        if must_exist and not _holds(known, scope, scope_id):
+        if must_exist and not holds(known, scope, scope_id):
             raise UnknownSubjectError(f"scope_id: {scope.value.lower()} {scope_id!r} is not known")
         return known
 
@@ -377,43 +375,3 @@ class Stops:
 
     def _marks(self, pump_id: str) -> list[StopEventRecord]:
         return [mark for mark in self._memory.known.active(OUT_OF_SERVICE) if mark.scope_id == pump_id]
-
-
-def _sites(records: tuple[StopEventRecord, ...], topology: Topology | None) -> list[SiteConfig]:
-    """Return the sites that any of the records concerns; all of them if one concerns no site that we know."""
-    if topology is None:
-        # Nobody can be addressed; every gate watches the latch folder.
-        return []
-    if any(not _holds(topology, record.scope, record.scope_id) for record in records):
-        return list(topology.sites)
-    return [site for site in topology.sites if any(concerned(site, record) for record in records)]
-
-
-def _holds(topology: Topology, scope: Scope, scope_id: str) -> bool:
-    try:
-        match scope:
-            case Scope.SYSTEM:
-                return True
-            case Scope.SITE:
-                return any(site.site_id == scope_id for site in topology.sites)
-            case Scope.STATION:
-                return bool(find_station(topology, scope_id))
-            case Scope.PUMP:
-                return bool(find_pump(topology, scope_id))
-    except UnknownSubjectError:
-        return False
-
-
-def _checked_uuid(name: str, value: str) -> str:
-    try:
-        return str(UUID(value))
-    except ValueError as error:
-        raise InvalidValueError(f"{name}: {value[:60]!r}, expected a UUID") from error
-
-
-def _checked_scope_id(scope: Scope, scope_id: str) -> str:
-    if scope is Scope.SYSTEM:
-        if scope_id:
-            raise InvalidValueError(f"scope_id: {scope_id[:60]!r}, expected none with scope SYSTEM")
-        return ""
-    return checked_id(scope_id, place="scope_id")

@@ -13,7 +13,7 @@ CIPHERS: Final = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
 
 class Tls:
-    """One context that goes on to be used; `look` loads what was replaced on disk, for connections from then on."""
+    """The context of the next handshake; `look` makes another one of files that were replaced."""
 
     def __init__(self, certificate: Path, private_key: Path) -> None:
         """Load both.
@@ -24,7 +24,11 @@ class Tls:
         """
         self._files = certificate, private_key
         self._seen = self._stat()
-        self.context = self._loaded()
+        self._context = self._loaded()
+
+    def current(self) -> ssl.SSLContext:
+        """Return the context of the next handshake."""
+        return self._context
 
     def look(self) -> bool:
         """Load the files if they changed; return whether they did.
@@ -36,9 +40,8 @@ class Tls:
         seen = self._stat()
         if seen == self._seen:
             return False
-        # First into a context of its own: a pair that does not fit must not spoil the one in use.
-        self._loaded()
-        self.context.load_cert_chain(*self._files)
+        # A context of its own, read once: a pair that does not fit, or is replaced meanwhile, spoils nothing in use.
+        self._context = self._loaded()
         self._seen = seen
         return True
 

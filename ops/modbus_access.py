@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from actors.vocabulary import Settings
+from actors.vocabulary import DeviceError, Settings
 from actors.vocabulary.access import UserRole
 from ops.certificates import client
 from ops.kit.papers import TlsPapers
@@ -26,26 +26,42 @@ def wire_files(data_dir: Path) -> CertificateFiles:
 def prepare(settings: Settings, *, now: datetime) -> Iterator[str]:
     """Make the certificate of `calejo wire` (READ_ONLY) where our own authority signs; yield what is missing else.
 
-    Raises:
-        DeviceError: the disk refused, or the authority's files cannot be read.
-
+    It is a tool's certificate: a plant starts without it.
     """
     if not settings.modbus.tls:
         return
-    data_dir = Path(settings.data_dir)
-    files, authority = wire_files(data_dir), files_of(data_dir / FOLDER, CA)
-    if files.certificate.exists() and view(files.certificate, now=now).days_left > WIRE_DAYS_LEFT_MIN:
-        return
-    ours = modbus_files(settings)[2] == authority.certificate
-    if not (ours and authority.private_key.exists() and authority.certificate.exists()):
+    files = wire_files(Path(settings.data_dir))
+    try:
+        why = _made(settings, files, now=now)
+    except (OSError, DeviceError) as error:
+        why = str(error)
+    if why:
         yield (
-            f"`calejo wire` cannot ask Modbus/TLS: {files.certificate} is for its certificate, with role"
+            f"`calejo wire` cannot ask Modbus/TLS ({why}): {files.certificate} is for its certificate, with role"
             f" {UserRole.READ_ONLY}, by the authority of modbus.client_ca"
         )
-        return
+
+
+def _made(settings: Settings, files: CertificateFiles, *, now: datetime) -> str:
+    """Make the certificate if there is none that lasts; return why it cannot be made ('': it is there).
+
+    Raises:
+        OSError, DeviceError: the disk refused, or a file is none of ours.
+
+    """
+    folder = Path(settings.data_dir) / FOLDER
+    authority = files_of(folder, CA)
+    if files.certificate.exists() and view(files.certificate, now=now).days_left > WIRE_DAYS_LEFT_MIN:
+        return ""
+    if modbus_files(settings)[2] != authority.certificate:
+        return "another authority signs"
+    # A key that is kept where this process cannot read it is well kept.
+    if not all(os.access(each, os.R_OK) for each in (authority.private_key, authority.certificate)):
+        return "the authority's key is not here"
     files.certificate.unlink(missing_ok=True)
     files.private_key.unlink(missing_ok=True)
-    client(data_dir / FOLDER, WIRE_NAME, UserRole.READ_ONLY, now=now)
+    client(folder, WIRE_NAME, UserRole.READ_ONLY, now=now)
+    return ""
 
 
 def tls_papers_of(data_dir: Path, server_certificate: str) -> TlsPapers | None:

@@ -64,6 +64,10 @@ def folder_of(data_dir: Path) -> Path:
     return data_dir / FOLDER / OPCUA
 
 
+class _UnreadableError(DeviceError):
+    """The disk did not give a file that is there: this says nothing about who is trusted."""
+
+
 class PkiFolder:
     """The folder, as endpoint and commands see it."""
 
@@ -134,8 +138,11 @@ class PkiFolder:
             else:
                 try:
                     der = _der(_one(path))
+                except _UnreadableError:
+                    # The disk's fault, not the file's: who was trusted stays so, and the next look reads again.
+                    der, state = b"" if before is None else before[1], None
                 except DeviceError:
-                    der = b""  # no certificate, or gone meanwhile: it trusts nobody
+                    der = b""  # no certificate: it trusts nobody
             self._read[path] = state, der
             if der:
                 yield path, der
@@ -301,7 +308,8 @@ def _state(path: Path) -> object:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # With ctime: a file of the same size that was given its old mtime back (cp -p, rsync) is another one all the same.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _names_a_certificate(path: Path) -> bool:
@@ -312,8 +320,10 @@ def _one(path: Path) -> x509.Certificate:
     try:
         with path.open("rb") as file:
             content = file.read(_PEM_BYTES_MAX)
-    except OSError as error:
+    except FileNotFoundError as error:
         raise refused(path, error) from error
+    except OSError as error:
+        raise _UnreadableError(str(refused(path, error))) from error
     try:
         if b"-----BEGIN" in content:
             return x509.load_pem_x509_certificates(content[content.index(b"-----BEGIN") :])[0]

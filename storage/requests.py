@@ -18,26 +18,16 @@ from actors.vocabulary.requests import (
     LoginFailures,
 )
 from storage.audit import clean
-from storage.engine import Database
 from storage.models import login_failures, request_keys
 from storage.models.base import UtcDateTime, moment
+from storage.pools import TwoPools
 from storage.readers import rows_of
 
 _LOCK: Final = 0x43616C65_6A6F_0005  # "Calejo", fifth of its advisory locks: keys of commands
 
 
-class DatabaseRequests:
-    """Reads and writes with the writer's role: nothing of this is the reader's business."""
-
-    def __init__(self, reader: Database, writer: Database) -> None:
-        """Take two pools of one role: reading must not wait for the one connection that writes (SQLite)."""
-        self._reader = reader
-        self._writer = writer
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._reader.close()
-        await self._writer.close()
+class DatabaseRequests(TwoPools):
+    """Keys of commands and counters of failed logins."""
 
     # ------------------------------------------------------------------ commands
 

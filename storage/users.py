@@ -27,9 +27,10 @@ from actors.vocabulary.users import (
 from storage import audit
 from storage.audit import clean
 from storage.cells import Row
-from storage.engine import Database, RowRefusedError
+from storage.engine import RowRefusedError
 from storage.models import service_keys, user_sessions, users
 from storage.models.base import UtcDateTime, moment
+from storage.pools import TwoPools
 from storage.readers import rows_of
 
 LISTED_MAX: Final = 1_000
@@ -41,18 +42,8 @@ _CHANGING: Final = (
 _TURNING: Final = ("seen_at", "generation", "ended_at", "ended_by", "end_reason")
 
 
-class DatabaseUsers:
-    """Reads and changes with the writer's role: nothing of this is the reader's business."""
-
-    def __init__(self, reader: Database, writer: Database) -> None:
-        """Take two pools of one role: reading must not wait for the one connection that writes (SQLite)."""
-        self._reader = reader
-        self._writer = writer
-
-    async def close(self) -> None:
-        """Close every connection."""
-        await self._reader.close()
-        await self._writer.close()
+class DatabaseUsers(TwoPools):
+    """Accounts, sessions and keys of service accounts."""
 
     # ------------------------------------------------------------------ accounts
 

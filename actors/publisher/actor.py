@@ -140,8 +140,8 @@ class PublisherActor:
         self._latencies = LatencyBook()
         self._receipts = receipts.ReceiptBook()
         self._image_stale_at_ns = 0
-        # Stations written to since they were last shown.
-        self._unread: set[str] = set()
+        # Pumps (None: the station itself) written to since they were last shown, by station.
+        self._unread: dict[str, set[str | None]] = {}
         self._hearing = Hearing(ports.clock.now())
         self._ids = 0
 
@@ -286,8 +286,10 @@ class PublisherActor:
         if now.boot_ns >= self._image_stale_at_ns:
             self._publish(now)
         # Whoever reads next reads what was written: a read-modify-write of an older image would undo it.
-        for station_id in tuple(self._unread):
-            self._publish(now, only=station_id)
+        if self._serving and self._unread:
+            unread, self._unread = self._unread, {}
+            for station_id, pump_ids in unread.items():
+                self._serve(self._display.written(station_id, pump_ids, self._board, now=now))
 
     def _show_stops(self) -> None:
         self._publish(self._ports.clock.now())
@@ -308,10 +310,11 @@ class PublisherActor:
         if only is None:
             self._image_stale_at_ns = now.boot_ns + IMAGE_AGE_NS_MAX
             self._unread.clear()
-        else:
-            self._unread.discard(only)
         if self._display.lease_end_ns is not None:
             self._image_stale_at_ns = min(self._image_stale_at_ns, self._display.lease_end_ns)
+        self._serve(changed)
+
+    def _serve(self, changed: Mapping[str, feedback.Shown]) -> None:
         if changed:
             self._server.publish(
                 {
@@ -445,7 +448,7 @@ class PublisherActor:
             at=now,
             source=self._protocol,
         )
-        self._unread.add(point.station_id)
+        self._unread.setdefault(point.station_id, set()).add(point.pump_id)
 
     def _note_writer(self, station_id: str, write: ClientWrite, now: Instant) -> None:
         if write.caller is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from actors.feedback import ECHO, SPEED
@@ -86,6 +86,22 @@ class Display:
             (end for ends in self._lease_ends_ns.values() for end in ends if end > now.boot_ns), default=None
         )
         return after, changed
+
+    def written(
+        self, station_id: str, pump_ids: Collection[str | None], board: Board, *, now: Instant
+    ) -> dict[str, Shown]:
+        """Return what is new of a station's feedback for these pumps (None: its own points), and of nothing else.
+
+        A controller writes and reads in turn, a hundred of them a hundred times a second: each costs its own pump.
+        """
+        changed: dict[str, Shown] = {}
+        station = self._site.station(station_id)
+        if station is not None:
+            judged = self._judge.judged(station, board, now=now, only=pump_ids)
+            stale_s = self._judge.control.feedback_stale_s
+            for pump_id, point, value in shown_points(board, station_id, judged, now=now, stale_s=stale_s):
+                self._note(changed, self._path(station_id, pump_id, point), value, stamped=True)
+        return changed
 
     def pump(
         self, station_id: str, pump_id: str, gate: PumpGate, board: Board, *, now: Instant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -56,6 +56,13 @@ class Shown(msgspec.Struct, frozen=True):
     value: bool | int | float
     quality: Quality
     utc_ns: int | None
+
+
+class Judged(NamedTuple):
+    """What is known of one pump, and what its points are worth by field of `PumpFeedback`."""
+
+    feedback: PumpFeedback
+    verdicts: Mapping[str, JudgedValue]
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -191,7 +198,7 @@ def scada_beat(board: Board, station_id: str) -> Heartbeat | None:
 def shown_points(
     board: Board,
     station_id: str,
-    judged: Mapping[str, Mapping[str, JudgedValue]],
+    judged: Mapping[str, Judged],
     *,
     now: Instant,
     stale_s: float,
@@ -206,8 +213,7 @@ def shown_points(
     fresh = sample is not None and now.seconds_since(sample.at) <= stale_s
     quality = Quality.GOOD if fresh else Quality.BAD
     yield None, SCADA_HEARTBEAT, _shown(sample, RULES[SCADA_HEARTBEAT], quality)
-    for pump_id, verdicts in judged.items():
-        feedback = held(board, station_id, pump_id, now=now)
+    for pump_id, (feedback, verdicts) in judged.items():
         for point, rule in RULES.items():
             if point != SCADA_HEARTBEAT:
                 of_pump: Sample | None = getattr(feedback, rule.field)

@@ -6,11 +6,10 @@ GOOD on a wire either, whichever wire it is. The controller's own number stays w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 
 from actors.feedback import FeedbackMemory, judge, pumping_since_of
-from actors.messages import JudgedValue
-from actors.publisher.feedback_board import Board, held
+from actors.publisher.feedback_board import Board, Judged, held
 from actors.vocabulary import ControlSettings, Instant, SiteConfig, StationConfig
 
 
@@ -32,16 +31,24 @@ class FeedbackJudge:
         self._memories = kept
 
     def judged(
-        self, station: StationConfig, board: Board, *, now: Instant
-    ) -> Mapping[str, Mapping[str, JudgedValue]]:
-        """Judge every point of a station's pumps; return them by pump and field of `PumpFeedback`."""
+        self,
+        station: StationConfig,
+        board: Board,
+        *,
+        now: Instant,
+        only: Collection[str | None] | None = None,
+    ) -> dict[str, Judged]:
+        """Judge every point of a station's pumps, or of `only` some, by pump."""
         memories = self._memories.setdefault(station.station_id, {})
         # What the board holds was written to this endpoint or heard by it since its start: all of it counts.
         since = Instant(now.boot_id, 0, 0)
-        verdicts: dict[str, dict[str, JudgedValue]] = {}
+        found: dict[str, Judged] = {}
         for pump in station.pumps:
-            verdicts[pump.pump_id], memories[pump.pump_id] = judge(
-                held(board, station.station_id, pump.pump_id, now=now),
+            if only is not None and pump.pump_id not in only:
+                continue
+            feedback = held(board, station.station_id, pump.pump_id, now=now)
+            verdicts, memories[pump.pump_id] = judge(
+                feedback,
                 memories.get(pump.pump_id, FeedbackMemory()),
                 now=now,
                 since=since,
@@ -49,4 +56,5 @@ class FeedbackJudge:
                 pump=pump,
                 pumping_since=pumping_since_of(memories.values()),
             )
-        return verdicts
+            found[pump.pump_id] = Judged(feedback, verdicts)
+        return found

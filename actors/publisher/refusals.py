@@ -8,6 +8,7 @@ import msgspec
 
 from actors.vocabulary import Instant, Severity, WriteRefusal
 from actors.vocabulary.records import AuditRecord
+from actors.vocabulary.sources import source_of
 
 CLIENT_REFUSED: Final = "refused"
 """The word of protocol servers for a client, or a request of one, that they refuse."""
@@ -130,6 +131,6 @@ def _counted(state: Refusals, *, peer: str, now: Instant) -> tuple[Refusals, boo
 
 
 def host_of(peer: str) -> str:
-    """Return the host part of `host:port`: a client that reconnects keeps its share."""
+    """Return what the sender of `host:port` is counted as: a client that reconnects keeps its share."""
     host, colon, port = peer.rpartition(":")
-    return host if colon and port.isdigit() else peer
+    return source_of((host if colon and port.isdigit() else peer).strip("[]"))

@@ -71,10 +71,19 @@ EVENT_TYPES: Final[Mapping[str, EventType]] = {
     "EMERGENCY_STOP_SET": EventType("An emergency stop was set", Category.EMERGENCY, _CRITICAL, _STOPPED),
     "EMERGENCY_STOP_CLEARED": EventType("A stop was cleared, by name", Category.EMERGENCY, _HIGH, _STOPPED),
     "EMERGENCY_STOP_REFUSED": EventType(
-        "Setting a stop was refused (its id is taken, nothing took it)", Category.EMERGENCY, _HIGH, _STOPPED
+        "Setting a stop was refused (its id is taken, there is no such scope)",
+        Category.EMERGENCY,
+        _HIGH,
+        _STOPPED,
     ),
     "EMERGENCY_STOP_CLEAR_REFUSED": EventType(
         "Clearing stops was refused", Category.EMERGENCY, _HIGH, _STOPPED
+    ),
+    "EMERGENCY_STOP_UNCONFIRMED": EventType(
+        "Neither disk nor endpoint had taken a stop when it was answered; it is tried on",
+        Category.EMERGENCY,
+        _CRITICAL,
+        _STOPPED,
     ),
     "EMERGENCY_STOP_CLEAR_UNCONFIRMED": EventType(
         "It was answered that nobody knew whether stops are cleared; what became of it follows",

@@ -197,6 +197,10 @@ class Accounts:
         """
         return await self._desk.store.keys((await self.one(user_id)).user_id)
 
+    async def live_keys(self) -> tuple[ServiceKey, ...]:
+        """Return every key that is not revoked, of every account that is enabled."""
+        return tuple(key for key, _ in await self._desk.store.live_keys())
+
     async def add_key(
         self,
         user_id: str,

@@ -44,7 +44,7 @@ _NAME_MAX: Final = 60
 
 _Answer = TypeVar("_Answer")
 
-# What a password that somebody else set, or a second factor that must still be given, is good for.
+# What a password that somebody else set is good for, until its owner has changed it.
 _BEFORE_CHANGE: Final = frozenset({Operation.OWN_ACCOUNT, Operation.SET_STOP})
 
 

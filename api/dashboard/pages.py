@@ -18,6 +18,7 @@ from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.ids import checked_id
 from actors.vocabulary.limits import LIMIT_KEYS
 from api.access.guarding import needs, principal_of
+from api.access.programs import PERSONS_ONLY
 from api.audit_routes import searched
 from api.chain_views import explain_view
 from api.dashboard.alarms import stands, waits
@@ -277,7 +278,7 @@ async def audit(  # noqa: PLR0917  (a filter each, by name in the query)
 
 @get("/users", opt=needs(Operation.MANAGE_USERS), include_in_schema=False)
 async def users(request: AnyRequest, state: State) -> Response[bytes]:
-    """Show accounts and the sessions that live."""
+    """Show accounts, the sessions that live and the keys that count."""
     accounts = service_of(state).access.accounts
     picture = await dashboard_of(state).pictures.now()
     return await page(
@@ -288,7 +289,9 @@ async def users(request: AnyRequest, state: State) -> Response[bytes]:
         accounts=await accounts.listed(),
         sessions=await accounts.sessions(None),
         rows_max=_ROWS_SHOWN,
+        keys=await accounts.live_keys(),
         roles=[role.value for role in UserRole],
+        operations=[each.value for each in Operation if each not in PERSONS_ONLY],
     )
 
 

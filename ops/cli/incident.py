@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import json
 import os
 import shutil
@@ -105,8 +106,7 @@ async def _export(
     if await asyncio.to_thread(to.exists):
         raise RefusedError(f"{to}: exists already")
     part = to.with_name(f".{to.name}.part")
-    await asyncio.to_thread(_made_anew, part)
-    try:
+    with _alone_in(part):
         rows = await _tables(settings, part, since=since, until=until, segments=segments)
         verdict = await verified(settings, segments=segments)
         async with opened(settings) as database:
@@ -131,8 +131,6 @@ async def _export(
         with _file(part / "incident.json") as file:
             file.write(json.dumps(told, indent=2) + "\n")
         await asyncio.to_thread(_moved, part, to)
-    finally:
-        await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)
     record = record_of(
         "INCIDENT_EXPORTED",
         by=by,
@@ -190,13 +188,37 @@ def _a_month_after(at: datetime) -> datetime:
     raise AssertionError("every month has a first day")
 
 
-def _made_anew(folder: Path) -> None:
-    """Make the folder that is written into; what a run that was killed left there goes."""
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder to write into, empty whatever a run that was killed left there; it goes unless it was moved.
+
+    Raises:
+        RefusedError: another export is being written there.
+        DeviceError: the disk refused.
+
+    """
     try:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, parents=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise DeviceError(f"{folder}: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RefusedError(f"{folder}: another export is being written there") from None
+        except OSError:  # a share that knows no locks: two at once then fail by each other's files
+            pass
+        try:
+            for left in folder.iterdir():
+                left.unlink()
+            yield
+        except OSError as error:
+            raise DeviceError(f"{folder}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
 
 
 def _moved(part: Path, to: Path) -> None:

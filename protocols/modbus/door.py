@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from actors.vocabulary.callers import Caller, Shown
+from actors.vocabulary.sources import source_of
 from protocols.modbus import news
 from protocols.modbus.clients import NOBODY, AllowList
 from protocols.modbus.connection import Connection
@@ -71,7 +72,8 @@ class Door:
 
     def _begin_shaking(self, connection: Connection) -> None:
         """Take up a handshake; beyond a bound the oldest ends, so that half-open ones keep nobody out."""
-        own = [each for each in self._shaking if each.host == connection.host]
+        source = source_of(connection.host)
+        own = [each for each in self._shaking if source_of(each.host) == source]
         leaving = None
         if self._register.counts(connection.host) and len(own) >= self._limits.handshakes_per_address_max:
             leaving = own[0]
@@ -105,7 +107,8 @@ class Door:
             return "closed"
         limits = self._limits
         if self._register.counts(connection.host):
-            own = {each for each in self.connections if each.host == connection.host}
+            source = source_of(connection.host)
+            own = {each for each in self.connections if source_of(each.host) == source}
             bound = limits.per_address_max
             among = msgspec.structs.replace(
                 limits, clients_max=bound, places_in_turn=min(bound, limits.places_in_turn)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Final
 
 import msgspec
+
+from actors.vocabulary.sources import plain, source_of
 
 FRAME_BYTES_MAX: Final = 260
 """The longest frame of Modbus TCP: a header of 7 bytes and a PDU of 253."""
@@ -141,12 +142,13 @@ class Register:
         return self._of(host, now_s=now_s).budgets if self.counts(host) else self._new_budgets()
 
     def _of(self, host: str, *, now_s: float) -> _Address:
-        found = self._addresses.get(host)
+        source = source_of(host)
+        found = self._addresses.get(source)
         if found is None:
             if len(self._addresses) >= ADDRESSES_MAX:
                 # Whoever is connected goes on with the budgets it holds.
                 del self._addresses[min(self._addresses, key=lambda each: self._addresses[each].seen_s)]
-            found = self._addresses[host] = _Address(self._limits, self._new_budgets())
+            found = self._addresses[source] = _Address(self._limits, self._new_budgets())
         found.seen_s = now_s
         return found
 
@@ -157,8 +159,6 @@ class Register:
 def is_loopback(host: str) -> bool:
     """Say whether an address is this machine's own; a name is none."""
     try:
-        address = ipaddress.ip_address(host)
+        return plain(host).is_loopback
     except ValueError:
         return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

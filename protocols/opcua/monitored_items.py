@@ -89,10 +89,10 @@ class ReportingItems(MonitoredItemService):
     ) -> ua.MonitoredItemCreateResult:
         target = params.ItemToMonitor
         notifier = self.aspace.read_attribute_value(target.NodeId, ua.AttributeIds.EventNotifier)
-        if notifier.Value is None:
-            assert notifier.StatusCode is not None
+        if notifier.StatusCode is not None and not notifier.StatusCode.is_good():
             return refusal(notifier.StatusCode.value)
-        if not notifier.Value.Value & ua.EventNotifier.SubscribeToEvents.mask:
+        bits = 0 if notifier.Value is None else notifier.Value.Value or 0
+        if not bits & ua.EventNotifier.SubscribeToEvents.mask:
             return refusal(ua.StatusCodes.BadNotSupported)
         own = self._service.event_items_of(self.isub.session_id)
         if own >= limits.EVENT_ITEMS_PER_SESSION_MAX or self._service.event_items >= limits.EVENT_ITEMS_MAX:

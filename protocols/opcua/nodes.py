@@ -17,11 +17,12 @@ from protocols.points import OPCUA_NAMESPACE_INDEX, OPCUA_NAMESPACE_URI, Access,
 
 # Names of OPC 40223 (Pumps and Vacuum Pumps 1.0) where one fits: its PumpType gives our pump's type its name. They are
 # display names: the browse name is the point's own, so that a point has one name on every wire. The whole table, with
-# what was left out and why, is in ops/docs/opcua.md; a test holds the two together.
+# what was left out and why, is in ops/docs/opcua.md; tests/wire/opcua/test_names.py holds the two together.
 DISPLAY_NAMES: Final = {
     "actual_speed": "Frequency",  # DriveMeasurementsType
     "actual_power": "DriverPowerInput",  # DriveMeasurementsType
     "wet_well_level": "Level",  # MeasurementsType
+    "running": "PumpOperation",  # SignalsType
 }
 # UNECE Recommendation 20 codes as OPC 10000-8, 5.6.3 derives unit ids from them: the code's characters as bytes,
 # most significant first.

@@ -81,7 +81,7 @@ class OpcUaEndpoint:
         self._port: Final = port
         self._writes: Final = Writes()
         self._admission: Final = Admission(rules, doorkeeper or NoUsers())
-        self._upkeep: Final = Upkeep(self._admission, pki, renewed=self._offer, fault=self._fault)
+        self._upkeep: Final = Upkeep(self._admission, pki, renewed=self._renew, fault=self._fault)
         self._space: AddressSpace | None = None
         self._operations: EndpointOperations | None = None
         self._desks: tuple[CallDesk, PastReader] | None = None
@@ -221,6 +221,12 @@ class OpcUaEndpoint:
         """Take the service level (0 to 255) that clients shall see from now on."""
         if self._health is not None:
             self._health.level = level
+
+    async def _renew(self, own: OwnCertificate) -> None:
+        """Show a new certificate, and the application URI that it names, to clients from now on."""
+        assert self._server is not None
+        await self._server.set_application_uri(application_uri(own))
+        self._offer(own)
 
     def _offer(self, own: OwnCertificate | None) -> None:
         """Offer this certificate to clients from now on; those connected go on with the one they know."""

@@ -39,7 +39,7 @@ class Upkeep:
         admission: Admission,
         pki: Pki | None,
         *,
-        renewed: Callable[[OwnCertificate], None],
+        renewed: Callable[[OwnCertificate], Awaitable[None]],
         fault: Callable[[Exception, str], None],
     ) -> None:
         """Take what to look after. `renewed` is told of a new certificate of our own, for clients from now on."""
@@ -99,7 +99,7 @@ class Upkeep:
         self._problem = ""
         if own != admission.own:
             admission.own = own
-            self._renewed(own)
+            await self._renewed(own)
             self._tell_of_certificate("")
 
     async def look_at_sessions(self, listener: Listener) -> None:

@@ -120,9 +120,9 @@ class CommandDesk:
         requests, rebirth = self._commands.judge(
             device, payload, retained=retained, now_ms=self._now_ms(), busy=self._admission(device, now_s)
         )
-        # A stop is never impeded by a flood of anything else (EST-4).
-        stops = [each for each in requests if each.name == STOP]
-        refused = [each for each in requests if each.name != STOP and each.refusal is not None]
+        # A stop is never impeded by a flood of anything else (EST-4); one that is refused here is none.
+        stops = [each for each in requests if each.name == STOP and each.refusal is None]
+        refused = [each for each in requests if each.refusal is not None]
         if stops:
             await self._put(stops)
         if refused and self._refusals.take(now_s):

@@ -9,6 +9,8 @@ function valueOf(field) {
       return Number(field.value);
     case "list":
       return field.value.split(",");
+    case "options":
+      return Array.from(field.selectedOptions, (each) => each.value);
     default:
       return field.value;
   }
@@ -105,6 +107,14 @@ export function start() {
     event.preventDefault();
     send(form);
   });
+  // However a dialog is closed: what is shown once does not stay in the page. The event does not bubble.
+  document.addEventListener(
+    "close",
+    (event) => {
+      for (const each of event.target.querySelectorAll?.(".shown-once") ?? []) each.textContent = "";
+    },
+    true,
+  );
   document.addEventListener("click", (event) => {
     const opener = event.target.closest?.("[data-open]");
     if (opener) open(opener);

@@ -14,22 +14,22 @@ const {
   OPCUAClient,
   SecurityPolicy,
   TimestampsToReturn,
+  UserTokenType,
   Variant,
   VariantArrayType,
   constructEventFilter,
   makeBrowsePath,
   ofType,
 } = require("node-opcua-client");
+const { OPCUACertificateManager } = require("node-opcua-certificate-manager"); // of node-opcua-client
 
-const client = OPCUAClient.create({
-  applicationName: "calejo-test",
-  connectionStrategy: { maxRetry: 1, initialDelay: 100, maxDelay: 200 },
-  endpointMustExist: true,
-  securityMode: MessageSecurityMode.None,
-  securityPolicy: SecurityPolicy.None,
-});
+// Without options: no security, nobody, and a connection that is lost is not looked for again.
+const options = JSON.parse(process.argv[3] || "{}");
+let client;
 let session;
 let subscription;
+let reconnections = 0;
+const watched = [];
 const notifications = [];
 const events = [];
 const eventFields = [
@@ -49,9 +49,55 @@ function plain(dataValue) {
 
 const commands = {
   async hello() {
+    const made = {
+      applicationName: "calejo-test",
+      connectionStrategy: options.strategy || { maxRetry: 1, initialDelay: 100, maxDelay: 200 },
+      endpointMustExist: true,
+      securityMode: MessageSecurityMode.None,
+      securityPolicy: SecurityPolicy.None,
+    };
+    const secure = options.secure;
+    if (secure) {
+      made.clientCertificateManager = new OPCUACertificateManager({
+        rootFolder: secure.folder,
+        automaticallyAcceptUnknownCertificate: true, // the server is ours; whom it lets in is what is tested
+      });
+      await made.clientCertificateManager.initialize();
+      made.applicationUri = secure.uri;
+      made.certificateFile = secure.certificate;
+      made.privateKeyFile = secure.key;
+      made.securityMode = MessageSecurityMode[secure.mode];
+      made.securityPolicy = SecurityPolicy[secure.policy];
+    }
+    client = OPCUAClient.create(made);
+    client.on("connection_reestablished", () => { reconnections += 1; });
     await client.connect(process.argv[2]);
-    session = await client.createSession();
+    session = await client.createSession(
+      secure ? { type: UserTokenType.UserName, userName: secure.user, password: secure.password } : undefined,
+    );
     return "connected";
+  },
+  // Watches by itself from now on, whatever becomes of the server: nothing more is asked of this client.
+  async watch({ nodes, interval }) {
+    subscription = ClientSubscription.create(session, {
+      requestedPublishingInterval: interval, requestedLifetimeCount: 1000, requestedMaxKeepAliveCount: 10,
+      maxNotificationsPerPublish: 0, publishingEnabled: true, priority: 1,
+    });
+    const group = ClientMonitoredItemGroup.create(
+      subscription,
+      nodes.map((nodeId) => ({ nodeId, attributeId: AttributeIds.Value })),
+      { samplingInterval: 0, discardOldest: true, queueSize: 10 },
+      TimestampsToReturn.Both,
+    );
+    await new Promise((resolve) => group.on("initialized", resolve));
+    group.on("changed", (item, dataValue, index) => {
+      if (watched.length >= 5000) watched.shift();
+      watched.push({ node: nodes[index], at: Date.now(), ...plain(dataValue) });
+    });
+    return group.monitoredItems.map((one) => one.statusCode.name);
+  },
+  async watched() {
+    return { reconnections, changes: watched.splice(0) };
   },
   async namespaces() {
     return session.readNamespaceArray();
@@ -196,6 +242,7 @@ const commands = {
     if (subscription) await subscription.terminate();
     await session.close();
     await client.disconnect();
+    if (client.clientCertificateManager) await client.clientCertificateManager.dispose();
     return "gone";
   },
 };

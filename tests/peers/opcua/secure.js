@@ -14,6 +14,7 @@ const {
   SecurityPolicy,
   TimestampsToReturn,
   UserTokenType,
+  Variant,
 } = require("node-opcua-client");
 const { OPCUACertificateManager } = require("node-opcua-certificate-manager"); // of node-opcua-client
 
@@ -27,6 +28,23 @@ function identity(order) {
     };
   }
   return { type: UserTokenType.Anonymous };
+}
+
+// What an operator does beside reading: a stop by its method, an alarm acknowledged, a look back.
+async function operate(session, { pump, condition, past }) {
+  const stop = await session.call({
+    objectId: pump,
+    methodId: "ns=2;s=types/PumpType/EmergencyStop",
+    inputArguments: [new Variant({ dataType: DataType.String, value: "a leak" })],
+  });
+  const event = await session.read({ nodeId: `${condition}/EventId`, attributeId: AttributeIds.Value });
+  const seen = await session.acknowledgeCondition(condition, event.value.value, "on my way");
+  const history = await session.readHistoryValue(past, new Date("2026-11-21T12:00:00Z"), new Date("2026-11-21T13:00:00Z"));
+  return {
+    stop: stop.statusCode.name,
+    seen: seen.name,
+    history: history.historyData.dataValues.map((one) => one.value.value),
+  };
 }
 
 async function visit(order) {
@@ -67,8 +85,10 @@ async function visit(order) {
     );
     const change = await new Promise((resolve) => item.on("changed", resolve));
     await subscription.terminate();
+    const answer = { read: read.value.value, written: written.name, change: change.value.value };
+    if (order.operates) Object.assign(answer, await operate(session, order.operates));
     await session.close();
-    return { read: read.value.value, written: written.name, change: change.value.value };
+    return answer;
   } finally {
     await client.disconnect();
     await clientCertificateManager.dispose();

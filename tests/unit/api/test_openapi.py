@@ -121,3 +121,44 @@ def test_the_document_is_served_and_the_page_loads_nothing_from_elsewhere(api: S
     assert not re.search(r"<script>|\son\w+=", text)
     for name in ("swagger-ui.LICENSE.txt", "swagger-ui-bundle.js.LICENSE.txt"):
         assert (EXAMPLES.parent / "assets" / name).stat().st_size > 1_000
+
+
+# What was recorded of a decision may be anything, of whatever version, and is told as it was recorded (SAF-3, SAF-4).
+FREE = {
+    "DecidedView.trail", "PastView.decision", "PastView.limits", "PastView.plan", "PastView.plant", "PastView.proposal",
+    "PastView.rules", "PastView.stops", "WireView.shown", "WireView.took",
+}  # fmt: skip
+
+
+def test_every_answer_has_a_type(made: dict[str, Any]) -> None:
+    """API-1: no answer is a mapping of anything, but for what was recorded: a wrong one can be seen to be wrong."""
+    schemas = made["components"]["schemas"]
+
+    def free(part: Any, place: str, seen: set[str]) -> Iterator[str]:
+        if isinstance(part, list):
+            for each in part:
+                yield from free(each, place, seen)
+            return
+        if not isinstance(part, dict):
+            return
+        name = part.get("$ref", "").rpartition("/")[2]
+        if name and name not in seen:
+            seen.add(name)
+            yield from free(schemas[name], name, seen)
+        if part.get("type") == "object" and "properties" not in part:
+            values = part.get("additionalProperties")
+            if values in (None, True, {}):
+                yield place
+            yield from free(values, place, seen)
+        for key, each in part.get("properties", {}).items():
+            yield from free(each, f"{place}.{key}", seen)
+        for key in ("items", "anyOf", "allOf"):
+            yield from free(part.get(key), place, seen)
+
+    found: set[str] = set()
+    for name, operation in operations(made):
+        for status, response in operation["responses"].items():
+            if status.startswith("2"):
+                for content in response.get("content", {}).values():
+                    found |= set(free(content.get("schema"), name, set()))
+    assert found == FREE

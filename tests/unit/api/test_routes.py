@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from actors.messages import DiscoverNow, RetryChild
+from actors.messages import AlarmView, DiscoverNow, RetryChild, TreeNode
 from actors.vocabulary import InvalidRow, RefusedError, Topology, UnknownSubjectError
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.ids import ALARM, DISCOVERY, ROOT, STORAGE
@@ -45,6 +45,7 @@ def test_tree_shows_every_actor_with_the_agreed_keys(api: Served) -> None:
     }  # fmt: skip
     assert agreed <= set(rows[0])
     assert rows[1]["role"] == "modbus"
+    assert set(rows[0]) == set(TreeNode.__struct_fields__), "what a supervisor tells of a child is shown"
 
 
 def test_retry_goes_to_the_supervisor_process_of_the_child(api: Served) -> None:
@@ -139,6 +140,7 @@ def test_alarms_come_newest_first(api: Served) -> None:
     states = [(row["alarm_id"], row["state"]) for row in rows]
     assert states == [("a2", "UNACKNOWLEDGED"), ("a1", "RETURNED_UNACKNOWLEDGED")]
     assert rows[0]["returned_at"] is None
+    assert set(rows[0]) == set(AlarmView.__struct_fields__), "what the alarm actor tells of an alarm is shown"
 
 
 def test_discovery_is_shown_without_another_look(api: Served) -> None:

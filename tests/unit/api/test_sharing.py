@@ -15,9 +15,11 @@ import msgspec
 import pytest
 
 from actors.messages import GetEndpoint, GetPlanStatus, GetStation, GetStationDecisions, SetMode
-from actors.vocabulary import Mode, Topology
+from actors.vocabulary import Mode, Topology, UnavailableError
 from actors.vocabulary.ids import DISCOVERY
+from actors.vocabulary.past import PastTable
 from protocols.tags import tags as point_tags
+from tests.unit.api.examples import PAST
 from tests.unit.api.served import MODBUS, SAFETY_1, TOPOLOGY, Answer, Served, Tree, served, until
 from tests.unit.protocols.plants import north
 
@@ -167,8 +169,9 @@ def test_a_reader_who_asks_for_many_different_pages_of_tags_fills_nothing(api: S
     for limit in range(1, _PAGES_MAX + 10):
         assert len(api.get(f"/api/v1/tags?limit={limit}").json()) == limit
     assert len(api.actor._service.tags._pages) == _PAGES_MAX
-    assert api.actor._service.tags._topology is not None
-    assert api.actor._service.tags._topology.revision == TOPOLOGY.revision
+    made = api.actor._service.tags._made
+    assert made is not None
+    assert made[0].revision == TOPOLOGY.revision
 
 
 @pytest.mark.usefixtures("impatient")
@@ -179,3 +182,69 @@ def test_everybody_who_asks_for_a_part_that_is_away_hears_so(api: Served, tree: 
     assert all("/platform/alarm" in answer.problem(503) for answer in answers)
     tree.deaf.clear()
     assert api.get("/api/v1/alarms").status == 200
+
+
+def test_the_map_of_a_great_plant_is_made_beside_the_loop(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EST-1, MOD-2: while somebody's first look at the tags takes long, everybody else is answered; it is made once."""
+    begun, may_end, made = threading.Event(), threading.Event(), []
+
+    def slow(site: Any) -> Any:
+        made.append(site.site_id)
+        begun.set()
+        assert may_end.wait(10)
+        return point_tags(site)
+
+    monkeypatch.setattr("api.tag_pages.point_tags", slow)
+    with ThreadPoolExecutor(5) as pool:
+        asked = [pool.submit(api.get, "/api/v1/tags?limit=5") for _ in range(5)]
+        try:
+            assert begun.wait(10)
+            assert api.get("/api/v1/pumps").status == 200
+            assert not any(each.done() for each in asked)
+        finally:
+            may_end.set()
+        assert {each.result().status for each in asked} == {200}
+    assert made == ["north"]
+
+
+def test_a_map_that_could_not_be_made_is_made_when_somebody_asks_again(
+    api: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """API-4: an error is kept for nobody."""
+
+    def broken(site: Any) -> Any:
+        raise UnavailableError(f"{site.site_id}: not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("api.tag_pages.point_tags", broken)
+        assert "not now" in api.get("/api/v1/tags").problem(503)
+    assert api.get("/api/v1/tags").status == 200
+
+
+def test_many_who_ask_the_database_the_same_cost_a_few_reads(api: Served) -> None:
+    """API-4: rows of the past are read once for all who ask at once, and again for who asks later."""
+    table = api.past.rows[PastTable.VIOLATIONS]
+    table.append(PAST[PastTable.VIOLATIONS])
+    reading, may_end = threading.Event(), threading.Event()
+    real = api.past.page
+
+    async def slow(*asked: Any) -> Any:
+        reading.set()
+        found = await real(*asked)
+        while not may_end.is_set():
+            await asyncio.sleep(0.001)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(30) as pool:
+        patch.setattr(api.past, "page", slow)
+        first = [pool.submit(api.get, "/api/v1/violations") for _ in range(30)]
+        assert reading.wait(10)
+        other = pool.submit(api.get, "/api/v1/violations?pump_id=p2")
+        may_end.set()
+        assert {len(each.result().json()) for each in first} == {1}
+        assert other.result().json() == []
+    assert len(api.past.asked) <= 5
+    table.append(PAST[PastTable.VIOLATIONS] | {"violation_id": 6})
+    assert len(api.get("/api/v1/violations").json()) == 2

@@ -238,6 +238,9 @@ def test_neither_disk_nor_gate_is_an_error_and_is_tried_on(api: Served) -> None:
     api.latches.refuses = True
     api.tree.dead |= {MODBUS, OPCUA}
     assert "no endpoint" in api.post(STOPS, order()).problem(503)
+    kinds = ("EMERGENCY_STOP_SET", "EMERGENCY_STOP_REFUSED", "EMERGENCY_STOP_UNCONFIRMED")
+    until(lambda: len(told(api, *kinds)) == 2)
+    assert [kind for kind, _, _ in told(api, *kinds)] == [kinds[0], kinds[2]], "it is no refusal"
     api.latches.refuses = False
     api.tick("keep")
     assert len(api.latches.held.active()) == 1
@@ -541,7 +544,9 @@ def test_a_mode_that_nobody_answered_may_have_been_taken(api: Served) -> None:
         "/sites/north/stations/s1/pumps/p1: no answer to SetMode within 1 s"
     )
     command_id = str(uuid.uuid4())
-    assert "not known" in mode(api, mode="AUTO", command_id=command_id).problem(503)
+    said = mode(api, mode="AUTO", command_id=command_id).problem(503)
+    assert "not known" in said
+    assert f"command_id {command_id}" in said, "also when it was made here"
     until(lambda: told(api, *MODES))
     ((kind, actor, outcome),) = told(api, *MODES)
     assert (kind, actor) == ("MODE_UNCONFIRMED", "anna")

@@ -13,12 +13,10 @@ import pytest
 from actors.access.requests import RequestStore
 from actors.vocabulary import RefusedError
 from actors.vocabulary.requests import KEYS_PER_USER_MAX, WINDOW, Command, Failing, LoginFailures
-from actors.vocabulary.settings import DatabaseSettings
 from storage import requests
-from storage.engine import Access, Database
 from storage.requests import DatabaseRequests
 from tests.unit.api.remembered import Requests
-from tests.unit.storage.contract import NOON, Place
+from tests.unit.storage.contract import NOON, Place, awaited
 
 T = TypeVar("T")
 
@@ -35,20 +33,8 @@ def failure(name: str, count: int, ago_s: float = 0.0, kind: Failing = Failing.A
 def on_requests(place: Place | Requests, work: Callable[[RequestStore], Awaitable[T]]) -> T:
     """Open the store as the API does, do `work`, close; the one in memory is open."""
     if isinstance(place, Requests):
-
-        async def with_memory() -> T:
-            return await work(place)
-
-        return asyncio.run(with_memory())
-
-    async def with_both(writer: Database) -> T:
-        reader = Database(place.writer_url, Access.READ, settings=DatabaseSettings(), chance=writer.chance)
-        try:
-            return await work(DatabaseRequests(reader, writer))
-        finally:
-            await reader.close()
-
-    return place.run(Access.WRITE, with_both)
+        return asyncio.run(awaited(work(place)))
+    return place.with_pools(DatabaseRequests, work)
 
 
 class RequestsContract:

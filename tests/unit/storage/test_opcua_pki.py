@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -40,6 +44,54 @@ def test_a_file_is_a_trust(tmp_path: Path) -> None:
         applications=frozenset({paper("client").der, paper("other").der}),
         users={paper("user").der: UserCertificate(name="plc-7", role=UserRole.FIELD)},
     )
+
+
+def test_a_disk_that_fails_distrusts_nobody_and_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OPC-4: a read error is not remembered as "no certificate": who was trusted stays, what is new comes later."""
+    at, one = folder_of(tmp_path), folder(tmp_path)
+    make_folders(at)
+    known, fresh = at / "trusted" / "scada.pem", at / "trusted" / "new.pem"
+    known.write_bytes(pem(paper("client")))
+    assert one.trust().applications == {paper("client").der}
+    fresh.write_bytes(pem(paper("other")))
+    os.utime(known)
+    opened, broken = Path.open, True
+
+    def failing(path: Path, *given: Any, **named: Any) -> Any:
+        if broken and path.suffix == ".pem":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(path, *given, **named)
+
+    monkeypatch.setattr(Path, "open", failing)
+    for _ in range(2):
+        assert one.trust().applications == {paper("client").der}
+    broken = False
+    assert one.trust().applications == {paper("client").der, paper("other").der}
+    known.unlink()
+    assert one.trust().applications == {paper("other").der}, "taken away is taken away"
+
+
+def test_a_file_with_its_old_time_is_read_again(tmp_path: Path) -> None:
+    """OPC-4: written over in place with the same size and the old mtime (rsync -t): the new content counts."""
+    at, one = folder_of(tmp_path), folder(tmp_path)
+    make_folders(at)
+    path = at / "trusted" / "scada.pem"
+    first, second = pem(paper("client")), pem(paper("other"))
+    size = max(len(first), len(second))
+    path.write_bytes(first.ljust(size, b"\n"))
+    held = path.stat()
+    assert one.trust().applications == {paper("client").der}
+    deadline_s = time.monotonic() + 5.0
+    while path.stat().st_ctime_ns == held.st_ctime_ns:
+        assert time.monotonic() < deadline_s, "ctime does not move"
+        with path.open("r+b") as file:
+            file.write(second.ljust(size, b"\n"))
+        os.utime(path, ns=(held.st_atime_ns, held.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_mtime_ns, after.st_size, after.st_ino) == (held.st_mtime_ns, held.st_size, held.st_ino)
+    assert one.trust().applications == {paper("other").der}
 
 
 def test_one_certificate_in_two_roles_has_none(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from storage.engine import Access
 from storage.readers import DatabasePlanReader
 from storage.urls import sqlite_url
 from tests.migrated import sqlite_at
-from tests.unit.storage.contract import NOON, Place, RepositoryContract, audit_record, moment
+from tests.unit.storage.contract import NOON, Place, audit_record, moment
+from tests.unit.storage.repository_contract import RepositoryContract
 
 
 class SqlitePlace(Place):

@@ -16,12 +16,10 @@ from actors.access.store import UserStore
 from actors.vocabulary import DeviceError, RefusedError, UnknownSubjectError
 from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.records import AuditRecord
-from actors.vocabulary.settings import DatabaseSettings
 from actors.vocabulary.users import Account, AccountKind, Ending, ServiceKey, Session
-from storage.engine import Access, Database
 from storage.users import DatabaseUsers
 from tests.unit.api.people import Users
-from tests.unit.storage.contract import NOON, Place, audit_record, moment
+from tests.unit.storage.contract import NOON, Place, audit_record, awaited, moment
 
 T = TypeVar("T")
 
@@ -57,20 +55,8 @@ def same(one: Account) -> Account:
 def on_users(place: Place | Users, work: Callable[[UserStore], Awaitable[T]]) -> T:
     """Open the store as the API does, do `work`, close; the one in memory is open."""
     if isinstance(place, Users):
-
-        async def with_memory() -> T:
-            return await work(place)
-
-        return asyncio.run(with_memory())
-
-    async def with_both(writer: Database) -> T:
-        reader = Database(place.writer_url, Access.READ, settings=DatabaseSettings(), chance=writer.chance)
-        try:
-            return await work(DatabaseUsers(reader, writer))
-        finally:
-            await reader.close()
-
-    return place.run(Access.WRITE, with_both)
+        return asyncio.run(awaited(work(place)))
+    return place.with_pools(DatabaseUsers, work)
 
 
 def _refusing(place: Place | Users) -> Callable[[UserStore], AbstractContextManager[None]]:

@@ -253,6 +253,12 @@ def test_a_start_makes_the_certificate_where_it_can_and_says_so_where_not(tmp_pa
     (said,) = prepare(settings(tmp_path, client_ca="/elsewhere/ca.pem"), now=NOW)
     assert "client-calejo-wire.pem" in said
     assert "READ_ONLY" in said
+    (tmp_path / FOLDER / "ca-key.pem").unlink()
+    (said,) = prepare(settings(tmp_path), now=NOW)
+    assert "the authority's key is not here" in said
+    wire_files(tmp_path).certificate.write_text("no certificate at all")
+    (said,) = prepare(settings(tmp_path), now=NOW)
+    assert "cannot ask Modbus/TLS" in said, "a tool's certificate keeps no plant from starting"
     assert tls_papers_of(tmp_path, "") is None
 
 

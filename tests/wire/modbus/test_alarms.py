@@ -141,7 +141,7 @@ def test_a_stop_does_not_wait_behind_acknowledgements_that_take_their_time() -> 
     """EST-1, EST-4: pipelined on one connection; the acknowledgement goes on behind, and is told of if it fails."""
 
     async def story() -> None:
-        async with served(ModbusLimits(idle_s=0.5)) as publisher:
+        async with served(ModbusLimits(idle_s=0.4, close_s=0.4)) as publisher:
             may_end = asyncio.Event()
 
             async def slow(call: ClientCall) -> CallAnswer:

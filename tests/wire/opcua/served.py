@@ -21,7 +21,7 @@ from asyncua import ua
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary, struct_to_binary
 
-from actors.vocabulary import DeviceError, Quality, Severity, SiteConfig, WriteRefusal
+from actors.vocabulary import DeviceError, InvalidValueError, Quality, Severity, SiteConfig, WriteRefusal
 from actors.vocabulary.access import UserRole
 from actors.vocabulary.client_calls import (
     CallAnswer,
@@ -93,6 +93,8 @@ class Publisher:
             found = [
                 one for one in held if (first is None or one.at >= first) and (last is None or one.at < last)
             ]
+        if question.following and not question.following.isdecimal():
+            raise InvalidValueError(f"following: {question.following!r}, expected what a page gave")
         begin = int(question.following or 0)
         page = tuple(found[begin : begin + question.count_max])
         more = begin + len(page) < len(found)
@@ -427,11 +429,15 @@ def _configuration_folder() -> str:
 
 
 @asynccontextmanager
-async def node_client(peers: Path, publisher: Publisher) -> AsyncIterator[NodeClient]:
+async def node_client(
+    peers: Path, publisher: Publisher | str, options: dict[str, Any] | None = None
+) -> AsyncIterator[NodeClient]:
+    """Start node-opcua's client for an endpoint or its address; `options`: how it connects (opcua/client.js)."""
     process = await asyncio.create_subprocess_exec(
         "node",
         "opcua/client.js",
-        publisher.endpoint.bound,
+        publisher if isinstance(publisher, str) else publisher.endpoint.bound,
+        json.dumps(options or {}),
         cwd=peers,
         env={**os.environ, "XDG_CONFIG_HOME": _configuration_folder()},
         stdin=asyncio.subprocess.PIPE,

@@ -353,6 +353,38 @@ def test_a_filter_that_compares_what_has_no_order_costs_nobody_anything() -> Non
     asyncio.run(story())
 
 
+def test_events_of_what_has_no_notifier_are_refused() -> None:
+    """OPC-5: a type, a variable, nothing at all: a status each, no fault of ours."""
+
+    async def story() -> None:
+        async with served() as publisher:
+            raw = await Raw.session_to(publisher)
+            at = (await raw.subscribe()).SubscriptionId
+            request = ua.CreateMonitoredItemsRequest()
+            request.Parameters.SubscriptionId = at
+            for node in (
+                own("types/PumpType"),
+                own("conditions/none"),
+                own(f"{PUMP}/setpoint"),
+                own("types"),
+            ):
+                one = ua.MonitoredItemCreateRequest()
+                one.ItemToMonitor = ua.ReadValueId(node, ua.AttributeIds.EventNotifier)
+                one.RequestedParameters.Filter = ua.EventFilter()
+                request.Parameters.ItemsToCreate.append(one)
+            results = (await raw.ask(request, ua.CreateMonitoredItemsResponse)).Results
+            names = [each.StatusCode.name for each in results]
+            assert names == [
+                "BadAttributeIdInvalid",
+                "BadNodeIdUnknown",
+                "BadAttributeIdInvalid",
+                "BadNodeIdUnknown",
+            ]
+            assert publisher.events("failed") == []
+
+    asyncio.run(story())
+
+
 def test_a_filter_that_fails_is_its_own_item_s_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """OPC-5: whatever a filter raises: told, that item hears nothing more, every other one goes on."""
 
@@ -486,7 +518,11 @@ def test_a_session_s_refreshes_are_few() -> None:
             request.ObjectId = standard(ua.ObjectIds.ConditionType)
             request.MethodId = standard(ua.ObjectIds.ConditionType_ConditionRefresh)
             names = []
+            sessions = publisher.endpoint._sessions
+            assert sessions is not None
             for at in (*ids, ids[0]):
+                # Not for its own subscription's sake it is refused.
+                sessions.bounded_subscriptions.items_of(at).refresh_not_before_s = 0.0
                 request.InputArguments = [ua.Variant(at, ua.VariantType.UInt32)]
                 call = _filled(ua.CallRequest(), "MethodsToCall", [request])
                 names.append((await raw.ask(call, ua.CallResponse)).Results[0].StatusCode.name)

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from actors.vocabulary import Quality, Scope
 from actors.vocabulary.access import UserRole
+from actors.vocabulary.client_calls import PastValue, SeeAlarm, SetStop, ShownAlarms
 from actors.vocabulary.pki import UserCertificate
 from tests.wire.opcua.papers import CLIENT_URI, Cabinet, Guarded, Paper, guarded, paper
-from tests.wire.opcua.served import DEADLINE_S
+from tests.wire.opcua.served import DEADLINE_S, PUMP, alarm_shown
 
 pytestmark = [pytest.mark.wire, pytest.mark.services]
 
+OPERATES = {
+    "pump": f"ns=2;s={PUMP}", "condition": "ns=2;s=conditions/dry_run/p1", "past": f"ns=2;s={PUMP}/setpoint"
+}  # fmt: skip
 POINT = "/north/s1/p1/actual_speed"
 
 
@@ -53,30 +59,36 @@ async def visit(peers: Path, folder: Path, one: Guarded, **order: Any) -> Any:
 
 
 def test_node_opcua_comes_in_by_name_and_by_certificate(node_opcua: Path, tmp_path: Path) -> None:
-    """OPC-4: each policy and mode with a name, one with a user's certificate: reads, writes and subscribes."""
+    """OPC-4, OPC-3: each policy and mode with a name: reads, subscribes, stops, acknowledges, looks back; one writes
+    by name, one by a user's certificate.
+    """
 
     async def story() -> None:
         keys = {paper("user"): UserCertificate(name="plc-7", role=UserRole.FIELD)}
         async with guarded(Cabinet(paper("client"), users=keys)) as one:
             own = filed(tmp_path, "client", paper("client"))
             filed(tmp_path, "user", paper("user"))
-            for policy, mode in (
-                ("Basic256Sha256", "Sign"),
-                ("Basic256Sha256", "SignAndEncrypt"),
-                ("Aes256_Sha256_RsaPss", "SignAndEncrypt"),
-            ):
-                one.publisher.show({POINT: 31.5})
-                answer = await visit(
-                    node_opcua,
-                    tmp_path,
-                    one,
-                    **own,
-                    policy=policy,
-                    mode=mode,
-                    user="plc",
-                    password="level sensor",
-                )
-                assert answer == {"read": 31.5, "written": "Good", "change": 12.5}, (policy, mode)
+            anna = {**own, "user": "anna", "password": "correct horse", "operates": OPERATES}
+            alarm = alarm_shown("dry_run", "p1", PUMP)
+            one.publisher.endpoint.show_alarms(ShownAlarms(alarms=(alarm,), whole=True))
+            one.publisher.past[("p1", "setpoint")] = [
+                PastValue(at=datetime(2026, 11, 21, 12, minute, tzinfo=UTC), value=30.0, quality=Quality.GOOD)
+                for minute in range(3)
+            ]
+            for policy in ("Basic256Sha256", "Aes256_Sha256_RsaPss"):
+                for mode in ("Sign", "SignAndEncrypt"):
+                    one.publisher.show({POINT: 31.5})
+                    answer = await visit(node_opcua, tmp_path, one, **anna, policy=policy, mode=mode)
+                    assert answer == {
+                        "read": 31.5, "written": "BadUserAccessDenied", "change": 31.5, "stop": "Good", "seen": "Good",
+                        "history": [30.0, 30.0, 30.0, None],  # with the bound at the end: there is none
+                    }, (policy, mode)  # fmt: skip
+                    stop, seen = one.publisher.calls[-2:]
+                    assert {stop.caller.name, seen.caller.name} == {"anna"}
+                    assert stop.command == SetStop(scope=Scope.PUMP, scope_id="p1", reason="a leak")
+                    assert seen.command == SeeAlarm(alarm_id=alarm.alarm_id, comment="on my way")
+            answer = await visit(node_opcua, tmp_path, one, **own, user="plc", password="level sensor")
+            assert answer == {"read": 31.5, "written": "Good", "change": 12.5}
             certified = {
                 "userCertificate": str(tmp_path / "user.der"),
                 "userKey": str(tmp_path / "user-key.pem"),

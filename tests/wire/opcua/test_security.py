@@ -27,6 +27,7 @@ from protocols.opcua import limits
 from protocols.opcua.admission import Rules
 from protocols.opcua.identity import anonymous, current_caller
 from protocols.opcua.ids import standard
+from protocols.points import OPCUA_NAMESPACE_INDEX, OPCUA_NAMESPACE_URI
 from tests.wire.opcua.papers import (
     CLIENT_URI,
     MODES,
@@ -512,6 +513,25 @@ def test_a_new_certificate_is_for_new_clients_and_old_ones_go_on() -> None:
                 assert one.users.counts["CERTIFICATE_REPLACED", "success"] == 1
                 assert one.users.counts["CERTIFICATE_REPLACED", "refused"] == 1
                 assert await client.get_node(node_id(POINT)).read_value() == 4.0
+
+    asyncio.run(story())
+
+
+def test_a_new_certificate_may_have_another_uri() -> None:
+    """SEC-4, OPC-4: what the server calls itself is what its certificate says, in the endpoints and in its arrays."""
+
+    async def story() -> None:
+        async with guarded() as one:
+            one.cabinet.shown = paper("server-3", uri="urn:plant-7:calejo")
+            await one.publisher.endpoint._upkeep.look_at_certificates(one.cabinet)
+            async with await client_of(one, **ANNA) as client:
+                for number in (ua.ObjectIds.Server_NamespaceArray, ua.ObjectIds.Server_ServerArray):
+                    names = await client.get_node(standard(number)).read_value()
+                    assert names[1 if len(names) > 1 else 0] == "urn:plant-7:calejo"
+                assert await client.get_namespace_index(OPCUA_NAMESPACE_URI) == OPCUA_NAMESPACE_INDEX
+            raw = await Raw.channel_to(one.publisher)
+            offered = (await raw.ask(ua.GetEndpointsRequest(), ua.GetEndpointsResponse)).Endpoints
+            assert {each.Server.ApplicationUri for each in offered} == {"urn:plant-7:calejo"}
 
     asyncio.run(story())
 

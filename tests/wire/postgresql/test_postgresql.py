@@ -25,11 +25,11 @@ from tests.unit.storage.contract import (
     NOON,
     TABLES,
     Place,
-    RepositoryContract,
     audit_record,
     feedback,
     moment,
 )
+from tests.unit.storage.repository_contract import RepositoryContract
 
 pytestmark = [pytest.mark.services, pytest.mark.wire]
 

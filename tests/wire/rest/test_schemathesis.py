@@ -5,6 +5,7 @@ Every check of its, seeded; a short run with the other tests, a long one under `
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -32,6 +33,7 @@ pytestmark = [pytest.mark.wire, pytest.mark.system("api.rest")]
 CONFIGURATION = Path(__file__).parent / "schemathesis.toml"
 SEED = 20261121
 WITHIN_S = 900
+LONG_S = "600"
 # The stream never ends (tests/unit/api/stream asks it); the others would end the session that asks.
 APART = "/api/v1/stream|/auth/logout|/account/password|/sessions|/users/.user_id./(role|disable|reset)"
 WHO = [None, *UserRole]
@@ -56,8 +58,8 @@ def api(tmp_path: Path) -> Iterator[Served]:
         running.on_loop(decisions._database.close())
 
 
-def asked(api: Served, folder: Path, role: UserRole | None, *options: str) -> None:
-    """Run schemathesis as somebody of a role, None: as nobody; whatever it finds is shown."""
+def asked(api: Served, folder: Path, role: UserRole | None, *options: str) -> str:
+    """Run schemathesis as somebody of a role, None: as nobody; whatever it finds is shown. Returns what it counted."""
     shown: tuple[str, ...] = ()
     if role is not None:
         token = logged_in(api.users, api.desk, f"walker-{role.value.lower()}", role, life_s=3_600.0)
@@ -72,6 +74,9 @@ def asked(api: Served, folder: Path, role: UserRole | None, *options: str) -> No
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-12_000:]
     assert re.search(r"[1-9]\d* (test cases|generated|passed|cases)|No issues found", output), output[-2_000:]
+    return "\n".join(
+        line for line in output.splitlines() if re.search(r"\d+ (generated|passed|tested)|seed", line)
+    )
 
 
 @pytest.mark.parametrize("role", WHO)
@@ -95,5 +100,7 @@ def test_nothing_is_found_in_what_ends_sessions(api: Served, tmp_path: Path, rol
 @pytest.mark.parametrize("role", WHO)
 @pytest.mark.timeout(WITHIN_S)
 def test_nothing_is_found_in_a_long_run(api: Served, tmp_path: Path, role: UserRole | None) -> None:
-    """API-1, API-2: every phase, boundaries of every value, sequences of requests."""
-    asked(api, tmp_path, role, "-n", "50", "--continue-on-failure", "--exclude-path-regex", APART)
+    """API-1, API-2: every phase, boundaries of every value, sequences of requests; `-s` shows how many there were."""
+    bounds = ("-n", "50", "--max-time", os.environ.get("CALEJO_SCHEMATHESIS_S", LONG_S))
+    counted = asked(api, tmp_path, role, *bounds, "--continue-on-failure", "--exclude-path-regex", APART)
+    print(f"\nas {'nobody' if role is None else role.value}:\n{counted}")

@@ -72,7 +72,7 @@ async def host_of(peers: Path, port: int) -> AsyncIterator[Host]:
     process = await asyncio.create_subprocess_exec(
         "node", "sparkplug/host.js", f"mqtt://127.0.0.1:{port}", "scada",
         cwd=peers, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL, limit=1 << 24,
     )  # fmt: skip
     try:
         host = Host(process)

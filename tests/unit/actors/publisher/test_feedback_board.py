@@ -13,6 +13,7 @@ from actors.messages import FeedbackReceived, JudgedValue, PumpFeedback, Sample
 from actors.publisher.feedback_board import (
     RULES,
     Board,
+    Judged,
     flush,
     held,
     merged,
@@ -105,7 +106,7 @@ def test_what_cannot_be_on_the_wire_is_shown_as_never_written() -> None:
         heard = PumpFeedback(pump_id="p1", actual_speed_hz=Sample(value, T0, "database"))
         board = merged(Board(), FeedbackReceived(station_id="s1", source="database", pumps=(heard,)), now=T0)
         good = dict.fromkeys(POINTS, JudgedValue(value=value, quality=Quality.GOOD, age_s=0.0))
-        points = shown_points(board, "s1", {"p1": good}, now=T0, stale_s=30.0)
+        points = shown_points(board, "s1", {"p1": Judged(heard, good)}, now=T0, stale_s=30.0)
         shown = {point: value for _, point, value in points}
         assert (shown["actual_speed"].value, shown["actual_speed"].quality) == (0.0, Quality.BAD)
 

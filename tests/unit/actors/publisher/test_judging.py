@@ -23,7 +23,7 @@ def reported(board: Board, at: Instant, *, power_kw: float = 5.0) -> Board:
 def qualities(judge: FeedbackJudge, board: Board, now: Instant) -> dict[str, Quality]:
     station = SITE.station("s1")
     assert station is not None
-    judged = judge.judged(station, board, now=now)["p1"]
+    judged = judge.judged(station, board, now=now)["p1"].verdicts
     return {point: judged[point].quality for point in (RUNNING, POWER, SPEED)}
 
 
@@ -62,7 +62,7 @@ def test_limits_decide_what_a_level_can_be() -> None:
     board = written(Board(), "s1", "p1", "wet_well_level", 500.0, at=T0, source="modbus")
     station = SITE.station("s1")
     assert station is not None
-    assert judge.judged(station, board, now=T0)["p1"]["wet_well_level_m"].quality is Quality.GOOD
+    assert judge.judged(station, board, now=T0)["p1"].verdicts["wet_well_level_m"].quality is Quality.GOOD
     limits = SafetyLimits(
         version=2,
         hard_min_speed_hz=20.0,
@@ -74,4 +74,4 @@ def test_limits_decide_what_a_level_can_be() -> None:
     bounded = msgspec.structs.replace(
         station, pumps=tuple(msgspec.structs.replace(pump, limits=limits) for pump in station.pumps)
     )
-    assert judge.judged(bounded, board, now=T0)["p1"]["wet_well_level_m"].quality is Quality.BAD
+    assert judge.judged(bounded, board, now=T0)["p1"].verdicts["wet_well_level_m"].quality is Quality.BAD

@@ -267,6 +267,11 @@ def test_a_beginning_that_is_missing_does_not_hold(stolen: Trail, tmp_path: Path
     assert "2 checkpoints over them were not judged" in judge(behind, *trail.kept)[1]
     code, said = judge(behind, *trail.kept, "--partial")
     assert (code, "records 11 to 13 hold" in said) == (0, True), said
+    (behind / "checkpoints.jsonl").write_text("")
+    code, said = judge(behind)
+    assert (code, "BROKEN: records 1 to 10 are not here: give" in said) == (1, True), (
+        "none is missed, all is missing"
+    )
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "cut to nothing"])

@@ -1,7 +1,9 @@
 """Goal: one command gathers what an incident report needs, with the times that follow from awareness."""
 
 import asyncio
+import fcntl
 import json
+import os
 import re
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -218,6 +220,23 @@ def test_an_export_that_fails_leaves_nothing_and_the_next_one_is_whole(tmp_path:
     assert done.returncode == 0, done.stderr
     assert (to / "alarms.jsonl").read_text() == ""
     assert not part.exists()
+
+
+def test_two_exports_of_one_name_do_not_mix(tmp_path: Path) -> None:
+    """SEC-6: the second is refused and leaves the first one's files alone."""
+    trail = Trail(tmp_path / "trail")
+    to, part = trail.folder / "incident", trail.folder / ".incident.part"
+    part.mkdir()
+    (part / "alarms.jsonl").write_text("of the one that is being written\n")
+    handle = os.open(part, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        done = trail.calejo("incident", "export", str(to), "--since", "2026-06-01")
+    finally:
+        os.close(handle)
+    assert (done.returncode, "another export" in done.stderr) == (4, True), done.stderr
+    assert (part / "alarms.jsonl").exists()
+    assert not to.exists()
 
 
 def test_archived_records_of_the_time_range_are_named_or_in_it(tmp_path: Path) -> None:
