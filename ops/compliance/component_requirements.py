@@ -358,8 +358,8 @@ CONTROLS: Final = (
     Control(
         "CR 7.3",
         "Control system backup",
-        "In part: all state is a database and a folder, whose backup is the operator's; no command of its own; an old backup"
-        " brought back is noticed by the trail",
+        "In part: all state is a database and a folder, whose backup is the operator's; no command of its own; an old"
+        " backup brought back is noticed by the trail",
         ("storage/checkpoints.py", "storage/files.py"),
         ATTACKS,
     ),
