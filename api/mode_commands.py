@@ -109,7 +109,12 @@ async def _taken(
         source_address=peer,
     )
     # The pump's own mode first: a return to service must find the mode that the operator asked for.
-    done = await service.sources.set_mode(station, command)
+    try:
+        done = await service.sources.set_mode(station, command)
+    except OutcomeUnknownError as error:
+        raise OutcomeUnknownError(
+            f"{error}; sent again as command_id {command_id} it is taken once"
+        ) from error
     return _Taken(station=station, pump=pump, command=command, done=done)
 
 

@@ -544,7 +544,9 @@ def test_a_mode_that_nobody_answered_may_have_been_taken(api: Served) -> None:
         "/sites/north/stations/s1/pumps/p1: no answer to SetMode within 1 s"
     )
     command_id = str(uuid.uuid4())
-    assert "not known" in mode(api, mode="AUTO", command_id=command_id).problem(503)
+    said = mode(api, mode="AUTO", command_id=command_id).problem(503)
+    assert "not known" in said
+    assert f"command_id {command_id}" in said, "also when it was made here"
     until(lambda: told(api, *MODES))
     ((kind, actor, outcome),) = told(api, *MODES)
     assert (kind, actor) == ("MODE_UNCONFIRMED", "anna")
