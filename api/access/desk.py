@@ -179,11 +179,12 @@ class AccessDesk:
         peer: str,
         named: str,
         cookie: Shown | None = None,
+        looks: bool = False,
     ) -> Principal:
         """Return who asks for `operation`, and only if they may.
 
         `credentials`: every Authorization header of the request. `named`: who they say they are on this machine.
-        `cookie`: a browser's, which counts where there is no such header.
+        `cookie`: a browser's, which counts where there is no such header. `looks`: nothing is done with the right.
 
         Raises:
             UnauthenticatedError: nobody knows who asks.
@@ -230,7 +231,7 @@ class AccessDesk:
                 is_known=True,
             )
             raise ForbiddenError(why)
-        if principal.is_expired:
+        if principal.is_expired and not looks:
             self.log.done(
                 "STOP_BY_EXPIRED_SESSION",
                 actor=principal.user_id,

@@ -12,7 +12,7 @@ from litestar.handlers import BaseRouteHandler
 from actors.vocabulary import InvalidValueError
 from actors.vocabulary.access import Operation
 from actors.vocabulary.users import LOCAL_PREFIX, Principal, without_local
-from api.access.identity import identified
+from api.access.identity import identified, looks
 from api.handling import peer_of, service_of
 from api.stop_answers import checked_text
 
@@ -40,16 +40,18 @@ async def guard(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     """
     operation = handler.opt.get(OPERATION)
     access, peer = service_of(connection.app.state).access, peer_of(connection)
+    scope: Any = connection.scope
     named = operation if isinstance(operation, Operation) else None
+    if named is Operation.SET_STOP and looks(scope):
+        named = Operation.READ_PLANT  # who asks what could be stopped is counted like whoever looks
     access.rates.check_address("" if connection.client is None else connection.client.host, named, peer=peer)
     if operation == PUBLIC or getattr(handler, "http_methods", None) == {"OPTIONS"}:
         # Litestar's own answer to OPTIONS names the methods of a path, and nothing else.
         return
     # Our own mistake, which a test finds: refused by crashing.
     assert isinstance(operation, Operation), f"{handler} names no operation"
-    scope: Any = connection.scope
     principal = scope[PRINCIPAL] = await identified(access.desk, connection, operation, peer=peer)
-    access.rates.check_user(principal, operation, peer=peer)
+    access.rates.check_user(principal, named or operation, peer=peer)
 
 
 def principal_of(request: Request[Any, Any, State]) -> Principal:

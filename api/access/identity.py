@@ -11,6 +11,12 @@ from actors.vocabulary.users import Principal
 from api.access.desk import AccessDesk
 
 NAMED_HEADER: Final = "calejo-by"
+_LOOKS: Final = frozenset({"GET", "HEAD"})
+
+
+def looks(scope: Any) -> bool:
+    """Say whether a request changes nothing, whatever right it needs."""
+    return scope.get("method") in _LOOKS
 
 
 async def identified(
@@ -30,4 +36,5 @@ async def identified(
         named=connection.headers.get(NAMED_HEADER, ""),
         # Whoever names a credential means that one, whatever a browser adds.
         cookie=None if credentials else desk.cookies.shown(connection),
+        looks=looks(connection.scope),
     )

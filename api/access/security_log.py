@@ -140,9 +140,14 @@ class SecurityLog:
             while len(self._told) >= SOURCES_MAX:
                 del self._told[next(iter(self._told))]
             told = self._told[key] = _Told(now)
-        if told.count >= TOLD_PER_PERIOD or not (is_known or self._is_room_for_strangers(now)):
+        if told.count >= TOLD_PER_PERIOD:
             told.suppressed += 1
             return
+        if not is_known:
+            room, others = self._room_for_strangers(now)
+            if not room:
+                return
+            suppressed += others
         told.count += 1
         record_id = str(uuid.uuid4())
         record = AuditRecord(
@@ -159,11 +164,17 @@ class SecurityLog:
         )
         self._record((_short(record),))
 
-    def _is_room_for_strangers(self, now: Instant) -> bool:
-        if self._strangers is None or not 0.0 <= now.seconds_since(self._strangers.since) < PERIOD_S:
-            self._strangers = _Told(now)
-        self._strangers.count += 1
-        return self._strangers.count <= STRANGERS_PER_PERIOD
+    def _room_for_strangers(self, now: Instant) -> tuple[bool, int]:
+        """Return whether one more of all strangers is written down, and how many of the period before were not."""
+        held, before = self._strangers, 0
+        if held is None or not 0.0 <= now.seconds_since(held.since) < PERIOD_S:
+            before = 0 if held is None else held.suppressed
+            held = self._strangers = _Told(now)
+        if held.count >= STRANGERS_PER_PERIOD:
+            held.suppressed += 1
+            return False, 0
+        held.count += 1
+        return True, before
 
     def count(self, event: str, outcome: str = "success") -> None:
         """Count an event; whose record somebody else writes."""

@@ -3,7 +3,7 @@
 It commands MANUAL at one pump, each time a hundredth of a hertz more, so that every value is told from the last, and
 watches that setpoint by all protocols at once: Modbus (a look each millisecond), OPC UA (a subscription), REST
 (server-sent events) and, with `--mqtt`, Sparkplug at the run's broker. The time is from the source timestamp of the
-value, which is when safety decided it, to when the client has it; all of them on one machine and one clock. AUTO comes
+value on OPC UA, which is its publication, to when the client has it; all on one machine and one clock. AUTO comes
 back at the end. Only for a demo or a plant at rest: it moves a pump.
 """
 

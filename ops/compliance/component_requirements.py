@@ -358,8 +358,7 @@ CONTROLS: Final = (
     Control(
         "CR 7.3",
         "Control system backup",
-        "In part: all state is a database and a folder that ordinary means back up while it runs; no command of"
-        " its own; an old"
+        "In part: all state is a database and a folder, whose backup is the operator's; no command of its own; an old"
         " backup brought back is noticed by the trail",
         ("storage/checkpoints.py", "storage/files.py"),
         ATTACKS,

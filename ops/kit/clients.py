@@ -6,7 +6,6 @@ A client asks and decodes by the map alone. Whatever goes wrong on the way is a 
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -16,10 +15,10 @@ from asyncua import Client, ua
 from asyncua.crypto.security_policies import SecurityPolicyAes256Sha256RsaPss
 from pymodbus import ModbusException, pymodbus_apply_logging_config
 from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.transport import CommParams, CommType
 
 import protocols.opcua.decoding  # noqa: F401 - silences asyncua's logger: what fails is told once, by us
 from actors.vocabulary import DeviceError
+from ops.kit.over_tls import OverTls, tls_context
 from ops.kit.papers import Papers, TlsPapers
 from ops.kit.tags import Place, Tag
 
@@ -72,42 +71,6 @@ class _Span(msgspec.Struct, frozen=True):
     tags: tuple[tuple[Tag, Place], ...]
 
 
-class _OverTls(AsyncModbusTcpClient):
-    """pymodbus's TCP client inside TLS. Its own TLS client leaves out the header that Modbus/TCP Security keeps."""
-
-    def __init__(self, host: str, port: int, context: ssl.SSLContext) -> None:
-        self.comm_params = CommParams(
-            comm_type=CommType.TLS,
-            host=host,
-            port=port,
-            comm_name="comm",
-            sslctx=context,
-            reconnect_delay=0,
-            reconnect_delay_max=0,
-            timeout_connect=ANSWER_S,
-        )
-        super().__init__(host, port=port, retries=0)
-
-
-def _tls_context(papers: TlsPapers) -> ssl.SSLContext:
-    """Return a context that takes one server certificate and no other, under whatever name it is reached.
-
-    Raises:
-        DeviceError: a file cannot be used.
-
-    """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    try:
-        context.load_cert_chain(papers.certificate, papers.private_key)
-        context.load_verify_locations(papers.server)
-    except (OSError, ssl.SSLError) as error:
-        raise DeviceError(f"modbus: {papers.certificate}: {error.strerror or error}") from error
-    return context
-
-
 class ModbusWire:
     """A Modbus TCP client; requests one after the other. With papers it speaks Modbus/TLS."""
 
@@ -125,7 +88,7 @@ class ModbusWire:
                 host, port=port, timeout=ANSWER_S, retries=0, reconnect_delay=0
             )
         else:
-            self._client = _OverTls(host, port, _tls_context(papers))
+            self._client = OverTls(host, port, tls_context(papers), answer_s=ANSWER_S)
 
     async def open(self) -> None:
         """Connect.

@@ -22,6 +22,11 @@ SWEEP_PERIOD_S: Final = 1.0
 QUEUED_FRAMES_HIGH: Final = 32
 QUEUED_FRAMES_LOW: Final = 8
 
+# What is told of clients: of each kind so many at once, then so many a second; all kinds together ten times that.
+NEWS_BURST: Final = 100
+NEWS_PER_S: Final = 10.0
+NEWS_SHARE: Final = 10
+
 # --- Sessions and channels ------------------------------------------------------------------------------------
 SESSION_TIMEOUT_S_MIN: Final = 5.0
 SESSION_TIMEOUT_S_MAX: Final = 60.0

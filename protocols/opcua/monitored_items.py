@@ -122,6 +122,16 @@ class ReportingItems(MonitoredItemService):
                 waiting.insert(0, _fields(item, listener, OVERFLOW))
             waiting.append(_fields(item, listener, event))
 
+    def forget_alarms(self) -> None:
+        """Let go of every item that tells of alarms."""
+        told = [
+            item_id
+            for item_id, item in self._monitored_items.items()
+            if item_id in self.listeners
+            or (item.read_value_id is not None and is_of_condition(item.read_value_id.NodeId))
+        ]
+        self.delete_monitored_items(told)
+
     def _concerns(self, item_id: int, listener: Listener, event: EventData) -> bool:
         """Whether an item wants an event. A filter that fails is its own item's end, and nobody else's."""
         if event.everywhere:

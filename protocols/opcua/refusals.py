@@ -6,6 +6,7 @@ doorkeeper's matter: it writes down the first few of a kind, and counts the rest
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -15,8 +16,10 @@ from asyncua import ua
 from asyncua.common.utils import ServiceError
 
 from protocols.endpoint import ClientNews
+from protocols.opcua import limits
 from protocols.opcua.doorkeeper import Doorkeeper
 from protocols.opcua.ids import status
+from protocols.opcua.quota import Quota
 
 CERTIFICATE_REJECTED: Final = "CERTIFICATE_REJECTED"
 RATE_LIMITED: Final = "RATE_LIMITED"
@@ -79,6 +82,8 @@ class Refusals:
     def __init__(self, doorkeeper: Doorkeeper) -> None:
         self._doorkeeper: Final = doorkeeper
         self._counts: Final[Counter[str]] = Counter()
+        self._rate: Final = Quota(burst=limits.NEWS_BURST, per_s=limits.NEWS_PER_S, share=limits.NEWS_SHARE)
+        self._unsaid: Final[Counter[str]] = Counter()
 
     @property
     def counts(self) -> Mapping[str, int]:
@@ -86,11 +91,19 @@ class Refusals:
         return MappingProxyType(self._counts)
 
     def counting(self, news: ClientNews) -> ClientNews:
-        """Return a listener that counts each event before it is passed on."""
+        """Return a listener that counts each event before it is passed on; of a flood a few, the next one tells of it.
+
+        Each kind by itself: who connects a thousand times a second does not hide what is refused.
+        """
 
         def tell(event: str, peer: str, detail: str) -> None:
             self._counts[event] += 1
-            news(event, peer, detail)
+            if not self._rate.take(event, asyncio.get_running_loop().time()):
+                self._unsaid[event] += 1
+                return
+            unsaid = self._unsaid.pop(event, 0)
+            more = f" ({unsaid} of its kind before this were not told)" if unsaid else ""
+            news(event, peer, f"{detail}{more}".lstrip())
 
         return tell
 

@@ -131,6 +131,10 @@ class Session(InternalSession):
         params.UserIdentityToken = ua.AnonymousIdentityToken()
         result = self.activate_session(params, None)
         self.caller, self.user_certificate = caller, shown
+        if not caller.may(Operation.READ_PLANT):
+            # Somebody else on the same channel: what the one before could hear of alarms is not theirs.
+            for number in self.subscriptions.owned_by(self.session_id):
+                self.subscriptions.items_of(number).forget_alarms()
         return result
 
     def may_refresh(self, heard: int, now_s: float) -> bool:

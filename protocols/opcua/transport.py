@@ -116,16 +116,13 @@ class Connection(asyncio.Protocol):
         self._stalled_since_s: float | None = None
         self._closing_since_s: float | None = None
         self.peer = "unknown"
+        # Where the client is, as its share is counted; looked at for every connection whenever one more comes.
+        self.address = "unknown"
 
     @property
     def active(self) -> bool:
         """Whether it carries an activated session."""
         return self._processor is not None and self._processor.active
-
-    @property
-    def address(self) -> str:
-        """Where the client is, as its share is counted."""
-        return source_of(self.peer)
 
     def carries(self, channel: object) -> bool:
         """Say whether this is the connection of that channel."""
@@ -138,6 +135,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         name = transport.get_extra_info("peername")
         self.peer = f"{name[0]}:{name[1]}" if name else "unknown"
+        self.address = source_of(self.peer)
         if not self._listener.make_room():
             self._listener.news("refused", self.peer, f"{limits.CONNECTIONS_MAX} connections")
             transport.abort()

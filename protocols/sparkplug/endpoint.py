@@ -38,6 +38,7 @@ from protocols.sparkplug.names import (
     definitions,
     own_path,
 )
+from protocols.sparkplug.numbers import SessionNumbers
 from protocols.sparkplug.pace import BIRTH_S_MIN, RebirthPace
 from protocols.sparkplug.schema import DataType, Scalar
 
@@ -47,7 +48,6 @@ _BARRIER_S: Final = 1.0
 _COUNTERS_S: Final = 1.0
 # A backlog is handed in beside what happens now, never instead of it: at most 200 samples so often.
 _BACKFILL_S: Final = 0.05
-_SAVE_S: Final = 10.0
 _YIELD_EVERY: Final = 8
 _SETTLED_S: Final = 30.0
 
@@ -71,7 +71,7 @@ class SparkplugEndpoint:
     ) -> None:
         """Prepare; `utc_ns` is the wall clock, `chance` gives numbers in [0, 1) for the back-off."""
         self._settings = settings
-        self._births = births
+        self._numbers = SessionNumbers(births, self._tell)
         self._utc_ns = utc_ns
         self._chance = chance
         self._edge = EdgeNode(node)
@@ -97,7 +97,6 @@ class SparkplugEndpoint:
         self._pace = RebirthPace()
         self._dropped = 0
         self._dropped_told = 0
-        self._number_fault = ""
 
     # ----------------------------------------------------------------- the publisher's side
 
@@ -174,7 +173,7 @@ class SparkplugEndpoint:
             backfill_lost=self._keeper.lost,
             last_error=self._last_error,
             incoming_dropped=self._dropped,
-            storage_fault=self._number_fault or self._keeper.fault,
+            storage_fault=self._numbers.fault or self._keeper.fault,
         )
 
     # ----------------------------------------------------------------- values
@@ -212,7 +211,7 @@ class SparkplugEndpoint:
 
     async def _session(self) -> None:
         """Connect, be born when the host is there, serve until something ends it."""
-        bd_seq = await self._next_number()
+        bd_seq = await self._numbers.issue()
         node, newest = self._edge.node, self._settings.mqtt_version == link.MQTT_5
         will = self._edge.connect(bd_seq, now_ms=self._now_ms())
         self._host.connected()
@@ -241,39 +240,13 @@ class SparkplugEndpoint:
                     death = self._edge.death(now_ms=self._now_ms())
                     await link.goodbye(client, death, newest=newest)
 
-    async def _next_number(self) -> int:
-        """Return the session's bdSeq: durable, or, where the disk refuses, counted on in memory.
-
-        A disk that is full must not take the wire away; that the number may be used twice after a restart is alarmed.
-        """
-        try:
-            number = await asyncio.to_thread(self._births.issue)
-        except DeviceError as error:
-            self._number_refused(error)
-            return await asyncio.to_thread(self._births.issue_unsaved)
-        self._number_fault = ""
-        return number
-
-    async def _save_number(self) -> None:
-        try:
-            await asyncio.to_thread(self._births.save)
-        except DeviceError as error:
-            self._number_refused(error)
-        else:
-            self._number_fault = ""
-
-    def _number_refused(self, error: DeviceError) -> None:
-        if str(error) != self._number_fault:
-            self._number_fault = str(error)
-            self._tell("number_unsaved", self._number_fault)
-
     # ----------------------------------------------------------------- what we say
 
     async def _write(self, client: aiomqtt.Client) -> None:
         loop = asyncio.get_running_loop()
         node = self._edge.node
         nobody = f"{NAMESPACE}/{node.group}/NONE/{node.node_id}"
-        barrier_s = counters_s = saved_s = loop.time() - BIRTH_S_MIN
+        barrier_s = counters_s = loop.time() - BIRTH_S_MIN
         while True:
             self._wake.clear()
             now_s = loop.time()
@@ -291,9 +264,7 @@ class SparkplugEndpoint:
                     self._show_counters()
                     self._desk.look()
                     self._tell_dropped()
-                if self._number_fault and now_s - saved_s >= _SAVE_S:
-                    saved_s = now_s
-                    await self._save_number()
+                await self._numbers.save(now_s=now_s)
                 sent, unconfirmed = self._keeper.mark(), self._keeper.unconfirmed
                 await self._send_all(client, self._edge.changes(now_ms=self._now_ms()))
                 if unconfirmed and now_s - barrier_s >= _BARRIER_S:

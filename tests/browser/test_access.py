@@ -104,6 +104,13 @@ def test_axe_finds_nothing_on_any_view(
     watched.down()
     expect(page.locator("#link")).to_be_visible(timeout=8_000)
     found["lost"] = violations(page, axe_core)
+    page.get_by_role("button", name="Emergency stop").click()
+    page.wait_for_timeout(300)
+    page.locator(".stop-now").first.click()
+    expect(page.locator("#stop-state")).to_contain_text("NOT CONFIRMED", timeout=8_000)
+    found["unconfirmed"] = violations(page, axe_core)
+    page.get_by_role("button", name="Close").click()
+    found["unconfirmed in the bar"] = violations(page, axe_core)
     watched.up()
     assert {where: each for where, each in found.items() if each} == {}
 

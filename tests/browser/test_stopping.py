@@ -109,6 +109,7 @@ def test_no_dialog_ends_a_stops_retry(opened: Opener, watched: Watched) -> None:
     assert watched.latches.held.active() == ()
     watched.up()
     expect(page.locator("#pending")).to_be_hidden(timeout=SOON_MS)
+    expect(page.locator("#said")).to_contain_text("every endpoint has it on the wire")
     held = {(stop.scope.value, stop.scope_id) for stop in watched.latches.held.active()}
     assert held == {("PUMP", "p1"), ("STATION", "mill")}
     assert len(watched.latches.held.records) == 2, "each under one id, however often it was sent"

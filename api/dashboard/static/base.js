@@ -10,7 +10,9 @@ export function text(key, values = {}) {
 
 /** Return a text as nodes, its {values} filled in; a value may be a node. */
 export function sentence(key, values = {}) {
-  return (TEXTS[key] ?? key).split(/(\{\w+\})/).map((part) => values[part.slice(1, -1)] ?? part);
+  return (TEXTS[key] ?? key)
+    .split(/(\{\w+\})/)
+    .map((part) => (/^\{\w+\}$/.test(part) ? values[part.slice(1, -1)] : null) ?? part);
 }
 
 /** Return when the newest view was made, by the server's clock: this machine's may be set to anything. */

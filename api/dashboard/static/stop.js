@@ -8,6 +8,8 @@ import { look } from "./live.js";
 const AGAIN_MS = 1000;
 const WITHIN_MS = 4000;
 const SHOWN_EVERY_MS = 1000;
+// Too slow, too early, too often: the same may be taken in a moment.
+const NOT_YET = new Set([408, 425, 429]);
 // The click that opened it must not be half of a double click that stops.
 const ARMED_AFTER_MS = 250;
 
@@ -82,10 +84,8 @@ function words(each) {
 function tell(each) {
   if (each.kind === "confirmed" && !each.more) pending.delete(each.id);
   drawBar();
-  if (each.id !== shownId) {
-    if (each.kind === "confirmed") say(words(each));
-    return;
-  }
+  if (each.kind === "confirmed" && (!dialog.open || each.id !== shownId)) say(words(each));
+  if (each.id !== shownId) return;
   const state = dialog.querySelector("#stop-state");
   if (state.textContent !== words(each)) state.textContent = words(each);
   state.dataset.kind = each.kind === "sent" ? "sent" : each.kind === "confirmed" ? "good" : "bad";
@@ -165,7 +165,7 @@ async function once(each, wish) {
   } catch (error) {
     each.why = error.message;
     // A refusal stays one; no answer, an API that cannot now, or an error of ours may become a stop.
-    each.kind = error.status >= 400 && error.status < 500 && error.status !== 429 ? "refused" : "unconfirmed";
+    each.kind = error.status >= 400 && error.status < 500 && !NOT_YET.has(error.status) ? "refused" : "unconfirmed";
   }
 }
 

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,11 @@ def context(browser: Browser, demo: Program) -> Iterator[BrowserContext]:
     page.close()
     yield made
     made.close()
+
+
+def _noticed(demo: Program, address: str, pid: int) -> bool:
+    """Say whether a process is no longer the one that runs, by its supervisor's word."""
+    return bool(demo.tree()[address]["pid"] != pid)
 
 
 def opened(context: BrowserContext, path: str) -> Page:
@@ -174,15 +180,10 @@ def test_pictures_of_the_demo_in_trouble(context: BrowserContext, demo: Program,
     stop = {"scope": "PUMP", "scope_id": pumps[0]["pump_id"], "reason": "rag in the impeller", "by": "bert"}
     set_ = demo.request("POST", "/api/v1/emergency-stops", stop)
     last = stations[-1]
-    plan = until(
-        lambda: demo.running(f"/sites/{site}/stations/{last}/plan"), within_s=30, what="its plan actor"
-    )
-    modbus = until(
-        lambda: demo.running(f"/sites/{site}/endpoints/modbus"), within_s=30, what="the Modbus endpoint"
-    )
-    frozen = [plan["pid"], modbus["pid"]]
+    hung = (f"/sites/{site}/stations/{last}/plan", f"/sites/{site}/endpoints/modbus")
+    frozen: list[int] = []
     try:
-        # What hangs is killed and comes back; frozen again and again it does not serve, and nobody writes feedback.
+        # What hangs is killed and comes back: frozen again for each picture. Nobody writes feedback meanwhile.
         for path, name in (
             ("/", "overview"),
             ("/alarms", "alarms"),
@@ -191,14 +192,14 @@ def test_pictures_of_the_demo_in_trouble(context: BrowserContext, demo: Program,
             ("/tree", "processes"),
             ("/stops", "stops"),
         ):
-            for address in (f"/sites/{site}/stations/{last}/plan", f"/sites/{site}/endpoints/modbus"):
-                now = demo.running(address)
-                if now is not None:
-                    os.kill(now["pid"], signal.SIGSTOP)
-                    frozen.append(now["pid"])
             page.goto(path)
             page.locator("html[data-ready=yes]").wait_for(state="attached")
-            page.wait_for_timeout(4_000)  # until the hang is noticed: pictures of what it makes of the views
+            for address in hung:
+                now = until(partial(demo.running, address), within_s=30, what=f"{address} running")
+                frozen.append(now["pid"])
+                os.kill(now["pid"], signal.SIGSTOP)
+            for address, pid in zip(hung, frozen[-2:], strict=True):
+                until(partial(_noticed, demo, address, pid), within_s=30, what=f"{address} noticed to hang")
             take(page, f"demo-trouble-{name}", tmp_path)
     finally:
         for pid in frozen:

@@ -9,7 +9,7 @@ from pathlib import Path
 from actors.messages import AlarmAsserted, AlarmReturned
 from actors.plan.conditions import ConditionBook
 from actors.vocabulary import Settings, Severity
-from actors.vocabulary.settings import ModbusSettings, SparkplugSettings
+from actors.vocabulary.settings import ApiSettings, ModbusSettings, SparkplugSettings
 from api.expiry import CertificateWatch
 from ops.certificates import init, renew
 from storage.certificates import Server, configured
@@ -53,15 +53,19 @@ def test_certificates_elsewhere_are_watched_and_none_hides_another(tmp_path: Pat
     settings = Settings(
         data_dir=str(tmp_path),
         sparkplug=SparkplugSettings(cert_file=str(mqtt / "rest.pem"), ca_file=str(mqtt / "ca.pem")),
-        modbus=ModbusSettings(client_ca=str(mqtt / "ca.pem")),
+        modbus=ModbusSettings(client_ca=str(mqtt / "opcua.pem")),
+        api=ApiSettings(certificate=str(mqtt / "rest.pem")),
     )
     watch = CertificateWatch(own, conditions, also=configured(settings))
     assert asyncio.run(watch.look(start)) == ""
-    assert {"rest", "ca", str(mqtt / "rest.pem"), str(mqtt / "ca.pem")} <= set(watch.days_left)
+    elsewhere = {str(mqtt / f"{name}.pem") for name in ("rest", "ca", "opcua")}
+    assert set(watch.days_left) == {"ca", "rest", "opcua", "modbus", *elsewhere}
     assert watch.days_left["rest"] > 300
     assert watch.days_left[str(mqtt / "rest.pem")] < 18
     asserted = [each for each in conditions.news(start) if isinstance(each, AlarmAsserted)]
-    assert [each.subject for each in asserted] == [f"certificates/{mqtt / 'rest.pem'}"]
+    assert sorted(each.subject for each in asserted) == [
+        f"certificates/{mqtt / 'opcua.pem'}", f"certificates/{mqtt / 'rest.pem'}",
+    ]  # fmt: skip
 
 
 def test_no_folder_is_no_alarm(tmp_path: Path) -> None:

@@ -199,6 +199,23 @@ def test_who_says_nothing_gives_way_to_who_stops(api: Served) -> None:
             each.close()
 
 
+def test_a_body_that_is_not_sent_keeps_no_stop_out(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EST-4: a head that announces a body is no more work than silence until the body is whole."""
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", 3)
+    slow = [socket.create_connection(("127.0.0.1", api.rest), timeout=30) for _ in range(3)]
+    try:
+        for each in slow:
+            each.sendall(
+                b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 40\r\n\r\n{"
+            )
+        until(lambda: sum(each.cycle is not None for each in connections_of(api)) == 3)
+        assert api.post(STOPS, {"scope": "PUMP", "scope_id": "p1", "reason": "leak"}).status == 201
+    finally:
+        for each in slow:
+            each.close()
+
+
 def test_whoever_is_being_answered_gives_way_to_nobody(api: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """API-1: with every place at work a newcomer is cut off, and what is established is answered all the same."""
     monkeypatch.setattr(server, "CONNECTIONS_MAX", 3)

@@ -443,6 +443,27 @@ def knows(thief: Client, owner: Client) -> None:
     thief._server_nonce, thief._policy_ids = owner._server_nonce, owner._policy_ids
 
 
+def test_who_takes_over_a_session_hears_only_what_is_theirs() -> None:
+    """SEC-2, OPC-4: another user on the same channel keeps the data items, and nothing that tells of alarms."""
+
+    async def story() -> None:
+        async with guarded() as one, await client_of(one, **ANNA) as client:
+            subscription = await client.create_subscription(50, None)
+            await subscription.subscribe_data_change(client.get_node(node_id(POINT)))
+            await subscription.subscribe_events()
+            sessions, number = one.publisher.endpoint._sessions, subscription.subscription_id
+            assert sessions is not None
+            assert number is not None
+            items = sessions.bounded_subscriptions.items_of(number)
+            assert (len(items.listeners), len(items._monitored_items)) == (1, 2)
+            await client.activate_session(username="anna", password="correct horse")
+            assert len(items.listeners) == 1
+            await client.activate_session(username="plc", password="level sensor")
+            assert (len(items.listeners), len(items._monitored_items)) == (0, 1)
+
+    asyncio.run(story())
+
+
 def test_a_disabled_user_and_a_distrusted_program_lose_their_sessions() -> None:
     """SEC-1, OPC-4: within a bound, by themselves; the others go on."""
 

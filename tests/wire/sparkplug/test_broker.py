@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ipaddress
+import itertools
 import os
 import random
 import signal
@@ -15,15 +16,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from actors.vocabulary import Quality, WriteRefusal
+from actors.vocabulary import Quality, SafetyLimits, WriteRefusal
+from protocols.sparkplug.edge import Sample
 from protocols.sparkplug.schema import DataType, Metric, Payload, encode
 from tests.services import Mosquitto
+from tests.unit.protocols.plants import north
 from tests.wire.sparkplug.served import PUMP, Listener, Served, listener, now_ms, served, until
 
 pytestmark = [pytest.mark.wire, pytest.mark.services]
@@ -552,5 +556,48 @@ def test_a_disk_that_refuses_takes_no_wire_away(tmp_path: Path, mosquitto: Mosqu
             assert len(refused) == len(set(refused)) <= 2
         finally:
             await node.endpoint.close()
+
+    asyncio.run(story())
+
+
+def test_history_waits_for_births_and_for_the_host(tmp_path: Path, mosquitto: Mosquitto) -> None:
+    """SPB-1: both may change while the disk is asked: what was not for them then comes later, and is not lost."""
+    site = north()
+    first, *others = site.stations
+    limits = SafetyLimits(version=2, hard_min_speed_hz=20.0, hard_max_speed_hz=48.0, max_rate_hz_per_s=1.0)
+    pump = msgspec.structs.replace(first.pumps[0], limits=limits)
+    ranged = msgspec.structs.replace(first, pumps=(pump, *first.pumps[1:]))
+    changed = msgspec.structs.replace(site, stations=(ranged, *others))
+
+    async def story() -> None:
+        async with (
+            served(tmp_path, mosquitto.port, primary_host="scada") as node,
+            listener(mosquitto.port) as host,
+        ):
+            node.show({f"{PUMP}/setpoint": 1.0})
+            await until(lambda: node.endpoint.link.backfill_waiting == 1, what="a backlog")
+            oldest, looks = node.endpoint._keeper.oldest, itertools.count()
+
+            async def late() -> tuple[int, list[Sample]] | None:
+                found = await oldest()
+                look = next(looks)
+                if look == 0:
+                    await node.configure(changed)
+                elif look == 1:
+                    node.endpoint._host.online = False
+                return found
+
+            node.endpoint._keeper.oldest = late  # type: ignore[method-assign]
+            await host.state(True, now_ms())
+            await until(lambda: host.values("s1.p1", "setpoint", historical=True)[:1] == [1.0])
+            verbs = [
+                "history" if any(metric.is_historical for metric in each.payload.metrics) else each.verb
+                for each in host.heard
+                if each.device in {"", "s1.p1"}
+            ]
+            session, after = verbs[: verbs.index("NDEATH")], verbs[verbs.index("NDEATH") :]
+            assert session.count("DBIRTH") == 2, "its ranges are others"
+            assert "history" not in session, "nobody was there"
+            assert after.index("NBIRTH") < after.index("DBIRTH") < after.index("history")
 
     asyncio.run(story())

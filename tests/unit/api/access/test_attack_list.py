@@ -76,7 +76,10 @@ def path_traversal(api: Served) -> int:
     page = api.get("/login", token="").raw.decode()
     digest = re.search(r"/static/([0-9a-f]{16})/", page)
     assert digest is not None
-    paths = [f"/static/{digest[1]}/..%2f..%2fapp.py", "/static/../../etc/passwd", "/api/v1/../../etc/passwd"]
+    paths = [
+        f"/static/{digest[1]}/..%2f..%2fapp.py", f"/static/{digest[1]}/templates/login.html",
+        "/static/../../etc/passwd", "/api/v1/../../etc/passwd",
+    ]  # fmt: skip
     statuses = {api.get(path, token="").status for path in paths}
     assert api.desk.log.counts["REQUEST_REFUSED", "refused"] == len(paths)
     assert len(statuses) == 1

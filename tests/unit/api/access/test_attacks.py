@@ -330,6 +330,18 @@ def test_an_expired_token_stops_and_never_clears(api: Served) -> None:
     assert api.post(f"{STOPS}/clear", clear).status == 200
 
 
+def test_who_looks_what_could_be_stopped_has_stopped_nothing(api: Served) -> None:
+    """EST-4, AUD-2: an expired session may look at it; that a stop was set by one is told only of a stop."""
+    token = logged_in(api.users, api.desk, "ottilie", UserRole.OPERATOR, ago_s=50_000.0)
+    counted = api.desk.log.counts.get(("STOP_BY_EXPIRED_SESSION", "success"), 0)
+    assert api.get("/stop-scopes", token=token).status == 200
+    assert api.desk.log.counts.get(("STOP_BY_EXPIRED_SESSION", "success"), 0) == counted
+    stop = api.post(STOPS, {"scope": "PUMP", "scope_id": "p1", "reason": "leak"}, token=token)
+    assert stop.status == 201
+    assert api.desk.log.counts["STOP_BY_EXPIRED_SESSION", "success"] == counted + 1
+    clear_all(api)
+
+
 def test_an_expired_reader_does_not_stop(api: Served) -> None:
     """EST-4, SEC-2: an expired session gives no right that it never had."""
     token = logged_in(api.users, api.desk, "rita", UserRole.READ_ONLY, ago_s=50_000.0)

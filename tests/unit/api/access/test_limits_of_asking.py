@@ -47,6 +47,8 @@ def test_a_user_who_asks_too_often_waits_and_may_still_stop(api: Served) -> None
     for number in range(20):
         body = {"scope": "PUMP", "scope_id": "p1", "reason": f"stop {number}"}
         assert api.post(STOPS, body, token=token).status == 201
+    looked = [api.get("/stop-scopes", token=token).status for _ in range(20)]
+    assert 429 in looked, "whoever looks at what could be stopped asks like everybody"
     other = logged_in(api.users, api.desk, "bert", UserRole.OPERATOR)
     assert api.get("/api/v1/tags", token=other).status == 200, "others are not made to wait"
     until(

@@ -178,6 +178,9 @@ def test_strangers_from_everywhere_fill_no_trail() -> None:
         assert one.door.counts["CLIENT_REFUSED", "refused"] == 1_000
         await one.refuses("anna", "no")
         assert [each.actor for each in one.records if each.event_type == "LOGIN"] == ["anna"]
+        await one.clock.advance(61.0)
+        one.door.tell("CLIENT_REFUSED", actor="", peer="198.51.100.1:1", refused="no")
+        assert one.records[-1].after == {"suppressed_before": 1_000 - STRANGERS_PER_PERIOD}, "none is lost"
 
     told(story)
 
