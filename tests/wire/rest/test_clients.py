@@ -41,7 +41,7 @@ def test_httpx_keeps_its_connection(api: Served) -> None:
 
 
 def test_fifty_clients(api: Served) -> None:
-    """API-4: 50 clients are all answered; the figures are printed, and judged only far from the limit."""
+    """API-4: 50 clients are all answered, each within the client's own 20 s; how soon is `ops.bench.rest`'s matter."""
     took: list[float] = []
 
     async def one(client: httpx.AsyncClient) -> None:
@@ -62,7 +62,6 @@ def test_fifty_clients(api: Served) -> None:
     p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
     print(f"{len(took)} requests of {CLIENTS} clients: p50 {p50 * 1000:.0f} ms, p99 {p99 * 1000:.0f} ms")
     assert len(took) == CLIENTS * REQUESTS_EACH
-    assert p99 < 5.0, "client and server share this process: a bound for what hangs, not a measurement"
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
