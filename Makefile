@@ -15,8 +15,8 @@ unexport PYTHONHOME
 unexport PYTHONPATH
 
 COMPILE := $(BIN)/python -m compileall -q $(PACKAGES)
-# One of them has the trees of real processes, see tests/conftest.py.
-WORKERS ?= 2
+# One of them has the trees of real processes, see tests/conftest.py; all of them wait more than they compute.
+WORKERS ?= 3
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
@@ -31,7 +31,7 @@ run: $(VENV)/runtime.stamp ## install what is missing, then run the demo in the 
 	@$(COMPILE)
 	@exec $(BIN)/calejo run --demo $(ARGS)
 
-test: lint ## lint, then every test but the long searches, by WORKERS=2 processes
+test: lint ## lint, then every test but the long searches, by WORKERS=3 processes
 	@$(COMPILE)
 	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
