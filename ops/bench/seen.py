@@ -127,8 +127,9 @@ def table(rows: Sequence[Seen], *, changes: int) -> str:
 # --------------------------------------------------------------------------- one client of each protocol
 
 
-async def _by_modbus(watch: Watch, wire: ModbusWire, at: Watched) -> None:
-    while True:
+async def _by_modbus(watch: Watch, wire: ModbusWire, at: Watched, over: asyncio.Event) -> None:
+    # Ended by a word and not by cancelling: a wait_for inside (Python 3.11) may lose a cancellation for its answer.
+    while not over.is_set():
         (raw,) = await wire.cells(at.unit_id, "holding", at.address, 1)
         watch.saw("Modbus, a look each ms", raw * at.scale, at_ns=time.time_ns())
         await asyncio.sleep(MODBUS_LOOK_S)
@@ -228,7 +229,9 @@ async def _watched(
         answer = stack.enter_context(_stream(run, credentials(data_dir)))
         reader = threading.Thread(target=_by_stream, args=(watch, answer, at.pump_id), daemon=True)
         reader.start()
-        tasks = [asyncio.create_task(_by_modbus(watch, modbus, at))]
+        over = asyncio.Event()
+        looking = asyncio.create_task(_by_modbus(watch, modbus, at, over))
+        tasks = []
         if mqtt_port is not None:
             client = await stack.enter_async_context(aiomqtt.Client("127.0.0.1", mqtt_port))
             await client.subscribe("spBv1.0/#", qos=1)
@@ -237,9 +240,10 @@ async def _watched(
         try:
             yield
         finally:
+            over.set()
             for task in tasks:
                 task.cancel()
-            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            ended = await asyncio.gather(looking, *tasks, return_exceptions=True)
         failed = [each for each in ended if isinstance(each, Exception)]
         if failed:
             raise failed[0]
