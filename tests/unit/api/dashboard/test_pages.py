@@ -18,8 +18,9 @@ import pytest
 
 from actors.alarm.lifecycle import AlarmState
 from actors.safety.latch import LatchSet
+from actors.safety.rules import RULES
 from actors.vocabulary import ControlSettings, Reason, Rule, Settings, Severity
-from actors.vocabulary.access import UserRole
+from actors.vocabulary.access import Operation, UserRole
 from actors.vocabulary.audit_trail import AuditPage, AuditQuery, AuditWindow
 from actors.vocabulary.limits import LIMIT_KEYS
 from actors.vocabulary.settings import DatabaseSettings
@@ -434,6 +435,9 @@ def test_the_catalogue_knows_every_text_that_is_used() -> None:
         used |= {f"js.{key}" for key in re.findall(r"""\b(?:text|sentence)\("(\w+)""", file.read_text())}
     own: set[str] = {f"reason.{each.name}" for each in Reason} | {f"rule.{each.value}" for each in Rule}
     own |= {f"alarm_state.{each.value}" for each in AlarmState}
+    own |= {f"user_role.{each.value}" for each in UserRole} | {
+        f"operation.{each.value}" for each in Operation
+    }
     own |= {f"limit.{key}" for key in LIMIT_KEYS} | {f"state.{each.value}" for each in ChildState}
     own |= {
         f"finding.{what}"
@@ -446,6 +450,9 @@ def test_the_catalogue_knows_every_text_that_is_used() -> None:
     missing = {key for key in used | own if not _has(english, key)}
     assert missing == set()
     assert len(used) > 150
+    # In English they are the words of the rules themselves, as the API and the command line print them.
+    for row in RULES:
+        assert english.text(f"rule_effect.{row.rule.value}") == row.summary
 
 
 def _has(catalogue: texts.Catalogue, key: str) -> bool:
